@@ -1,0 +1,379 @@
+"""The configuration of a run: typed sections, read from TOML, with every default spelled out.
+
+`load` is the way in for users: it names the key, the value and what is allowed in every error.
+"""
+
+import difflib
+import json
+import math
+import os
+import re
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+import tomli_w
+from msgspec import Meta, Struct
+from msgspec.inspect import (
+    BoolType,
+    FloatType,
+    IntType,
+    LiteralType,
+    NoneType,
+    StructType,
+    StrType,
+    TupleType,
+    Type,
+    UnionType,
+    VarTupleType,
+    type_info,
+)
+
+from .errors import ConfigError
+
+# Beyond these, indices and step counts would no longer fit the integers of kernels and files.
+Points = Annotated[int, Meta(ge=3, le=2**31 - 1)]
+Count = Annotated[int, Meta(ge=1, le=2**53)]
+Positive = Annotated[float, Meta(gt=0)]
+Text = Annotated[str, Meta(min_length=1)]
+
+
+class Grid(Struct, frozen=True, forbid_unknown_fields=True):
+    """Points and extent of the domain; a periodic grid does not repeat its first point."""
+
+    nx: Points = 100
+    ny: Points = 100
+    x: tuple[float, float] = (-4.95, 4.95)
+    y: tuple[float, float] = (-4.95, 4.95)
+    boundary: Literal["dirichlet", "periodic"] = "dirichlet"
+
+
+class Physics(Struct, frozen=True, forbid_unknown_fields=True):
+    """Coefficients of the equation."""
+
+    viscosity: Annotated[float, Meta(ge=0)] = 0.01
+
+
+class Initial(Struct, frozen=True, forbid_unknown_fields=True):
+    """The initial state: a formula, or `/u` and `/v` of shape (ny, nx) in an HDF5 file.
+
+    center and width are (x, y), one width serves both; amplitude is (u, v).
+    """
+
+    kind: Literal["gaussian", "sines", "file"] = "gaussian"
+    center: tuple[float, float] = (0.0, 0.0)
+    # Its sign is checked below: msgspec 0.22 corrupts memory when a number with limits and a
+    # tuple of fixed length share a union.
+    width: float | tuple[float, float] = 1.65
+    amplitude: tuple[float, float] = (1.0, 1.0)
+    path: str = ""
+
+
+class Time(Struct, frozen=True, forbid_unknown_fields=True):
+    """The time steps; an unstable dt is refused unless allow_unstable."""
+
+    dt: Positive = 1e-3
+    steps: Count = 1000
+    integrator: Literal["euler"] = "euler"
+    allow_unstable: bool = False
+
+
+class Objective(Struct, frozen=True, forbid_unknown_fields=True):
+    """The scalar whose gradient is computed."""
+
+    kind: Literal["final_energy"] = "final_energy"
+
+
+class Gradient(Struct, frozen=True, forbid_unknown_fields=True):
+    """What the gradient is taken with respect to, and in which inner product."""
+
+    controls: Annotated[tuple[Literal["initial", "viscosity"], ...], Meta(min_length=1)] = (
+        "initial",
+        "viscosity",
+    )
+    inner_product: Literal["euclidean", "l2"] = "euclidean"
+
+
+class Checkpointing(Struct, frozen=True, forbid_unknown_fields=True):
+    """The schedule of the reverse sweep; snapshots count the one of the initial state."""
+
+    schedule: Literal["binomial", "store_all"] = "binomial"
+    snapshots: Count = 30
+
+
+class Snapshots(Struct, frozen=True, forbid_unknown_fields=True):
+    """Where snapshots live."""
+
+    store: Literal["memory"] = "memory"
+
+
+class Parallel(Struct, frozen=True, forbid_unknown_fields=True):
+    """How the grid is cut: (py, px) ranks, or chosen from the number of ranks when not given."""
+
+    process_grid: tuple[Count, Count] | None = None
+
+
+class Output(Struct, frozen=True, forbid_unknown_fields=True):
+    """The folder of the results, and whether pictures are drawn into it."""
+
+    directory: Text = "output"
+    plots: bool = True
+
+
+class Check(Struct, frozen=True, forbid_unknown_fields=True):
+    """The random directions of `check`, and how many grid points it differences."""
+
+    seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
+    points: Annotated[int, Meta(ge=1, le=1000)] = 3
+
+
+class Config(Struct, frozen=True, forbid_unknown_fields=True):
+    """A whole run. The defaults are the published problem of Burgers.jl."""
+
+    grid: Grid = Grid()
+    physics: Physics = Physics()
+    initial: Initial = Initial()
+    time: Time = Time()
+    objective: Objective = Objective()
+    gradient: Gradient = Gradient()
+    checkpointing: Checkpointing = Checkpointing()
+    snapshots: Snapshots = Snapshots()
+    parallel: Parallel = Parallel()
+    output: Output = Output()
+    check: Check = Check()
+
+    def to_toml(self) -> str:
+        """The whole configuration as TOML text; `load` reads an equal Config from it."""
+        sections = msgspec.to_builtins(self)
+        # TOML has no null: a key that is not set is one that is not there.
+        return tomli_w.dumps(
+            {
+                name: {key: value for key, value in section.items() if value is not None}
+                for name, section in sections.items()
+            }
+        )
+
+
+def load(path: str | None, overrides: Sequence[str] = (), directory: str | None = None) -> Config:
+    """Read a configuration file and apply the overrides of the command line, in their order.
+
+    Args:
+        path: a TOML file, or None for the defaults.
+        overrides: "SECTION.KEY=VALUE" each, with a TOML value or a bare word as VALUE.
+        directory: output.directory, taken literally; wins over both of the others.
+
+    Raises:
+        ConfigError: naming the key, the value and what is allowed, or the file and its line.
+    """
+    data = {} if path is None else _read(path)
+    source = "" if path is None else f"{path}: "
+    try:
+        from_dict(data)
+    except ConfigError as error:
+        # What an override puts right is no error, so only the file's own surviving errors name it.
+        file_error: str | None = str(error)
+    else:
+        file_error = None
+    for override in overrides:
+        section, key, value = _parse_override(override)
+        table = data.setdefault(section, {})
+        if not isinstance(table, dict):
+            raise ConfigError(f"{source}{_not_a_section(section, table)}")
+        table[key] = value
+    if directory is not None:
+        table = data.setdefault("output", {})
+        if isinstance(table, dict):
+            table["directory"] = directory
+    try:
+        return from_dict(data)
+    except ConfigError as error:
+        if str(error) == file_error:
+            raise ConfigError(f"{source}{error}") from None
+        raise
+
+
+def from_dict(data: Mapping[str, Any]) -> Config:
+    """Check nested sections and keys, as TOML gives them, and make a Config of them.
+
+    A relative `initial.path` is resolved against the current folder, so that the configuration
+    that a run leaves in its output folder means the same file from everywhere.
+
+    Raises:
+        ConfigError: naming the first key that is wrong, its value and what is allowed.
+    """
+    _refuse_unknown(data)
+    for key, value in _leaves(data, ""):
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ConfigError(f"{key} = {_show(value)}: expected a finite number")
+    try:
+        config = msgspec.convert(data, Config)
+    except msgspec.ValidationError as error:
+        raise ConfigError(_explain(data, str(error))) from None
+    _cross_check(config)
+    path, directory = config.initial.path, config.output.directory
+    if path:
+        path = os.path.abspath(os.path.expanduser(path))
+    return msgspec.structs.replace(
+        config,
+        initial=msgspec.structs.replace(config.initial, path=path),
+        output=msgspec.structs.replace(config.output, directory=os.path.expanduser(directory)),
+    )
+
+
+def _read(path: str) -> dict[str, Any]:
+    text = ""
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+        return tomllib.loads(text)
+    except OSError as error:
+        raise ConfigError(f"cannot read the configuration {path}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{path} is not TOML: byte {error.start} is not UTF-8 text ({error.reason})"
+        ) from None
+    except tomllib.TOMLDecodeError as error:
+        reason = str(error).replace("end of document", f"line {len(text.splitlines())}, the end")
+        raise ConfigError(f"{path} is not TOML: {reason}") from None
+
+
+def _parse_override(override: str) -> tuple[str, str, Any]:
+    name, equals, text = override.partition("=")
+    section, dot, key = name.strip().partition(".")
+    if not (equals and section and dot and key):
+        raise ConfigError(f"-s {override}: expected SECTION.KEY=VALUE, for example -s grid.nx=200")
+    if section not in Config.__struct_fields__ or "." in key:
+        _refuse_unknown({section: {key: text}})
+    try:
+        parsed = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return section, key, text.strip()
+    # A line break in the text could smuggle in further keys.
+    return section, key, parsed["value"] if parsed.keys() == {"value"} else text
+
+
+def _refuse_unknown(data: Mapping[str, Any]) -> None:
+    sections = Config.__struct_fields__
+    for section, table in data.items():
+        if section not in sections:
+            raise ConfigError(
+                f"unknown section [{section}]{_closest(section, sections)}; "
+                f"allowed: {', '.join(sections)}"
+            )
+        if not isinstance(table, Mapping):
+            raise ConfigError(_not_a_section(section, table))
+        keys = _section_type(section).__struct_fields__
+        for key, value in table.items():
+            if key not in keys:
+                raise ConfigError(
+                    f"unknown key {section}.{key} = {_show(value)}{_closest(key, keys)}; "
+                    f"allowed in [{section}]: {', '.join(keys)}"
+                )
+
+
+def _section_type(section: str) -> type[Struct]:
+    return type(getattr(Config(), section))
+
+
+def _not_a_section(section: str, value: Any) -> str:
+    keys = _section_type(section).__struct_fields__
+    return f"{section} = {_show(value)}: expected a section [{section}] with {', '.join(keys)}"
+
+
+def _closest(word: str, allowed: Sequence[str]) -> str:
+    matches = difflib.get_close_matches(word.lower(), allowed, n=1)
+    return f", did you mean {matches[0]}?" if matches else ""
+
+
+def _leaves(value: Any, name: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _leaves(item, f"{name}.{key}" if name else key)
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            yield from _leaves(item, f"{name}[{index}]")
+    else:
+        yield name, value
+
+
+def _explain(data: Mapping[str, Any], message: str) -> str:
+    """The message of a failed conversion, with the value and the allowed ones beside the key."""
+    place = re.search(r" - at `\$\.(\w+)\.(\w+)", message)
+    if place is None:
+        return message
+    section, key = place.groups()
+    fields = {field.encode_name: field.type for field in _fields(_section_type(section))}
+    value = _show(data[section][key])
+    return f"{section}.{key} = {value}: expected {_describe(fields[key])}"
+
+
+def _fields(section: type[Struct]) -> tuple[Any, ...]:
+    info = type_info(section)
+    assert isinstance(info, StructType)
+    return info.fields
+
+
+def _describe(kind: Type) -> str:
+    match kind:
+        case BoolType():
+            return "true or false"
+        case IntType():
+            return "a whole number" + _range(kind)
+        case FloatType():
+            return "a number" + _range(kind)
+        case StrType():
+            return "a text that is not empty" if kind.min_length else "a text"
+        case LiteralType():
+            return ("one of " if len(kind.values) > 1 else "") + ", ".join(
+                _show(value) for value in kind.values
+            )
+        case TupleType():
+            return f"a list of {len(kind.item_types)}, each {_describe(kind.item_types[0])}"
+        case VarTupleType():
+            return f"a list that is not empty, each {_describe(kind.item_type)}"
+        case UnionType():
+            choices = [_describe(item) for item in kind.types if not isinstance(item, NoneType)]
+            return ", or ".join(choices)
+    raise TypeError(f"no description of {kind}")
+
+
+def _range(kind: IntType | FloatType) -> str:
+    limits = [("> ", kind.gt), (">= ", kind.ge), ("< ", kind.lt), ("<= ", kind.le)]
+    said = [f"{sign}{limit}" for sign, limit in limits if limit is not None]
+    return " " + " and ".join(said) if said else ""
+
+
+def _show(value: Any) -> str:
+    try:
+        return (
+            json.dumps(value, ensure_ascii=False).replace("NaN", "nan").replace("Infinity", "inf")
+        )
+    except TypeError:
+        return str(value)
+
+
+def _cross_check(config: Config) -> None:
+    for name, (low, high) in (("x", config.grid.x), ("y", config.grid.y)):
+        if not low < high:
+            raise ConfigError(
+                f"grid.{name} = [{low}, {high}]: expected [{name}0, {name}1] with {name}0 < {name}1"
+            )
+    width = config.initial.width
+    if not all(one > 0 for one in (width if isinstance(width, tuple) else (width,))):
+        raise ConfigError(
+            f"initial.width = {_show(width)}: expected a number > 0, or a list of 2, each > 0"
+        )
+    controls = config.gradient.controls
+    if len(set(controls)) < len(controls):
+        raise ConfigError(f"gradient.controls = {_show(controls)}: expected each control once")
+    path, kind = config.initial.path, config.initial.kind
+    if kind == "file" and not path:
+        raise ConfigError(
+            'initial.path = "": expected the path of an HDF5 file, as initial.kind = "file"'
+        )
+    if kind != "file" and path:
+        raise ConfigError(
+            f"initial.path = {_show(path)}: expected no path, as initial.kind = {_show(kind)}; "
+            'set initial.kind = "file" to read it'
+        )

@@ -1,0 +1,36 @@
+"""Errors that a user meets, each with the exit code of the process that ends with it."""
+
+
+class BurgersAdjointError(Exception):
+    """A failure with a message that a user can act on.
+
+    `agreed` is True on an error that every rank raises together, so that all ranks can end the
+    ordinary way; an error that is not agreed has to abort the whole run.
+    """
+
+    exit_code = 1
+    agreed = False
+
+
+class ConfigError(BurgersAdjointError):
+    """Wrong usage: command line, configuration, or an initial file that does not fit it."""
+
+    exit_code = 2
+
+
+class NumericalError(BurgersAdjointError):
+    """The numbers went wrong: an unstable time step or a state that is no longer finite."""
+
+    exit_code = 3
+
+
+class SnapshotError(BurgersAdjointError):
+    """Stored data that is damaged or does not belong to the step that was asked for."""
+
+    exit_code = 4
+
+
+class ScheduleError(BurgersAdjointError):
+    """An action whose precondition does not hold: the schedule is wrong, not its user."""
+
+    exit_code = 1
