@@ -1,0 +1,39 @@
+.DEFAULT_GOAL := help
+.PHONY: help env run test test-serial test-mpi lint clean
+
+include tools/mpi-environment.mk
+
+RANKS ?= 4
+TEST_RANKS ?= 1 2 3 4 6
+PYTHON := .venv/bin/python
+
+help:
+	@echo 'make run    set up what is missing, then compute the default gradient (RANKS=$(RANKS))'
+	@echo 'make test   set up what is missing, then run all tests (TEST_RANKS="$(TEST_RANKS)")'
+	@echo 'make env    the set-up alone'
+	@echo 'make lint   style, types and shell scripts'
+	@echo 'make clean  remove .venv, output and caches'
+
+env:
+	@tools/set-up
+
+run: env
+	@mpiexec -n $(RANKS) $(PYTHON) -m burgers_adjoint gradient
+
+test: test-serial test-mpi
+
+test-serial: env
+	@$(PYTHON) -m pytest --quiet
+
+test-mpi: env
+	@set -e; for n in $(TEST_RANKS); do tools/mpi-tests $$n; done
+
+lint: env
+	@$(PYTHON) -m ruff check --quiet
+	@$(PYTHON) -m ruff format --check --quiet
+	@$(PYTHON) -m mypy
+	@shellcheck .ci/run tools/set-up tools/mpi-tests
+
+clean:
+	rm -rf .venv build output *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
