@@ -1,0 +1,74 @@
+"""What a schedule can ask for: frozen values that compare, hash, pickle and read as a sentence.
+
+The working state is the one state that is stepped; `Save` and `Load` copy it to and from slots.
+The start of step n is the state at n.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class Advance:
+    """Take the working state from the start of `step0` to the start of `step1`."""
+
+    step0: int
+    step1: int
+
+    def __str__(self) -> str:
+        return f"advance from the start of step {self.step0} to the start of step {self.step1}"
+
+
+@dataclass(frozen=True, slots=True)
+class Save:
+    """Copy the working state, at the start of `step`, to `slot`."""
+
+    step: int
+    slot: int
+
+    def __str__(self) -> str:
+        return f"save the start of step {self.step} to slot {self.slot}"
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Copy `slot`, which holds the start of `step`, to the working state.
+
+    `free` says that this is the last use of the snapshot: the slot is empty afterwards.
+    """
+
+    step: int
+    slot: int
+    free: bool
+
+    def __str__(self) -> str:
+        ending = " and free the slot" if self.free else ""
+        return f"load the start of step {self.step} from slot {self.slot}{ending}"
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Take the last step, `step`, in a spare buffer and seed the cotangent at the final state.
+
+    The working state stays at the start of `step`, where the first `Reverse` needs it.
+    """
+
+    step: int
+
+    def __str__(self) -> str:
+        return f"turn: take the last step, {self.step}, aside and seed the cotangent at its end"
+
+
+@dataclass(frozen=True, slots=True)
+class Reverse:
+    """Take the cotangent from the end of `step` to its start, with the working state there."""
+
+    step: int
+
+    def __str__(self) -> str:
+        return f"reverse step {self.step}"
+
+
+Action: TypeAlias = Advance | Save | Load | Turn | Reverse

@@ -1,0 +1,186 @@
+"""Carries out a schedule's actions on a model and a store, and counts them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Generic, TypeVar
+
+from burgers_adjoint.checkpointing.actions import Action, Advance, Load, Reverse, Save, Turn
+from burgers_adjoint.checkpointing.schedule import Schedule
+from burgers_adjoint.errors import ScheduleError
+from burgers_adjoint.protocols import AdjointModel, SnapshotStore
+
+State = TypeVar("State")
+Cotangent = TypeVar("Cotangent")
+Snapshot = TypeVar("Snapshot")
+
+
+@dataclass(slots=True)
+class Counts:
+    """What has been done so far; the seconds are wall time of the model's and the store's calls.
+
+    The last step, taken by `Turn`, is among `forward_steps`. `seconds_adjoint` has the seeding in
+    it; `seconds_snapshots` has every copy of a state.
+    """
+
+    forward_steps: int = 0
+    reverse_steps: int = 0
+    saves: int = 0
+    loads: int = 0
+    seconds_forward: float = 0.0
+    seconds_adjoint: float = 0.0
+    seconds_snapshots: float = 0.0
+
+
+Observer = Callable[[Action, Counts], None]
+
+
+class Executor(Generic[State, Cotangent, Snapshot]):
+    """One gradient: the forward sweep and the reverse sweep of one schedule.
+
+    All that a run needs to go on after any action is the schedule, the working state, what the
+    store holds, and the three attributes `counts`, `position` and `cotangent`; an executor made
+    with these, given to it as arguments, carries on where another one stopped.
+
+    Attributes:
+        counts: what has been done so far.
+        position: step at whose start the working state is.
+        cotangent: dJ/d(state) at the start of step `n_steps - counts.reverse_steps`; None before
+            the turn; after the run, dJ/d(initial state).
+    """
+
+    def __init__(
+        self,
+        model: AdjointModel[State, Cotangent, Snapshot],
+        schedule: Schedule,
+        store: SnapshotStore[Snapshot],
+        observer: Observer | None = None,
+        *,
+        counts: Counts | None = None,
+        position: int = 0,
+        cotangent: Cotangent | None = None,
+    ) -> None:
+        """Prepare a run.
+
+        Args:
+            observer: called after every action with the action and the counts, which it must not
+                change; what it raises ends the run in a state that can be carried on from.
+        """
+        self.model = model
+        self.schedule = schedule
+        self.store = store
+        self.observer = observer
+        self.counts = Counts() if counts is None else counts
+        self.position = position
+        self.cotangent = cotangent
+        self._ran = False
+
+    def run(self, state: State) -> Counts:
+        """Carry out the schedule's actions, all that are left, and return the counts.
+
+        Args:
+            state: the working state at the start of step `position`, stepped in place; after the
+                run it is the one at the start of step 0, as the last reverse step needed it.
+
+        Raises:
+            ScheduleError: an action does not fit what is there, the forward or reverse steps are
+                not as many as the schedule promised, or `run` is called a second time.
+            SnapshotError: the store cannot save, or does not hold what it is asked for.
+        """
+        if self._ran:
+            raise ScheduleError("this executor has run: make a new one for every gradient")
+        self._ran = True
+        model, store, counts, observer = self.model, self.store, self.counts, self.observer
+
+        def fill(snapshot: Snapshot) -> None:
+            model.snapshot(state, snapshot)
+
+        def read(snapshot: Snapshot) -> None:
+            model.restore(snapshot, state)
+
+        for action in self.schedule:
+            start = perf_counter()
+            if isinstance(action, Reverse):
+                cotangent = self._reversible(action)
+                model.adjoint_step(cotangent, state, action.step)
+                counts.seconds_adjoint += perf_counter() - start
+                counts.reverse_steps += 1
+            elif isinstance(action, Advance):
+                self._require_position(action, action.step0)
+                if action.step1 <= action.step0:
+                    raise ScheduleError(f"cannot {action}: that is no step forward")
+                model.advance(state, action.step0, action.step1)
+                counts.seconds_forward += perf_counter() - start
+                counts.forward_steps += action.step1 - action.step0
+                self.position = action.step1
+            elif isinstance(action, Load):
+                store.load(action.slot, action.step, read)
+                if action.free:
+                    store.free(action.slot)
+                counts.seconds_snapshots += perf_counter() - start
+                counts.loads += 1
+                self.position = action.step
+            elif isinstance(action, Save):
+                self._require_position(action, action.step)
+                store.save(action.slot, action.step, fill)
+                counts.seconds_snapshots += perf_counter() - start
+                counts.saves += 1
+            else:
+                self._turn(action, state)
+            if observer is not None:
+                observer(action, counts)
+        self._require_totals()
+        return counts
+
+    def _turn(self, action: Turn, state: State) -> None:
+        """Take the last step aside: the working state is put back after it, bit for bit."""
+        model, counts, step = self.model, self.counts, action.step
+        self._require_position(action, step)
+        if step != self.schedule.n_steps - 1:
+            raise ScheduleError(f"cannot {action}: there are {self.schedule.n_steps} steps")
+        if self.cotangent is not None:
+            raise ScheduleError(f"cannot {action}: the cotangent is seeded already")
+        started = perf_counter()
+        spare = model.new_snapshot()
+        model.snapshot(state, spare)
+        copied = perf_counter()
+        model.advance(state, step, step + 1)
+        stepped = perf_counter()
+        self.cotangent = model.seed(state)
+        seeded = perf_counter()
+        model.restore(spare, state)
+        counts.seconds_snapshots += copied - started + perf_counter() - seeded
+        counts.seconds_forward += stepped - copied
+        counts.seconds_adjoint += seeded - stepped
+        counts.forward_steps += 1
+
+    def _reversible(self, action: Reverse) -> Cotangent:
+        """Return the cotangent at the end of the step to reverse."""
+        self._require_position(action, action.step)
+        if self.cotangent is None:
+            raise ScheduleError(f"cannot {action}: the cotangent has not been seeded")
+        at = self.schedule.n_steps - self.counts.reverse_steps
+        if action.step != at - 1:
+            raise ScheduleError(f"cannot {action}: the cotangent is at the start of step {at}")
+        return self.cotangent
+
+    def _require_position(self, action: Action, step: int) -> None:
+        if self.position != step:
+            raise ScheduleError(
+                f"cannot {action}: the working state is at the start of step {self.position}"
+            )
+
+    def _require_totals(self) -> None:
+        schedule, counts = self.schedule, self.counts
+        if counts.reverse_steps != schedule.n_steps:
+            raise ScheduleError(
+                f"the {schedule.name} schedule reversed {counts.reverse_steps} steps "
+                f"of {schedule.n_steps}"
+            )
+        if counts.forward_steps != schedule.predicted_forward_steps:
+            raise ScheduleError(
+                f"the {schedule.name} schedule took {counts.forward_steps} forward steps, "
+                f"not {schedule.predicted_forward_steps} as its formula says"
+            )

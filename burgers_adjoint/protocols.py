@@ -1,0 +1,84 @@
+"""All that the two halves share: what a model offers and what a snapshot store offers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+Cotangent = TypeVar("Cotangent")
+Snapshot = TypeVar("Snapshot")
+State_contra = TypeVar("State_contra", contravariant=True)
+Snapshot_co = TypeVar("Snapshot_co", covariant=True)
+
+
+class AdjointModel(Protocol[State_contra, Cotangent, Snapshot]):
+    """A time stepper with its adjoint; step n leads from the state at n to the state at n + 1."""
+
+    def advance(self, state: State_contra, n0: int, n1: int) -> None:
+        """Take the steps n0 .. n1 - 1 in place, as one call: a range can run faster than steps."""
+        ...
+
+    def seed(self, state: State_contra) -> Cotangent:
+        """Return dJ/d(state) at `state`, the state after the last step.
+
+        It is called once in a gradient, and is the one call that sees the final state: a model
+        that wants the objective, or a copy of the final state, takes it here.
+        """
+        ...
+
+    def adjoint_step(self, cotangent: Cotangent, state: State_contra, n: int) -> None:
+        """Take the cotangent from n + 1 to n in place, with `state` at the START of step n."""
+        ...
+
+    def new_snapshot(self) -> Snapshot:
+        """Return a new buffer for `snapshot` to fill; one with `nbytes` can be accounted for."""
+        ...
+
+    def snapshot(self, state: State_contra, out: Snapshot) -> None:
+        """Copy into `out` all that `restore` needs to make the same state, bit for bit."""
+        ...
+
+    def restore(self, snapshot: Snapshot, state: State_contra) -> None:
+        """Make `state` the one that `snapshot` was taken of; the snapshot stays as it is."""
+        ...
+
+
+class SnapshotStore(Protocol[Snapshot_co]):
+    """Numbered slots, each of them empty or holding the snapshot of one step.
+
+    A store owns its buffers and never aliases those of its caller: `fill` and `read` get a buffer
+    that is valid during the call alone.
+    """
+
+    def save(self, slot: int, step: int, fill: Callable[[Snapshot_co], None]) -> None:
+        """Let `fill` write the snapshot of `step` to `slot`, in place of what the slot holds.
+
+        Raises:
+            SnapshotError: there is no such slot, or it cannot be written.
+        """
+        ...
+
+    def load(self, slot: int, step: int, read: Callable[[Snapshot_co], None]) -> None:
+        """Let `read` read the snapshot of `step` from `slot`, which keeps it.
+
+        Raises:
+            SnapshotError: the slot does not hold `step`, or what it holds is damaged.
+        """
+        ...
+
+    def free(self, slot: int) -> None:
+        """Forget what `slot` holds.
+
+        Raises:
+            SnapshotError: the slot is empty, or there is no such slot.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give back all that the store holds; it cannot be used afterwards."""
+        ...
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the store holds in memory for snapshots, in this process."""
+        ...
