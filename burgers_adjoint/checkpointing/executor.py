@@ -65,8 +65,14 @@ class Executor(Generic[State, Cotangent, Snapshot]):
         """Prepare a run.
 
         Args:
+            model: what the actions are carried out on.
+            schedule: source of the actions, at its start or anywhere in the middle.
+            store: holds the snapshots; it can serve one run after the other.
             observer: called after every action with the action and the counts, which it must not
                 change; what it raises ends the run in a state that can be carried on from.
+            counts: what has been done before, when a run is carried on; counted up in place.
+            position: step at whose start the working state is.
+            cotangent: the cotangent, when the run that is carried on had seeded it.
         """
         self.model = model
         self.schedule = schedule

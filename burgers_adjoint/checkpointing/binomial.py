@@ -1,0 +1,256 @@
+"""The binomial schedule: the fewest forward steps for a fixed number of snapshots.
+
+Write b(s, r) = C(s + r, s) for the steps that s snapshots can reverse with no step taken forward
+more than r times, so that b(s, r) = b(s, r - 1) + b(s - 1, r). With r chosen such that
+b(s, r - 1) < n <= b(s, r), reversing n steps from a snapshot of their start, with s - 1 further
+ones, takes at least
+
+    p(n, s) = r n - C(s + r, s + 1)
+
+forward steps. Any split into m steps in front and n - m behind, where the parts stay within one
+repetition of the whole, reaches that bound:
+
+    b(s, r - 2) <= m <= b(s, r - 1)   and   b(s - 1, r - 1) <= n - m <= b(s - 1, r).
+
+The state at the end of the advance over m steps is saved unless it is the last one of the range,
+which is reversed at once. Among all the splits, those with the fewest saves follow by induction
+from p's. With the first save counted, the least number is, for n > 1,
+
+    w(n, s) = max(b(s - 1, r - 1), n - b(s, r) + b(s - 1, r)),
+
+flat in n up to the knee k(s, r) = b(s, r - 1) + b(s - 1, r - 1) and one more per step after it.
+As k(s, r) = k(s, r - 1) + k(s - 1, r), a split is optimal exactly when both parts lie before
+their knees (n before its own) or both behind (n behind its own). `_front` is such a split.
+
+References:
+    A. Griewank and A. Walther (2000), Algorithm 799: revolve, ACM Transactions on Mathematical
+    Software 26(1), 19-45: p, and its optimality.
+    A. Griewank (1992), Achieving logarithmic growth of temporal and spatial complexity in reverse
+    automatic differentiation, Optimization Methods and Software 1(1), 35-54: b, and its recursion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import comb
+from typing import Self
+
+from burgers_adjoint.checkpointing.actions import Action, Advance, Load, Reverse, Save, Turn
+from burgers_adjoint.checkpointing.schedule import Schedule, at_least_one
+from burgers_adjoint.errors import ScheduleError
+
+
+def least_forward_steps(n_steps: int, snapshots: int) -> int:
+    """Return p(n_steps, snapshots), the least forward steps that reach the start of every step.
+
+    The last step's own end is not among them: a gradient takes one forward step more.
+
+    Raises:
+        ConfigError: an argument is below 1.
+    """
+    n, s = at_least_one("n_steps", n_steps), at_least_one("snapshots", snapshots)
+    r = _repetitions(n, s)
+    return r * n - comb(s + r, s + 1)
+
+
+def least_saves(n_steps: int, snapshots: int) -> int:
+    """Return w(n_steps, snapshots), the fewest saves with `least_forward_steps` forward steps.
+
+    Raises:
+        ConfigError: an argument is below 1.
+    """
+    n, s = at_least_one("n_steps", n_steps), at_least_one("snapshots", snapshots)
+    if n == 1:
+        return 0
+    r = _repetitions(n, s)
+    return max(comb(s + r - 2, s - 1), n - comb(s + r, s) + comb(s + r - 1, s - 1))
+
+
+def _repetitions(n: int, s: int) -> int:
+    """Return the least r with C(s + r, s) >= n, in O(log r) binomial coefficients."""
+    if n == 1:
+        return 0
+    high = 1
+    while comb(s + high, s) < n:
+        high *= 2
+    low = high // 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if comb(s + middle, s) < n else (low, middle)
+    return high
+
+
+@dataclass(slots=True)
+class _Live:
+    """A live snapshot, with reach = b(s, r) for the s slots that are its own or still empty.
+
+    The steps from it to the next snapshot are at most `reach`. Both numbers follow from those of
+    the range that was split, so that no action has to search for r or make a binomial coefficient.
+    """
+
+    step: int
+    slot: int
+    r: int
+    reach: int
+
+
+class Binomial(Schedule):
+    """Reverses `n_steps` steps in p(n_steps, snapshots) + 1 forward steps, with the fewest saves.
+
+    O(1) per action, however many steps and snapshots, and O(snapshots) memory.
+
+    Attributes:
+        position: step at whose start the working state is; n_steps when there is none in hand.
+        to_reverse: steps that are still to be reversed, which is where the cotangent is.
+        turned: whether the last step has been taken and the cotangent seeded.
+        live: live snapshots, their steps ascending.
+        free: empty slots, the one to be used next at the end.
+    """
+
+    name = "binomial"
+
+    def __init__(self, n_steps: int, snapshots: int) -> None:
+        """Plan `n_steps` steps, with the state at the start of step 0 in hand.
+
+        Raises:
+            ConfigError: `n_steps` or `snapshots` is below 1.
+        """
+        self.n_steps = at_least_one("n_steps", n_steps)
+        self.snapshots = at_least_one("snapshots", snapshots)
+        self.slots = min(snapshots, n_steps - 1)
+        self.position = 0
+        self.to_reverse = n_steps
+        self.turned = False
+        self.live: list[_Live] = []
+        self.free = list(range(self.slots - 1, -1, -1))
+        self._predicted_forward_steps = least_forward_steps(n_steps, snapshots) + 1
+
+    @classmethod
+    def resume(
+        cls,
+        n_steps: int,
+        snapshots: int,
+        live: Iterable[tuple[int, int]],
+        *,
+        to_reverse: int | None = None,
+        forward_steps: int = 0,
+    ) -> Self:
+        """Plan the rest of a reversal anew from the snapshots that are alive.
+
+        The first action loads the last of them. Each of them stays until the steps up to the next
+        one are reversed, in the fewest forward steps with the slots that are empty by then.
+
+        Args:
+            n_steps: steps of the whole reversal.
+            snapshots: snapshots that may be alive at any moment.
+            live: the step and the slot of each live snapshot, that of step 0 among them.
+            to_reverse: steps still to be reversed, when the cotangent has been seeded; None says
+                that it has not.
+            forward_steps: forward steps already taken, to be counted by the prediction.
+
+        Raises:
+            ConfigError: `n_steps` or `snapshots` is below 1.
+            ScheduleError: the snapshots cannot be those of such a reversal.
+        """
+        self = cls(n_steps, snapshots)
+        self.turned = to_reverse is not None
+        self.to_reverse = end = n_steps if to_reverse is None else to_reverse
+        if not 0 < end <= n_steps:
+            raise ScheduleError(f"cannot reverse {end} steps of {n_steps}")
+        places = sorted(live)
+        steps, slots = [step for step, _ in places], {slot for _, slot in places}
+        if not steps or steps[0] != 0 or steps[-1] >= end or len(set(steps)) < len(steps):
+            raise ScheduleError(
+                f"snapshots at the steps {steps} cannot start the reversal of the steps below {end}"
+            )
+        if len(slots) < len(steps) or min(slots) < 0 or max(slots) >= snapshots:
+            raise ScheduleError(
+                f"snapshots in the slots {[slot for _, slot in places]} "
+                f"do not fit in {snapshots} slots, one in each"
+            )
+        self.slots = max(self.slots, max(slots) + 1)
+        self.position = n_steps
+        self.free = [slot for slot in range(self.slots - 1, -1, -1) if slot not in slots]
+        self._predicted_forward_steps = forward_steps + (0 if self.turned else 1)
+        for index, (step, slot) in enumerate(places):
+            n = (steps[index + 1] if index + 1 < len(steps) else end) - step
+            s = self.slots - index
+            r = _repetitions(n, s)
+            self.live.append(_Live(step, slot, r, comb(s + r, s)))
+            self._predicted_forward_steps += least_forward_steps(n, s)
+        return self
+
+    @property
+    def predicted_forward_steps(self) -> int:
+        """p(n_steps, snapshots) + 1 for a whole reversal."""
+        return self._predicted_forward_steps
+
+    def next_action(self) -> Action | None:
+        """Return the next action, or None when every step is reversed."""
+        last = self.to_reverse - 1
+        if self.position > last:
+            return self._load(last) if last >= 0 else None
+        if self.position == last:
+            if not self.turned:
+                self.turned = True
+                return Turn(last)
+            self.to_reverse = last
+            return Reverse(last)
+        if not self.live or self.live[-1].step < self.position:
+            return self._save()
+        return self._advance()
+
+    def _load(self, last: int) -> Action:
+        top = self.live[-1]
+        self.position = top.step
+        if top.step < last:
+            return Load(top.step, top.slot, False)
+        self.free.append(self.live.pop().slot)
+        return Load(top.step, top.slot, True)
+
+    def _save(self) -> Action:
+        s = len(self.free)
+        slot = self.free.pop()
+        if self.live:
+            # The range behind a split: one slot less than the whole, as many repetitions.
+            whole = self.live[-1]
+            r, reach = whole.r, whole.reach * (s + 1) // (s + 1 + whole.r)
+        else:
+            r = _repetitions(self.to_reverse, s)
+            reach = comb(s + r, s)
+        self.live.append(_Live(self.position, slot, r, reach))
+        return Save(self.position, slot)
+
+    def _advance(self) -> Action:
+        top, s, step = self.live[-1], len(self.free) + 1, self.position
+        n = self.to_reverse - step
+        r, reach = top.r, top.reach
+        within = reach * r // (s + r)
+        while within >= n:
+            r, reach = r - 1, within
+            within = reach * r // (s + r)
+        top.r, top.reach = r, reach
+        self.position = step + _front(n, s, r, reach, within)
+        return Advance(step, self.position)
+
+
+def _front(n: int, s: int, r: int, reach: int, within: int) -> int:
+    """Return m, the steps in front of the split of n > 1 steps with the fewest saves.
+
+    Args:
+        n: steps of the range.
+        s: slots for it, that of its start included.
+        r: repetitions, at least 1.
+        reach: b(s, r) >= n.
+        within: b(s, r - 1) < n.
+
+    The front ends at its knee, k(s, r - 1), unless this leaves the part behind it more or fewer
+    steps than its bounds allow.
+    """
+    if r == 1:
+        return 1
+    fewest_front = within * (r - 1) // (s + r - 1)
+    fewest_behind, most_behind = within - fewest_front, reach - within
+    knee = fewest_front + fewest_behind * (r - 1) // (s + r - 2)
+    return max(min(knee, n - fewest_behind), n - most_behind)

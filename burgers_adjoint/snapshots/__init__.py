@@ -1,0 +1,1 @@
+"""Where snapshots live during the reverse sweep."""
