@@ -23,10 +23,10 @@ run: env
 test: test-serial test-mpi
 
 test-serial: env
-	@$(PYTHON) -m pytest --quiet
+	@$(PYTHON) -m pytest --quiet $(PYTEST_ARGS)
 
 test-mpi: env
-	@set -e; for n in $(TEST_RANKS); do tools/mpi-tests $$n; done
+	@set -e; for n in $(TEST_RANKS); do tools/mpi-tests $$n $(PYTEST_ARGS); done
 
 lint: env
 	@$(PYTHON) -m ruff check --quiet

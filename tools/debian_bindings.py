@@ -22,8 +22,7 @@ def main() -> None:
     # Debian's h5py has a serial and an MPI build, and takes the serial one in a process that
     # mpiexec did not start, unless H5PY_ALWAYS_USE_MPI is set.
     (SITE_PACKAGES / "debian_bindings.pth").write_text(
-        f"{found[-1].parent}\n"
-        "import os; os.environ.setdefault('H5PY_ALWAYS_USE_MPI', '1')\n",
+        f"{found[-1].parent}\nimport os; os.environ.setdefault('H5PY_ALWAYS_USE_MPI', '1')\n",
         encoding="utf-8",
     )
     site.addsitedir(str(SITE_PACKAGES))

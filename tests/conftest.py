@@ -1,0 +1,92 @@
+"""What every test shares: the environment of MPI jobs and a way to start them."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import psutil
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SECONDS_FOR_THE_STACK_DUMP = 10
+
+# Tests started by hand get the environment that the Makefile gives to `make test`.
+for name, value in re.findall(
+    r"^export (\w+) \?= (.*)$",
+    (ROOT / "tools/mpi-environment.mk").read_text(encoding="utf-8"),
+    re.MULTILINE,
+):
+    os.environ.setdefault(name, value)
+
+
+def _environment(extra: Mapping[str, str] | None) -> dict[str, str]:
+    """A new job's environment, without the traces of an MPI job that this process is part of."""
+    job = ("OMPI_COMM_", "OMPI_FILE_", "OMPI_MCA_ess", "OMPI_MCA_orte", "PMIX_", "PMI_")
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(job)}
+    return {**inherited, "PYTHONFAULTHANDLER": "1", **(extra or {})}
+
+
+def _end(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """End a job that ran out of time with a stack dump of every rank; return all of its output."""
+    family = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGABRT)  # passed on to the ranks by mpiexec
+    try:
+        output = process.communicate(timeout=SECONDS_FOR_THE_STACK_DUMP)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        output = None
+    # Ranks are in process groups of their own, and outlive an mpiexec that was killed.
+    for member in family:
+        try:
+            member.kill()
+        except psutil.NoSuchProcess:
+            continue
+    return output or process.communicate()
+
+
+@pytest.fixture
+def mpiexec() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run Python on several ranks: mpiexec(n_ranks, *args, timeout=50, cwd=None, env=None).
+
+    `env` is added to the environment. The output is captured as text and the exit status is the
+    caller's to judge; a job that runs longer than `timeout` seconds fails the test, with its
+    output so far and the stacks of all ranks.
+    """
+
+    def run(
+        n_ranks: int,
+        *args: str | os.PathLike[str],
+        timeout: float = 50,
+        cwd: str | os.PathLike[str] | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> subprocess.CompletedProcess[str]:
+        command = ["mpiexec", "-n", str(n_ranks), sys.executable, *map(os.fspath, args)]
+        process = subprocess.Popen(
+            command,
+            cwd=cwd,
+            env=_environment(env),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        try:
+            stdout, stderr = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            stdout, stderr = _end(process)
+            pytest.fail(
+                f"{' '.join(command)}\nran longer than {timeout} s\n"
+                f"--- standard output\n{stdout}\n--- standard error\n{stderr}",
+                pytrace=False,
+            )
+        except BaseException:
+            _end(process)
+            raise
+        return subprocess.CompletedProcess(command, process.returncode, stdout, stderr)
+
+    return run
