@@ -1,0 +1,185 @@
+"""The set-up script, run in a copy of the checkout with stand-ins for the system's programs."""
+
+import os
+import shutil
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PYTHON = "/usr/bin/python3"
+
+DPKG_QUERY = """#!/bin/bash
+status=0
+for package in "${@:3}"; do
+    if grep -qsx "$package" "$STAND_INS/absent"; then status=1; else
+        echo "installed $package 1.0-1"; fi
+done
+exit $status
+"""
+APT_GET = """#!/bin/bash
+echo "apt-get $*" >>"$STAND_INS/calls"
+[[ $* != *install* ]] || rm -f "$STAND_INS/absent"
+"""
+# `python3 -m venv` makes a .venv whose python is this stand-in again.
+FAKE_PYTHON = """#!/bin/bash
+echo "python $*" >>"$STAND_INS/calls"
+case "$*" in
+    *'-m venv'*) mkdir -p .venv/bin && cp "$STAND_INS/python3" .venv/bin/python ;;
+    *'-m pip'*) [[ ! -e $STAND_INS/pip-fails ]] ;;
+esac
+"""
+
+
+class Machine:
+    """A folder of stand-ins for a system's programs, and a checkout to set up there."""
+
+    def __init__(self, folder: Path) -> None:
+        self.stand_ins = folder / "stand-ins"
+        self.stand_ins.mkdir()
+        self.checkout = folder / "a checkout"
+        (self.checkout / "tools").mkdir(parents=True)
+        shutil.copy(ROOT / "pyproject.toml", self.checkout)
+        shutil.copy(ROOT / "tools/debian_bindings.py", self.checkout / "tools")
+        script = (ROOT / "tools/set-up").read_text(encoding="utf-8")
+        assert script.count(f"{PYTHON} -m venv") == 1
+        script = script.replace(PYTHON, f"'{self.stand_ins}/python3'")
+        self.program("set-up", script, self.checkout / "tools")
+        for name in ("bash", "cat", "cp", "dirname", "env", "flock", "grep", "mkdir", "mktemp"):
+            self.link(name)
+        for name in ("rm", "sha256sum"):
+            self.link(name)
+        self.program("dpkg-query", DPKG_QUERY)
+        self.program("apt-get", APT_GET)
+        self.program("python3", FAKE_PYTHON)
+        self.user(0)
+
+    def link(self, name: str) -> None:
+        program = shutil.which(name)
+        assert program is not None
+        (self.stand_ins / name).symlink_to(program)
+
+    def program(self, name: str, text: str, folder: Path | None = None) -> None:
+        path = (folder or self.stand_ins) / name
+        path.write_text(text, encoding="utf-8")
+        path.chmod(path.stat().st_mode | stat.S_IXUSR)
+
+    def user(self, number: int) -> None:
+        self.program("id", f"#!/bin/bash\necho {number}\n")
+
+    def lacks(self, *packages: str) -> None:
+        (self.stand_ins / "absent").write_text("\n".join(packages) + "\n", encoding="utf-8")
+
+    def set_up(self) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [self.checkout / "tools/set-up"],
+            env={"PATH": os.fspath(self.stand_ins), "STAND_INS": os.fspath(self.stand_ins)},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
+
+    def calls(self) -> list[str]:
+        """The calls since the last time this was asked, pip's and apt-get's options left out."""
+        log = self.stand_ins / "calls"
+        lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
+        log.unlink(missing_ok=True)
+        words = ("-m venv", "debian_bindings", "-m pip", "update", "install")
+        return [next(word for word in words if word in line) for line in lines]
+
+
+MAKES_VENV = ["-m venv", "debian_bindings", "-m pip"]
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path)
+
+
+def test_second_run_does_nothing(machine: Machine) -> None:
+    first = machine.set_up()
+    assert first.returncode == 0, first.stderr
+    assert machine.calls() == MAKES_VENV
+    second = machine.set_up()
+    assert (second.returncode, second.stdout, second.stderr) == (0, "", "")
+    assert machine.calls() == []
+
+
+def test_root_installs_only_what_is_missing(machine: Machine) -> None:
+    machine.lacks("shellcheck", "python3-venv")
+    result = machine.set_up()
+    assert result.returncode == 0, result.stderr
+    assert "Installing Debian packages: python3-venv shellcheck\n" in result.stdout
+    assert machine.calls() == ["update", "install", *MAKES_VENV]
+
+
+def test_without_root_the_exact_commands_are_printed(machine: Machine) -> None:
+    machine.user(1000)
+    machine.lacks("openmpi-bin", "python3-petsc4py")
+    result = machine.set_up()
+    assert result.returncode != 0
+    assert result.stderr.splitlines()[-2:] == [
+        "    sudo apt-get update",
+        "    sudo apt-get install --yes --no-install-recommends openmpi-bin python3-petsc4py",
+    ]
+    assert machine.calls() == []
+
+
+def test_sudo_is_used_where_it_asks_nothing(machine: Machine) -> None:
+    machine.user(1000)
+    machine.program("sudo", '#!/bin/bash\n[[ $1 == -n ]] && shift && { [[ $1 == true ]] || "$@"; }')
+    machine.lacks("openmpi-bin")
+    result = machine.set_up()
+    assert result.returncode == 0, result.stderr
+    assert machine.calls() == ["update", "install", *MAKES_VENV]
+
+
+def test_failed_apt_get_shows_its_output(machine: Machine) -> None:
+    machine.lacks("openmpi-bin")
+    machine.program("apt-get", "#!/bin/bash\necho 'E: no such mirror' >&2\nexit 100\n")
+    result = machine.set_up()
+    assert result.returncode != 0
+    assert result.stderr == "E: no such mirror\napt-get failed, see above.\n"
+
+
+def test_half_made_venv_is_made_again(machine: Machine) -> None:
+    broken = machine.stand_ins / "pip-fails"
+    broken.touch()
+    assert machine.set_up().returncode != 0
+    assert machine.calls() == MAKES_VENV
+    broken.unlink()
+    assert machine.set_up().returncode == 0
+    assert machine.calls() == MAKES_VENV
+
+
+def test_failed_remake_does_not_leave_the_old_stamp(machine: Machine) -> None:
+    assert machine.set_up().returncode == 0
+    pyproject = machine.checkout / "pyproject.toml"
+    text = pyproject.read_text(encoding="utf-8")
+    pyproject.write_text(text + "\n# changed\n", encoding="utf-8")
+    (machine.stand_ins / "pip-fails").touch()
+    assert machine.set_up().returncode != 0
+    pyproject.write_text(text, encoding="utf-8")
+    (machine.stand_ins / "pip-fails").unlink()
+    machine.calls()
+    assert machine.set_up().returncode == 0
+    assert machine.calls() == MAKES_VENV
+
+
+def test_moved_checkout_gets_a_new_venv(machine: Machine) -> None:
+    assert machine.set_up().returncode == 0
+    machine.calls()
+    machine.checkout = machine.checkout.rename(machine.checkout.with_name("elsewhere"))
+    assert machine.set_up().returncode == 0
+    assert machine.calls() == MAKES_VENV
+
+
+def test_other_systems_are_told_what_is_needed(machine: Machine) -> None:
+    (machine.stand_ins / "apt-get").unlink()
+    result = machine.set_up()
+    assert result.returncode != 0
+    assert "This set-up knows Debian 12 and its relatives only" in result.stderr
+    assert "python3 -m pip install --no-binary=h5py,mpi4py ." in result.stderr
