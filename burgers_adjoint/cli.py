@@ -1,0 +1,284 @@
+"""The command line: what was asked for, who prints, and how every rank comes to its end.
+
+The arguments are parsed before MPI is started, so that help is fast; all ranks parse the same ones
+and come to the same result. MPI and everything that computes is imported when it is used.
+"""
+
+import contextlib
+import io
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn, TextIO
+
+import click
+
+from burgers_adjoint.errors import BurgersAdjointError
+from burgers_adjoint.output.system import package_version
+
+NAME = "burgers-adjoint"
+INTERRUPTED = 130
+# Open MPI, other MPIs by PMI or PMIx, and Slurm's srun.
+LAUNCHER_VARIABLES = ("OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK", "SLURM_STEP_ID")
+
+
+@dataclass(frozen=True)
+class Request:
+    """One parsed command line."""
+
+    command: str
+    config: str | None
+    overrides: tuple[str, ...]
+    directory: str | None
+    json: str | None
+    quiet: bool
+    debug: bool
+
+
+class Commands(click.Group):
+    """A group that names its commands on an unknown one, and the options that they share."""
+
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, or say which ones there are."""
+        if args[0] not in self.commands:
+            raise click.UsageError(
+                f"unknown command {args[0]!r}; there are {', '.join(self.commands)} "
+                "(a configuration file is named with a dot or a slash in it)",
+                context,
+            )
+        return super().resolve_command(context, args)
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        """Name the commands in the order in which they were made, the default first."""
+        return list(self.commands)
+
+    def format_options(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands and the options, those of the commands among them."""
+        super().format_options(context, formatter)
+        records = [
+            record
+            for option in self.commands["gradient"].params
+            if (record := option.get_help_record(context))
+        ]
+        with formatter.section("Options of every command"):
+            formatter.write_dl(records)
+
+
+HELP = {"help_option_names": ["-h", "--help"]}
+
+
+@click.group(cls=Commands, context_settings=HELP, subcommand_metavar="[COMMAND] [CONFIG.toml]")
+@click.version_option(package_version(), prog_name=NAME)
+def commands() -> None:
+    """Adjoint gradients of the 2D Burgers equation on any number of MPI ranks.
+
+    Without a command it computes the gradient, without a configuration that of the published
+    problem of Burgers.jl. Ranks come from the launcher: mpiexec -n 4 burgers-adjoint
+    """
+
+
+def _command(name: str, help_text: str) -> None:
+    @commands.command(name, help=help_text, context_settings=HELP)
+    @click.argument("config", required=False, metavar="[CONFIG.toml]")
+    @click.option(
+        "-s",
+        "overrides",
+        multiple=True,
+        metavar="SECTION.KEY=VALUE",
+        help="Override one key of the configuration; a TOML value or a bare word. Repeatable.",
+    )
+    @click.option("-o", "directory", metavar="DIR", help="Output folder, for output.directory.")
+    @click.option("--json", metavar="FILE", help="Write the summary as JSON; - is standard output.")
+    @click.option("--quiet", is_flag=True, help="Print errors only.")
+    @click.option("--debug", is_flag=True, help="Show tracebacks of errors.")
+    def parsed(**arguments: Any) -> Request:
+        if arguments["config"] in commands.commands:
+            raise click.UsageError(
+                f"the command comes first: {NAME} {arguments['config']} [CONFIG.toml] [OPTIONS]"
+            )
+        return Request(name, **arguments)
+
+
+_command("gradient", "Forward sweep, reverse sweep and gradient (the default).")
+_command("forward", "The forward sweep alone.")
+_command("check", "Test the gradient; ends with 1 when a test fails.")
+_command("info", "Versions, capabilities of MPI and HDF5, cores and memory.")
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit: 0, or the code that belongs to the error."""
+    request, message, code = parse(sys.argv[1:] if arguments is None else arguments)
+    if request is not None:
+        _end(*_run(request))
+    # Every rank has the same to say about its arguments. A rank alone need not start MPI for it.
+    comm = _world() if any(name in os.environ for name in LAUNCHER_VARIABLES) else None
+    if comm is None or comm.rank == 0:
+        _print(message, sys.stderr if code else sys.stdout)
+    _end(comm, code)
+
+
+def parse(arguments: Sequence[str]) -> tuple[Request | None, str, int]:
+    """Parse arguments into a request, or into a text to print and the exit code.
+
+    With no command, or where the first argument is an option or names a file, it is `gradient`.
+    """
+    arguments = list(arguments)
+    first = arguments[0] if arguments else "-"
+    if first not in ("-h", "--help", "--version") and (
+        first.startswith("-") or "." in first or "/" in first
+    ):
+        arguments.insert(0, "gradient")
+    text = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(text):
+            result = commands.main(arguments, NAME, standalone_mode=False)
+    except click.ClickException as error:
+        hint = f"\n{NAME} -h shows commands and options" if error.exit_code == 2 else ""
+        return None, f"error: {error.format_message()}{hint}", error.exit_code
+    return (result, "", 0) if isinstance(result, Request) else (None, text.getvalue().rstrip(), 0)
+
+
+def _world() -> Any:
+    try:
+        from mpi4py import MPI
+    except ImportError as error:
+        print(f"error: MPI cannot be used: {error}", file=sys.stderr)
+        sys.exit(1)
+    return MPI.COMM_WORLD
+
+
+def _run(request: Request) -> tuple[Any, int]:
+    """Carry out a request; returns the communicator and the exit code that all ranks agree on."""
+    comm = _world()
+    try:
+        return comm, _COMMANDS[request.command](request, comm)
+    except BurgersAdjointError as error:
+        if request.debug and (comm.rank == 0 or error.__cause__ is not None):
+            traceback.print_exc()
+        if not error.agreed:
+            _end_alone(comm, str(error), error.exit_code)
+        if comm.rank == 0:
+            _print(f"error: {error}", sys.stderr)
+        return comm, error.exit_code
+    except KeyboardInterrupt:
+        _end_alone(comm, "interrupted", INTERRUPTED)
+    except MemoryError as error:
+        _end_alone(comm, f"out of memory: {error}", 1)
+    except Exception as error:
+        if request.debug:
+            traceback.print_exc()
+        hint = "" if request.debug else "; --debug shows where"
+        _end_alone(comm, f"{type(error).__name__}: {error} (a bug in {NAME}{hint})", 1)
+
+
+def _end_alone(comm: Any, message: str, code: int) -> NoReturn:
+    """End a run in which the other ranks know nothing of the failure and may wait for this one."""
+    if comm.size == 1:
+        _print(f"error: {message}", sys.stderr)
+        sys.exit(code)
+    _print(f"error: rank {comm.rank}: {message}", sys.stderr)
+    sys.stdout.flush()
+    comm.Abort(code)
+    raise AssertionError("Abort does not return")
+
+
+def _end(comm: Any, code: int) -> NoReturn:
+    """Leave together: a launcher ends everybody when the first rank has left with an error."""
+    if comm is not None and comm.size > 1:
+        from burgers_adjoint.parallel.failure import patient_barrier
+
+        patient_barrier(comm)
+    sys.exit(code)
+
+
+def _print(text: str, stream: TextIO) -> None:
+    """Print and flush; a reader that has gone away (`| head`) is no error."""
+    try:
+        print(text, file=stream, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _prepare(request: Request, comm: Any) -> Any:
+    """The configuration as rank 0 reads it, on all ranks; and what would spoil the end, now."""
+    from burgers_adjoint.config import load
+    from burgers_adjoint.output.files import require_writable
+    from burgers_adjoint.parallel.failure import agreed
+
+    config = None
+    with agreed(comm):
+        if comm.rank == 0:
+            config = load(request.config, request.overrides, request.directory)
+            if request.json not in (None, "-"):
+                require_writable(request.json)
+    if request.quiet:
+        logging.disable(logging.WARNING)
+    return comm.bcast(config, root=0)
+
+
+def _report(
+    request: Request, comm: Any, summary: Any, show: Callable[[Any, TextIO, bool], None]
+) -> None:
+    """Print a summary on rank 0 and write its JSON. Collective."""
+    from burgers_adjoint.output.files import write_text
+    from burgers_adjoint.output.summary import to_json
+    from burgers_adjoint.parallel.failure import agreed
+
+    with agreed(comm):
+        if comm.rank != 0:
+            return
+        if not request.quiet:
+            stream = sys.stderr if request.json == "-" else sys.stdout
+            # mpiexec gives ranks a pseudo-terminal whose text may well end in a file.
+            launched = any(name in os.environ for name in LAUNCHER_VARIABLES)
+            text = io.StringIO()
+            show(summary, text, stream.isatty() and not launched)
+            _print(text.getvalue().rstrip(), stream)
+        if request.json == "-":
+            _print(to_json(summary).rstrip(), sys.stdout)
+        elif request.json is not None:
+            write_text(request.json, to_json(summary))
+
+
+def _sweep(request: Request, comm: Any) -> int:
+    from burgers_adjoint import run
+    from burgers_adjoint.output.progress import Progress
+    from burgers_adjoint.output.summary import print_summary
+
+    config = _prepare(request, comm)
+    sweep = run.forward if request.command == "forward" else run.gradient
+    with Progress(comm.rank == 0 and not request.quiet) as progress:
+        summary = sweep(config, comm, progress)
+    _report(request, comm, summary, print_summary)
+    return 0
+
+
+def _check(request: Request, comm: Any) -> int:
+    from burgers_adjoint import run
+    from burgers_adjoint.output.summary import print_checks
+
+    summary = run.check(_prepare(request, comm), comm)
+    _report(request, comm, summary, print_checks)
+    return 0 if all(check["passed"] for check in summary["checks"]) else 1
+
+
+def _info(request: Request, comm: Any) -> int:
+    from burgers_adjoint.output.summary import print_information
+    from burgers_adjoint.output.system import information
+
+    _prepare(request, comm)
+    _report(request, comm, information(comm), print_information)
+    return 0
+
+
+_COMMANDS: dict[str, Callable[[Request, Any], int]] = {
+    "gradient": _sweep,
+    "forward": _sweep,
+    "check": _check,
+    "info": _info,
+}

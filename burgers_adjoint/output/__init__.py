@@ -1,0 +1,1 @@
+"""What a run leaves behind: files, pictures, and words on the screen."""

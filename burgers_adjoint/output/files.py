@@ -1,0 +1,78 @@
+"""Files that appear whole or not at all."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from burgers_adjoint.errors import BurgersAdjointError
+
+
+@contextmanager
+def replaced_when_complete(path: str | Path) -> Iterator[Path]:
+    """Offer a temporary name beside `path`; what was written there takes its place at the end.
+
+    The bytes and the folder entry are on the disk when the block ends. When the block fails,
+    `path` is as it was and the temporary file is gone. A temporary file that an earlier, killed
+    run has left is overwritten, so they do not pile up.
+
+    Raises:
+        BurgersAdjointError: naming the path and the reason, for every OSError.
+    """
+    path = Path(os.path.realpath(path))
+    partial = path.with_name(path.name + ".partial")
+    try:
+        yield partial
+        with open(partial, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise BurgersAdjointError(f"cannot write {path}: {reason(error)}") from error
+    finally:
+        with suppress(OSError):
+            partial.unlink()
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a text file whole, or straight into what is no regular file, such as a pipe.
+
+    Raises:
+        BurgersAdjointError: naming the path and the reason.
+    """
+    if Path(path).exists() and not Path(path).is_file():
+        try:
+            Path(path).write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise BurgersAdjointError(f"cannot write {path}: {reason(error)}") from error
+    else:
+        with replaced_when_complete(path) as partial:
+            partial.write_text(text, encoding="utf-8")
+
+
+def require_writable(path: str | Path) -> None:
+    """Find out now, by writing, whether a file can be written at the end of a long run.
+
+    Raises:
+        BurgersAdjointError: naming the path and the reason.
+    """
+    path = Path(os.path.realpath(path))
+    try:
+        if path.exists():
+            with open(path, "ab"):
+                pass
+        else:
+            partial = path.with_name(path.name + ".partial")
+            partial.write_bytes(b"-")
+            partial.unlink()
+    except OSError as error:
+        raise BurgersAdjointError(f"cannot write {path}: {reason(error)}") from error
+
+
+def reason(error: OSError) -> str:
+    """What went wrong, without the path."""
+    return error.strerror or str(error)

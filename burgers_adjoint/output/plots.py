@@ -1,0 +1,181 @@
+"""Pictures of a run, drawn where matplotlib is installed."""
+
+import importlib.util
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from burgers_adjoint.output.files import replaced_when_complete
+
+# Finer than a printed page can show; what is beyond only costs time and memory.
+MOST_POINTS = 1024
+SLOPE_OF_CENTRAL_DIFFERENCES = 2
+
+Field = NDArray[np.float64]
+
+
+def plot_results(results: str | Path, path: str | Path) -> bool:
+    """Draw the gradient picture of a results.h5, reading no more points than it shows.
+
+    Returns:
+        False when there is no gradient field in the file or no matplotlib.
+
+    Raises:
+        BurgersAdjointError: when the picture cannot be written.
+    """
+    with h5py.File(results) as file:
+        if "gradient/initial" not in file:
+            return False
+        rows, columns = (slice(None, None, _stride(file[axis].shape[0])) for axis in ("y", "x"))
+
+        def pair(name: str) -> Field:
+            return np.stack([file[f"{name}/{field}"][rows, columns] for field in ("u", "v")])
+
+        return plot_gradient(
+            path,
+            file["x"][columns],
+            file["y"][rows],
+            pair("state/initial"),
+            pair("state/final"),
+            pair("gradient/initial"),
+        )
+
+
+def plot_gradient(
+    path: str | Path, x: ArrayLike, y: ArrayLike, state0: Field, state1: Field, gradient: Field
+) -> bool:
+    """Draw the initial state, the final state and the gradient side by side into a PNG file.
+
+    Args:
+        path: of the picture.
+        x: coordinates of the columns, (nx,).
+        y: coordinates of the rows, (ny,).
+        state0: initial (u, v), (2, ny, nx).
+        state1: final (u, v), the same shape.
+        gradient: of the objective with respect to state0, the same shape.
+
+    Returns:
+        False, and a word in the log, when matplotlib is not installed.
+
+    Raises:
+        BurgersAdjointError: when the picture cannot be written.
+    """
+    if not _drawable(path):
+        return False
+    from matplotlib.figure import Figure
+
+    x, y = np.asarray(x), np.asarray(y)
+    rows, columns = slice(None, None, _stride(y.size)), slice(None, None, _stride(x.size))
+    x, y = x[columns], y[rows]
+    state0, state1, gradient = (field[:, rows, columns] for field in (state0, state1, gradient))
+
+    height = np.clip((y[-1] - y[0]) / (x[-1] - x[0]), 0.4, 2.0)
+    figure = Figure(figsize=(12, 0.8 + 2 * 3.2 * height), layout="constrained")
+    axes = figure.subplots(2, 3, sharex=True, sharey=True)
+    for row, name in enumerate("uv"):
+        # One scale for both states, so that their decay can be seen.
+        largest = _largest(np.stack([state0[row], state1[row]]))
+        _panel(figure, axes[row, 0], x, y, state0[row], f"initial ${name}$", "RdBu_r", largest)
+        _panel(figure, axes[row, 1], x, y, state1[row], f"final ${name}$", "RdBu_r", largest)
+        title = rf"$\partial J / \partial {name}_0$"
+        _panel(figure, axes[row, 2], x, y, gradient[row], title, "PuOr", _largest(gradient[row]))
+        axes[row, 0].set_ylabel("$y$")
+    for axis in axes[-1]:
+        axis.set_xlabel("$x$")
+    _save(figure, path)
+    return True
+
+
+def plot_differences(path: str | Path, curves: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> bool:
+    """Draw the error of central finite differences against their step size into a PNG file.
+
+    The error falls with the square of the step until round-off, which grows as the step shrinks,
+    takes over: a V when both axes are logarithmic. A wrong gradient gives a flat line.
+
+    Args:
+        path: of the picture.
+        curves: what was differenced to (step sizes, relative errors).
+
+    Returns:
+        False, and a word in the log, when matplotlib is not installed.
+
+    Raises:
+        BurgersAdjointError: when the picture cannot be written.
+    """
+    if not _drawable(path):
+        return False
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 5), layout="constrained")
+    axis = figure.subplots()
+    corner = (0.0, 1.0)
+    for label, (steps, errors) in curves.items():
+        # An error of zero has no place on a logarithmic axis; it is drawn at round-off.
+        seen = np.maximum(np.asarray(errors, dtype=float), np.finfo(float).eps)
+        axis.loglog(steps, seen, marker="o", markersize=4, label=label)
+        largest = int(np.argmax(steps))
+        corner = max(corner, (float(np.asarray(steps)[largest]), float(seen[largest])))
+    step, error = corner
+    if step > 0:
+        reference = step * np.logspace(0, -2, 3)
+        axis.loglog(
+            reference,
+            # Above the curves, so that it hides none of them.
+            3 * error * (reference / step) ** SLOPE_OF_CENTRAL_DIFFERENCES,
+            color="black",
+            linestyle="--",
+            label="second order",
+        )
+    axis.set_xlabel("step size of the central difference")
+    axis.set_ylabel("relative difference from the adjoint gradient")
+    axis.grid(which="major", alpha=0.3)
+    axis.legend()
+    _save(figure, path)
+    return True
+
+
+def _drawable(path: str | Path) -> bool:
+    if importlib.util.find_spec("matplotlib") is not None:
+        return True
+    logging.getLogger(__name__).warning(
+        "%s is not drawn: matplotlib is not installed", Path(path).name
+    )
+    return False
+
+
+def _stride(points: int) -> int:
+    return -(-points // MOST_POINTS)
+
+
+def _largest(field: Field) -> float:
+    # A field of zeros still needs a scale that is not empty.
+    return float(np.max(np.abs(field))) or 1.0
+
+
+def _panel(
+    figure: Any,
+    axis: Any,
+    x: Field,
+    y: Field,
+    field: Field,
+    title: str,
+    colours: str,
+    largest: float,
+) -> None:
+    image = axis.pcolormesh(
+        x, y, field, cmap=colours, vmin=-largest, vmax=largest, shading="nearest", rasterized=True
+    )
+    axis.set_aspect("equal")
+    axis.set_title(title)
+    bar = figure.colorbar(image, ax=axis, shrink=0.85)
+    bar.formatter.set_powerlimits((-2, 3))
+
+
+def _save(figure: Any, path: str | Path) -> None:
+    with replaced_when_complete(path) as partial:
+        figure.savefig(partial, format="png", dpi=150)

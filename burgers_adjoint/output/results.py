@@ -1,0 +1,169 @@
+"""The output folder and results.h5: the fields of all ranks in one plain HDF5 file."""
+
+import io
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from burgers_adjoint.config import Config
+from burgers_adjoint.errors import BurgersAdjointError
+from burgers_adjoint.output.files import reason, replaced_when_complete, write_text
+from burgers_adjoint.parallel.decomposition import Decomposition
+from burgers_adjoint.parallel.failure import agreed
+
+Tile = tuple[str, tuple[slice, slice], NDArray[np.float64]]
+
+
+def prepare_directory(config: Config, comm: Any) -> Path:
+    """Create the output folder and leave the configuration of the run in it. Collective.
+
+    Raises:
+        BurgersAdjointError: on all ranks, when the folder cannot be made or written to.
+    """
+    directory = Path(config.output.directory)
+    with agreed(comm):
+        if comm.rank == 0:
+            try:
+                directory.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise BurgersAdjointError(
+                    f"cannot make the output folder {directory}: {_why_no_folder(error)}"
+                ) from error
+            write_text(directory / "config.toml", config.to_toml())
+    return directory
+
+
+def write_results(
+    path: str | Path,
+    decomposition: Decomposition,
+    x: ArrayLike,
+    y: ArrayLike,
+    fields: Mapping[str, NDArray[np.float64]],
+    scalars: Mapping[str, float],
+    attributes: Mapping[str, Any],
+) -> None:
+    """Write fields of all ranks into one HDF5 file, whole or not at all. Collective.
+
+    Rank 0 writes, and holds one tile of another rank at a time: the memory that it needs does not
+    grow with the number of ranks or fields, and any build of h5py will do.
+
+    Args:
+        path: the file; an older one is replaced when the new one is complete.
+        decomposition: whose tiles they are.
+        x: coordinates of all columns, (nx,).
+        y: coordinates of all rows, (ny,).
+        fields: HDF5 path ("/state/initial/u") to this rank's tile, (ny_tile, nx_tile); the same
+            paths on every rank. Stored as (ny, nx) with y and x as dimension scales.
+        scalars: HDF5 path to number, as rank 0 has it.
+        attributes: of the root group, as rank 0 has them.
+
+    Raises:
+        BurgersAdjointError: on all ranks, when a tile does not fit or the file cannot be written.
+    """
+    comm = decomposition.comm
+    with agreed(comm):
+        _check_tiles(decomposition, fields)
+    with agreed(comm):
+        if comm.rank == 0:
+            tiles = _receive_tiles(decomposition, fields)
+            try:
+                with replaced_when_complete(path) as partial, _ResultsFile(partial) as file:
+                    file["x"], file["y"] = np.asarray(x), np.asarray(y)
+                    for axis in ("x", "y"):
+                        file[axis].make_scale(axis)
+                    for name, place, tile in tiles:
+                        _dataset(file, name, decomposition.shape)[place] = tile
+                    for name, scalar in scalars.items():
+                        file[name] = scalar
+                    file.attrs.update(attributes)
+            finally:
+                # The ranks whose tiles are still on their way would wait for ever.
+                for _ in tiles:
+                    pass
+        else:
+            for name in sorted(fields):
+                comm.Send(np.ascontiguousarray(fields[name], dtype=np.float64), dest=0)
+
+
+def _check_tiles(decomposition: Decomposition, fields: Mapping[str, NDArray[np.float64]]) -> None:
+    for name, tile in fields.items():
+        if tile.shape != decomposition.tile_shape:
+            raise BurgersAdjointError(
+                f"{name} has shape {tile.shape} on rank {decomposition.rank}, "
+                f"whose tile has {decomposition.tile_shape}"
+            )
+
+
+def _receive_tiles(
+    decomposition: Decomposition, fields: Mapping[str, NDArray[np.float64]]
+) -> Iterator[Tile]:
+    for name in sorted(fields):
+        yield name, decomposition.tile_of(0), fields[name]
+        for rank in range(1, decomposition.size):
+            rows, columns = decomposition.tile_of(rank)
+            tile = np.empty((rows.stop - rows.start, columns.stop - columns.start))
+            decomposition.comm.Recv(tile, source=rank)
+            yield name, (rows, columns), tile
+
+
+def _dataset(file: h5py.File, name: str, shape: tuple[int, int]) -> h5py.Dataset:
+    if name not in file:
+        dataset = file.create_dataset(name, shape, dtype=np.float64)
+        for dimension, axis in enumerate(("y", "x")):
+            dataset.dims[dimension].attach_scale(file[axis])
+    return file[name]
+
+
+class _ResultsFile:
+    """An HDF5 file for writing that answers a full disk with an OSError.
+
+    HDF5 1.10 can crash at exit when a write fails while it closes a file. So the writes go through
+    a Python file that keeps the first error for itself, and it is raised once HDF5 is done.
+    """
+
+    def __init__(self, path: Path):
+        self._raw = _ForgivingFile(path, "wb+")
+        self._file = h5py.File(self._raw, "w")
+
+    def __enter__(self) -> h5py.File:
+        return self._file
+
+    def __exit__(self, *failure: object) -> None:
+        try:
+            self._file.close()
+        finally:
+            self._raw.close()
+            if self._raw.failure is not None:
+                raise self._raw.failure
+
+
+class _ForgivingFile(io.FileIO):
+    failure: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        view = memoryview(data).cast("B")
+        done = 0
+        try:
+            while self.failure is None and done < len(view):
+                done += super().write(view[done:]) or 0
+        except OSError as error:
+            self.failure = error
+        return len(view)
+
+    def truncate(self, size: int | None = None) -> int:
+        try:
+            return super().truncate(size)
+        except OSError as error:
+            self.failure = self.failure or error
+            return size or 0
+
+
+def _why_no_folder(error: OSError) -> str:
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        return f"{error.filename} is a file" if os.path.isfile(error.filename) else reason(error)
+    return reason(error)

@@ -1,0 +1,196 @@
+"""The summary of a run: as JSON, and as tables for people."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, TextIO
+
+import msgspec
+
+from burgers_adjoint.config import Config
+
+# M. Schanen's Burgers.jl, commit a4a5b0b, test/runtests.jl.
+PUBLISHED_ENERGY = 0.08426001732938161
+PUBLISHED_POINTWISE_SQUARE_NORM = 1.3020729832060115e-6
+EXACT_POINTWISE_SQUARE_NORM = 1.3020741709303739e-6
+
+UNITS = ("bytes", "kB", "MB", "GB", "TB")
+
+
+def published_comparison(
+    config: Config, objective: float, pointwise_square_norm: float | None
+) -> list[dict[str, Any]]:
+    """Published values of Burgers.jl beside ours, when the configuration is its problem.
+
+    Args:
+        config: of the run; how the gradient is computed and on how many ranks does not matter.
+        objective: final energy.
+        pointwise_square_norm: Euclidean norm over all points of the field
+            (dJ/du0)^2 + (dJ/dv0)^2, Euclidean gradients; None when there is no such gradient.
+
+    Returns:
+        One mapping per quantity: quantity, published, ours, relative_difference, note. Empty for
+        every other problem.
+    """
+    default = Config()
+    same_time = msgspec.structs.replace(config.time, allow_unstable=default.time.allow_unstable)
+    ours = (config.grid, config.physics, config.initial, same_time, config.objective)
+    if ours != (default.grid, default.physics, default.initial, default.time, default.objective):
+        return []
+    rows = [_compared("energy at the end", PUBLISHED_ENERGY, objective, "")]
+    if pointwise_square_norm is not None:
+        note = (
+            "Burgers.jl linearises its last step one step late; the exact gradient gives "
+            f"{EXACT_POINTWISE_SQUARE_NORM!r}"
+        )
+        rows.append(
+            _compared(
+                "norm of (dJ/du0)^2 + (dJ/dv0)^2",
+                PUBLISHED_POINTWISE_SQUARE_NORM,
+                pointwise_square_norm,
+                note,
+            )
+        )
+    return rows
+
+
+def to_json(summary: Mapping[str, Any]) -> str:
+    """JSON text of a summary; numbers that are not finite become null, as JSON has none."""
+    text = msgspec.json.encode(summary, enc_hook=lambda value: value.item())
+    return msgspec.json.format(text, indent=2).decode() + "\n"
+
+
+def print_summary(summary: Mapping[str, Any], stream: TextIO, terminal: bool) -> None:
+    """Print what a forward or gradient run found and what it took.
+
+    Args:
+        summary: as the commands return it; what is missing is left out.
+        stream: where to.
+        terminal: whether to use colours and the width of the terminal, else 80 columns.
+    """
+    console = _console(stream, terminal)
+    console.print(_table(("", ""), _summary_rows(summary)))
+    published = summary.get("published")
+    if published:
+        rows = [
+            (
+                row["quantity"],
+                repr(row["published"]),
+                repr(row["ours"]),
+                f"{row['relative_difference']:.1e}",
+            )
+            for row in published
+        ]
+        header = ("published by Burgers.jl", "published", "ours", "difference")
+        console.print(_table(header, rows))
+        for row in published:
+            if row["note"]:
+                console.print(f"{row['quantity']}: {row['note']}.", style="dim")
+
+
+def print_checks(summary: Mapping[str, Any], stream: TextIO, terminal: bool) -> None:
+    """Print the table of checks and how many of them failed."""
+    console = _console(stream, terminal)
+    checks = summary["checks"]
+    rows = [
+        (
+            check["name"],
+            f"{check['value']:.6g}" if isinstance(check["value"], float) else str(check["value"]),
+            "passed" if check["passed"] else "FAILED",
+            check.get("text") or f"limit {check['limit']}",
+        )
+        for check in checks
+    ]
+    console.print(_table(("check", "value", "", "allowed"), rows))
+    failed = sum(not check["passed"] for check in checks)
+    verdict = f"{failed} of {len(checks)} checks failed" if failed else f"all {len(checks)} passed"
+    console.print(verdict, style="bold red" if failed else "bold green")
+
+
+def print_information(information: Mapping[str, Any], stream: TextIO, terminal: bool) -> None:
+    """Print versions and the machine."""
+    rows = list(information["versions"].items())
+    rows.append(("ranks", str(information["ranks"])))
+    for node in information["nodes"]:
+        rows.append(
+            (
+                f"node {node['name']}",
+                f"{node['ranks']} ranks, {node['usable_cores']} of {node['cores']} cores usable, "
+                f"{_size(node['available_memory_bytes'])} of {_size(node['memory_bytes'])} free",
+            )
+        )
+    rows.append(("compiled kernels", information["kernel_cache"]))
+    _console(stream, terminal).print(_table(("", ""), rows))
+
+
+def _compared(quantity: str, published: float, ours: float, note: str) -> dict[str, Any]:
+    return {
+        "quantity": quantity,
+        "published": published,
+        "ours": float(ours),
+        "relative_difference": abs(float(ours) - published) / abs(published),
+        "note": note,
+    }
+
+
+def _summary_rows(summary: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    if "objective" in summary:
+        yield "objective", repr(float(summary["objective"]))
+    for control, norm in summary.get("gradient_norm", {}).items():
+        yield f"gradient norm, {control}", f"{norm:.15g}"
+    schedule = summary.get("schedule") or {}
+    if "forward_steps" in schedule:
+        yield "forward steps", f"{schedule['forward_steps']} for {summary['steps']} time steps"
+        yield "least possible", str(schedule["predicted_forward_steps"])
+        yield (
+            "snapshots",
+            f"{schedule['snapshots']} ({schedule['name']}), "
+            f"written {schedule['snapshots_written']} times, "
+            f"{_size(summary['snapshot_bytes'])} per rank",
+        )
+    elif "steps" in summary:
+        yield "time steps", str(summary["steps"])
+    seconds = summary.get("seconds", {})
+    if seconds:
+        # Halo exchange is part of the sweeps, so the times do not add up.
+        yield "seconds", ", ".join(f"{name} {value:.3g}" for name, value in seconds.items())
+    if "peak_rss_bytes" in summary:
+        yield "peak memory", f"{_size(summary['peak_rss_bytes'])} on the largest rank"
+    if "ranks" in summary:
+        grid = summary.get("process_grid")
+        shape = f" ({grid[0]} x {grid[1]}, rows x columns)" if grid else ""
+        yield "ranks", f"{summary['ranks']}{shape}"
+    if "digest" in summary:
+        yield "digest", str(summary["digest"])
+
+
+def _size(count: float) -> str:
+    unit = 0
+    while count >= 1000 and unit + 1 < len(UNITS):
+        count, unit = count / 1000, unit + 1
+    return f"{count:.3g} {UNITS[unit]}"
+
+
+def _console(stream: TextIO, terminal: bool) -> Any:
+    from rich.console import Console
+
+    return Console(
+        file=stream,
+        force_terminal=terminal,
+        no_color=not terminal,
+        width=None if terminal else 80,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
+
+
+def _table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Any:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD if any(header) else box.SIMPLE, show_header=any(header))
+    for index, name in enumerate(header):
+        table.add_column(name, overflow="fold", no_wrap=index == 0 and len(header) == 2)
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    return table
