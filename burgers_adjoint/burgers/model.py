@@ -1,0 +1,303 @@
+"""The Burgers model: a domain-decomposed time stepper, its tangent and its adjoint."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from mpi4py import MPI
+
+from burgers_adjoint.burgers import kernels
+from burgers_adjoint.burgers.grid import Grid
+from burgers_adjoint.burgers.layout import Layout, aligned_zeros
+from burgers_adjoint.burgers.objectives import FinalEnergy
+from burgers_adjoint.burgers.stencil import coefficients
+from burgers_adjoint.errors import NumericalError
+from burgers_adjoint.parallel.decomposition import Decomposition
+from burgers_adjoint.parallel.halo import Frame, Halo
+from burgers_adjoint.parallel.reductions import exact_sum
+
+STEPS_BETWEEN_CHECKS = 256
+# Rows of that many steps stay in a second-level cache while a sweep passes over them.
+SWEEP_BYTES = 2**19
+LONGEST_SWEEP = 16
+
+
+@dataclass
+class Cotangent:
+    """dJ/d(state) at some step and what of dJ/d(viscosity) the steps after it have contributed.
+
+    Attributes:
+        field: (2, rows, pitch) as `Layout` says.
+        viscosity_density: (rows, pitch), each point's part of dJ/d(viscosity), added up step by
+            step at the point itself: an order that no decomposition changes. Empty when the
+            viscosity is no control.
+    """
+
+    field: np.ndarray
+    viscosity_density: np.ndarray
+
+
+class BurgersModel:
+    """Forward Euler steps of the viscous Burgers equation on this rank's tile.
+
+    Implements `protocols.AdjointModel`; states are arrays (2, rows, pitch) as `Layout` says,
+    snapshots arrays (2, ny, nx) of the tile's own points.
+
+    Args:
+        grid: the points.
+        decomposition: who owns which of them.
+        viscosity: nu [length^2/time].
+        dt: time step [time].
+        controls: what the gradient is taken to, of "initial" and "viscosity".
+        steps_per_exchange: layers of halo, and steps taken per exchange of them; chosen from the
+            tile when not given.
+
+    Attributes:
+        objective: J of the last final state that was seeded or evaluated; nan before.
+        final: that final state, (2, ny, nx) of the tile.
+    """
+
+    def __init__(
+        self,
+        grid: Grid,
+        decomposition: Decomposition,
+        viscosity: float,
+        dt: float,
+        controls: Sequence[str],
+        steps_per_exchange: int | None = None,
+    ) -> None:
+        self.grid = grid
+        self.decomposition = decomposition
+        self.dt = dt
+        self.controls = tuple(controls)
+        self.viscosity = viscosity
+        self.energy = FinalEnergy(decomposition)
+        self.objective = math.nan
+        ny, nx = decomposition.tile_shape
+        self.final = np.zeros((2, ny, nx))
+        alone = decomposition.size == 1 and not grid.periodic
+        self.steps_per_sweep = steps_per_exchange or self._choose_steps(alone)
+        self.layout = Layout(ny, nx, halo=1 if alone else self.steps_per_sweep)
+        frame = Frame(self.layout.rows, self.layout.columns)
+        self._narrow = Halo(decomposition, frame, depth=1, n_fields=2, corners=False)
+        self._wide = Halo(decomposition, frame, self.layout.halo, n_fields=2, corners=True)
+        self._paired = Halo(decomposition, frame, depth=1, n_fields=4, corners=False)
+        self._ring = aligned_zeros((self.steps_per_sweep, 3, 2, self.layout.pitch))
+        self._cotangent_ring = aligned_zeros((4, 2, self.layout.pitch))
+        self._limits = {
+            n: np.array([self._moving(n - 1 - s) for s in range(n)], dtype=np.int64)
+            for n in range(1, self.steps_per_sweep + 1)
+        }
+        rows, columns = self.layout.rows, self.layout.columns
+        self._box = np.array([rows.start, rows.stop, columns.start, columns.stop], dtype=np.int64)
+        self._adjoint_limits = np.array(self._moving(1), dtype=np.int64)
+        self._last_finite = self.new_snapshot()
+        self._finite_until = 0
+        self._reached = 0
+
+    def _choose_steps(self, alone: bool) -> int:
+        """Steps per sweep whose ring of rows stays in the cache, the same on every rank."""
+        widest = -(-self.decomposition.shape[1] // self.decomposition.process_grid[1])
+        bytes_per_step = 3 * 2 * 8 * widest
+        steps = max(1, min(LONGEST_SWEEP, SWEEP_BYTES // bytes_per_step))
+        return steps if alone else min(steps, *self.decomposition.smallest_tile)
+
+    def _moving(self, reach: int) -> tuple[int, int, int, int]:
+        """Row start and stop, column start and stop of the points that steps compute.
+
+        Reaches that many points beyond the tile, but never to the domain's boundary.
+        """
+        limits: list[int] = []
+        for own, span, n_points in (
+            (self.layout.rows, self.decomposition.rows, self.grid.ny),
+            (self.layout.columns, self.decomposition.columns, self.grid.nx),
+        ):
+            start, stop = own.start - reach, own.stop + reach
+            if not self.grid.periodic:
+                start = max(start, own.start + 1 - span.start)
+                stop = min(stop, own.start + n_points - 1 - span.start)
+            limits += [start, stop]
+        return limits[0], limits[1], limits[2], limits[3]
+
+    @property
+    def viscosity(self) -> float:
+        """Nu [length^2/time]; may be set anew between runs."""
+        return self._viscosity
+
+    @viscosity.setter
+    def viscosity(self, viscosity: float) -> None:
+        self._viscosity = viscosity
+        self._coefficients = coefficients(viscosity, self.dt, self.grid.dx, self.grid.dy)
+
+    @property
+    def halo_seconds(self) -> float:
+        """Time spent in halo exchange so far."""
+        return self._narrow.seconds + self._wide.seconds + self._paired.seconds
+
+    @property
+    def comm(self) -> MPI.Comm:
+        """The ranks that share the grid."""
+        return self.decomposition.comm
+
+    def close(self) -> None:
+        """Release the messages' requests."""
+        for halo in (self._narrow, self._wide, self._paired):
+            halo.close()
+
+    def initial_state(self, fields: np.ndarray) -> np.ndarray:
+        """Working state that starts a new run at step 0 from fields (2, ny, nx) of the tile."""
+        state = self.layout.new_array(2)
+        self.restart(state, fields)
+        return state
+
+    def restart(self, state: np.ndarray, fields: np.ndarray) -> None:
+        """Put a working state back to step 0 of a new run, with the fields (2, ny, nx)."""
+        self.restore(fields, state)
+        self._last_finite[...] = fields
+        self._finite_until = self._reached = 0
+
+    def advance(self, state: np.ndarray, n0: int, n1: int) -> None:
+        """Take steps n0 .. n1-1 in place.
+
+        Steps taken for the first time are checked now and then.
+
+        Raises:
+            NumericalError: on all ranks, when a state is no longer finite.
+        """
+        while n0 < n1:
+            stop = n1
+            if n1 > self._finite_until:
+                stop = min(n1, self._finite_until + STEPS_BETWEEN_CHECKS)
+            self._advance_unchecked(state, n0, stop)
+            n0 = self._reached = stop
+            if stop == self._finite_until + STEPS_BETWEEN_CHECKS:
+                self._check_finite(state)
+
+    def _advance_unchecked(self, state: np.ndarray, n0: int, n1: int) -> None:
+        while n0 < n1:
+            n_steps = min(self.steps_per_sweep, n1 - n0)
+            (self._narrow if n_steps == 1 else self._wide).exchange(state)
+            kernels.advance(state, self._coefficients, self._limits[n_steps], self._ring)
+            n0 += n_steps
+
+    def _check_finite(self, state: np.ndarray) -> None:
+        """See that the state that was just reached is finite on all ranks, and remember it.
+
+        Raises:
+            NumericalError: on all ranks, naming the first step whose result is not finite, the
+                point and the rank that owns it; found by repeating the steps since the last check.
+        """
+        if self._find_not_finite(state) is None:
+            self.snapshot(state, self._last_finite)
+            self._finite_until = self._reached
+            return
+        step = self._finite_until
+        self.restore(self._last_finite, state)
+        while (place := self._find_not_finite(state)) is None:
+            self._advance_unchecked(state, step, step + 1)
+            step += 1
+        field, row, column = place
+        raise self._agreed_error(
+            f"the state is no longer finite after step {step} (t = {step * self.dt:.6g}): "
+            f"{'uv'[field]} at point [{row}, {column}], x = {self.grid.x[column]:.6g}, "
+            f"y = {self.grid.y[row]:.6g}, on rank {self.decomposition.owner(row, column)} "
+            f"of {self.decomposition.size}; a smaller time.dt may help"
+        )
+
+    @staticmethod
+    def _agreed_error(message: str) -> NumericalError:
+        error = NumericalError(message)
+        error.agreed = True
+        return error
+
+    def _find_not_finite(self, state: np.ndarray) -> tuple[int, int, int] | None:
+        """First (field, row, column) in global order that is not finite on any rank."""
+        ny, nx = self.grid.shape
+        bad = ~np.isfinite(self.layout.interior(state))
+        first = 2 * ny * nx
+        if bad.any():
+            fields, rows, columns = np.nonzero(bad)
+            rows = rows + self.decomposition.rows.start
+            columns = columns + self.decomposition.columns.start
+            first = int(np.min((fields * ny + rows) * nx + columns))
+        first = self.comm.allreduce(first, op=MPI.MIN)
+        if first == 2 * ny * nx:
+            return None
+        return first // (ny * nx), first // nx % ny, first % nx
+
+    def evaluate(self, state: np.ndarray) -> float:
+        """J of a final state; kept as `objective`, the state's own points as `final`.
+
+        Raises:
+            NumericalError: on all ranks, when the state or J is not finite.
+        """
+        self.snapshot(state, self.final)
+        self.objective = self.energy.value(self.final)
+        if not math.isfinite(self.objective):
+            self._check_finite(state)
+            raise self._agreed_error(f"the objective is {self.objective}: its sum overflows")
+        return self.objective
+
+    def seed(self, state: np.ndarray) -> Cotangent:
+        """Evaluate J at the final state and return its cotangent there; see `evaluate`."""
+        self.evaluate(state)
+        cotangent = self.new_cotangent()
+        self.energy.derivative(self.final, self.layout.interior(cotangent.field))
+        return cotangent
+
+    def new_cotangent(self) -> Cotangent:
+        """A cotangent of zeros."""
+        with_density = "viscosity" in self.controls
+        density = self.layout.new_array(1)[0] if with_density else np.zeros((0, 0))
+        return Cotangent(self.layout.new_array(2), density)
+
+    def adjoint_step(self, cotangent: Cotangent, state: np.ndarray, n: int) -> None:
+        """Take the cotangent from n+1 to n, in place, linearised at the state at n."""
+        self._paired.exchange(cotangent.field, state)
+        kernels.adjoint(
+            cotangent.field,
+            state,
+            cotangent.viscosity_density,
+            self._coefficients,
+            self._box,
+            self._adjoint_limits,
+            self._cotangent_ring,
+        )
+
+    def tangent_step(
+        self, perturbation: np.ndarray, state: np.ndarray, d_viscosity: float, n: int
+    ) -> np.ndarray:
+        """Perturbation at n+1 of one at n, (2, rows, pitch), linearised at the state at n."""
+        self._paired.exchange(perturbation, state)
+        out = perturbation.copy()
+        kernels.tangent(
+            perturbation, out, state, d_viscosity, self._coefficients, self._limits[1][0]
+        )
+        return out
+
+    def gradient(self, cotangent: Cotangent) -> dict[str, np.ndarray | float]:
+        """Euclidean gradient per control from the cotangent at step 0.
+
+        Returns:
+            "initial": (2, ny, nx) of the tile, a view; "viscosity": the scalar dJ/d(nu).
+        """
+        parts: dict[str, np.ndarray | float] = {}
+        if "initial" in self.controls:
+            parts["initial"] = self.layout.interior(cotangent.field)
+        if "viscosity" in self.controls:
+            density = cotangent.viscosity_density[None]
+            parts["viscosity"] = exact_sum(self.comm, self.layout.interior(density))
+        return parts
+
+    def new_snapshot(self) -> np.ndarray:
+        """A buffer for the tile's own points, (2, ny, nx)."""
+        return np.zeros((2, *self.decomposition.tile_shape))
+
+    def snapshot(self, state: np.ndarray, out: np.ndarray) -> None:
+        """Copy the state's own points to a snapshot; the halo is filled anew by every step."""
+        out[...] = self.layout.interior(state)
+
+    def restore(self, snapshot: np.ndarray, state: np.ndarray) -> None:
+        """Copy a snapshot to the state's own points."""
+        self.layout.interior(state)[...] = snapshot

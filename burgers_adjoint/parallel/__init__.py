@@ -1,0 +1,1 @@
+"""All that talks MPI: who owns what, halos, reductions, failures."""

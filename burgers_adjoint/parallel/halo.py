@@ -1,0 +1,154 @@
+"""Halo exchange: every neighbour gets one message with the edges of all fields."""
+
+from dataclasses import dataclass
+from time import perf_counter
+
+import numpy as np
+from mpi4py import MPI
+
+from burgers_adjoint.compilation import compiled
+from burgers_adjoint.parallel.decomposition import Decomposition
+
+# the eight directions as (north, east), corners included; the opposite of number d is 7 - d
+DIRECTIONS = ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1))
+
+
+@compiled
+def pack(array, regions, first_field, buffer):
+    """Copy the regions of all fields to the buffer; a region is (offset, rows, columns)."""
+    for d in range(regions.shape[0]):
+        offset, row0, row1, column0, column1 = regions[d]
+        width = column1 - column0
+        at = offset + first_field * (row1 - row0) * width
+        for f in range(array.shape[0]):
+            for r in range(row0, row1):
+                for i in range(width):
+                    buffer[at + i] = array[f, r, column0 + i]
+                at += width
+
+
+@compiled
+def unpack(buffer, regions, first_field, array):
+    """Copy the buffer to the regions of all fields: the inverse of `pack`."""
+    for d in range(regions.shape[0]):
+        offset, row0, row1, column0, column1 = regions[d]
+        width = column1 - column0
+        at = offset + first_field * (row1 - row0) * width
+        for f in range(array.shape[0]):
+            for r in range(row0, row1):
+                for i in range(width):
+                    array[f, r, column0 + i] = buffer[at + i]
+                at += width
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Where a tile lies in its array: the tile's rows and columns, halo layers around them."""
+
+    rows: slice
+    columns: slice
+
+
+def strip(side: int, span: slice, depth: int, outside: bool) -> tuple[int, int]:
+    """Start and stop, along one axis, of what goes to (or, outside, comes from) a side.
+
+    `side` is -1 (start of the axis), 1 (its end) or 0 (the whole span).
+    """
+    if side == 0:
+        return span.start, span.stop
+    if side < 0:
+        return (span.start - depth, span.start) if outside else (span.start, span.start + depth)
+    return (span.stop, span.stop + depth) if outside else (span.stop - depth, span.stop)
+
+
+class Halo:
+    """Exchange of the outer `depth` layers of a tile with its up to eight neighbours.
+
+    Messages are persistent requests on packed buffers. A tile that is its own neighbour (a
+    periodic domain, one tile wide) copies in memory.
+
+    Args:
+        decomposition: who the neighbours are.
+        frame: where the tile lies in the arrays.
+        depth: layers to exchange, at most the extent of the smallest tile.
+        n_fields: fields in all arrays of one exchange together.
+        corners: whether the diagonal neighbours' points are needed.
+    """
+
+    def __init__(
+        self,
+        decomposition: Decomposition,
+        frame: Frame,
+        depth: int,
+        n_fields: int,
+        corners: bool,
+    ) -> None:
+        assert depth <= min(decomposition.smallest_tile), "a halo reaches beyond the neighbour"
+        self.seconds = 0.0
+        self.n_fields = n_fields
+        outgoing, incoming, self._requests = [], [], []
+        sides = []
+        size = 0
+        for number, (north, east) in enumerate(DIRECTIONS):
+            neighbour = decomposition.neighbour(north, east)
+            if neighbour is None or (north and east and not corners):
+                continue
+            out_box = [
+                *strip(north, frame.rows, depth, outside=False),
+                *strip(east, frame.columns, depth, outside=False),
+            ]
+            in_box = [
+                *strip(north, frame.rows, depth, outside=True),
+                *strip(east, frame.columns, depth, outside=True),
+            ]
+            count = n_fields * (out_box[1] - out_box[0]) * (out_box[3] - out_box[2])
+            outgoing.append([size, *out_box])
+            incoming.append([size, *in_box])
+            sides.append((number, neighbour, size, count))
+            size += count
+        offset_of = {number: offset for number, _, offset, _ in sides}
+        for region, (number, neighbour, _, _) in zip(incoming, sides, strict=True):
+            if neighbour == decomposition.rank:
+                # what comes from the east is what this tile itself sends to the west
+                region[0] = offset_of[7 - number] - size
+        self._outgoing = np.array(outgoing, dtype=np.int64).reshape(-1, 5)
+        self._incoming = np.array(incoming, dtype=np.int64).reshape(-1, 5)
+        # received first, sent after it: a self-neighbour's region points into the sent half
+        self._buffer = np.zeros(2 * size)
+        self._incoming[:, 0] += np.where(self._incoming[:, 0] < 0, 2 * size, 0)
+        received, self._sent = self._buffer[:size], self._buffer[size:]
+        for number, neighbour, offset, count in sides:
+            if neighbour == decomposition.rank:
+                continue
+            part = slice(offset, offset + count)
+            self._requests.append(
+                decomposition.comm.Recv_init(received[part], source=neighbour, tag=7 - number)
+            )
+            self._requests.append(
+                decomposition.comm.Send_init(self._sent[part], dest=neighbour, tag=number)
+            )
+
+    def exchange(self, *arrays: np.ndarray) -> None:
+        """Fill the halo of all arrays, each (n_fields of it, rows, pitch)."""
+        if not len(self._outgoing):
+            return
+        start = perf_counter()
+        first_field = 0
+        for array in arrays:
+            pack(array, self._outgoing, first_field, self._sent)
+            first_field += array.shape[0]
+        assert first_field == self.n_fields
+        if self._requests:
+            MPI.Prequest.Startall(self._requests)
+            MPI.Prequest.Waitall(self._requests)
+        first_field = 0
+        for array in arrays:
+            unpack(self._buffer, self._incoming, first_field, array)
+            first_field += array.shape[0]
+        self.seconds += perf_counter() - start
+
+    def close(self) -> None:
+        """Release the requests."""
+        for request in self._requests:
+            request.Free()
+        self._requests.clear()

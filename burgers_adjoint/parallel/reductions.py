@@ -1,0 +1,136 @@
+"""Sums, norms and digests over all ranks that do not depend on who owns which point."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from mpi4py import MPI
+
+from burgers_adjoint.parallel.decomposition import Decomposition
+
+BIN_BITS = 32
+LOW_BITS = np.uint64(0xFFFFFFFF)
+N_BINS = 68  # 2046 exponents and 53 bits of mantissa, in bins of 32 bits, with room for carries
+CHUNK = 2**19  # so many 33-bit integers add up exactly in a double
+LEAST_EXPONENT = -1074  # log2 of the smallest positive double
+
+
+def bin_sums(values: np.ndarray) -> np.ndarray:
+    """Split every value into signed integers of 32-bit bins and add each bin up exactly.
+
+    The long accumulator of Kulisch, in the pre-rounded integer bins of Demmel and Nguyen (2013):
+    bin b holds multiples of 2^(32 b - 1074). The last entry counts values that are not finite.
+    """
+    totals = np.zeros(N_BINS + 1, dtype=np.int64)
+    flat = np.ascontiguousarray(values, dtype=np.float64).ravel()
+    for start in range(0, flat.size, CHUNK):
+        bits = flat[start : start + CHUNK].view(np.uint64)
+        exponent = (bits >> np.uint64(52)) & np.uint64(0x7FF)
+        mantissa = bits & np.uint64((1 << 52) - 1)
+        mantissa = np.where(exponent > 0, mantissa | np.uint64(1 << 52), mantissa)
+        finite = exponent < 0x7FF
+        mantissa = np.where(finite, mantissa, 0)
+        totals[N_BINS] += bits.size - np.count_nonzero(finite)
+        place = np.maximum(exponent, 1) - np.uint64(1)
+        first_bin = (place // BIN_BITS).astype(np.int64)
+        shift = place % np.uint64(BIN_BITS)
+        low = (mantissa & LOW_BITS) << shift
+        high = (mantissa >> np.uint64(BIN_BITS)) << shift
+        parts = (
+            low & LOW_BITS,
+            (low >> np.uint64(BIN_BITS)) + (high & LOW_BITS),
+            high >> np.uint64(BIN_BITS),
+        )
+        sign = np.where(bits >> np.uint64(63), -1.0, 1.0)
+        for position, part in enumerate(parts):
+            sums = np.bincount(first_bin + position, sign * part, minlength=N_BINS)
+            totals[:N_BINS] += sums.astype(np.int64)
+        carry(totals)
+    return totals
+
+
+def carry(totals: np.ndarray) -> None:
+    """Bring every bin but the highest into 0 .. 2^32 - 1 without changing the sum."""
+    for b in range(N_BINS - 1):
+        totals[b + 1] += totals[b] >> BIN_BITS
+        totals[b] &= (1 << BIN_BITS) - 1
+
+
+def exact_sum(comm: MPI.Comm, values: np.ndarray) -> float:
+    """Sum of all ranks' values, exact and rounded once: the same for every order and tiling.
+
+    Returns:
+        The double nearest to the true sum; nan when any value is not finite. The sum of no values
+        is 0. Every rank gets the result.
+    """
+    totals = bin_sums(values)
+    comm.Allreduce(MPI.IN_PLACE, totals, op=MPI.SUM)
+    if totals[N_BINS]:
+        return math.nan
+    total = sum(int(totals[b]) << (BIN_BITS * b) for b in range(N_BINS))
+    try:
+        return total / (1 << -LEAST_EXPONENT)
+    except OverflowError:
+        return math.copysign(math.inf, total)
+
+
+def norm(comm: MPI.Comm, values: np.ndarray) -> float:
+    """Euclidean norm of all ranks' values, reproducible like `exact_sum`."""
+    return math.sqrt(exact_sum(comm, np.square(values)))
+
+
+def scramble(words: np.ndarray) -> np.ndarray:
+    """Mix 64-bit words so that every bit depends on all.
+
+    The finaliser of SplitMix64 (Steele, Lea and Flood 2014).
+    """
+    words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return words ^ (words >> np.uint64(31))
+
+
+def global_indices(decomposition: Decomposition, field: int) -> np.ndarray:
+    """Number of each of this tile's points, (ny, nx) uint64, unique over points and fields."""
+    ny, nx = decomposition.shape
+    rows = np.arange(decomposition.rows.start, decomposition.rows.stop, dtype=np.uint64)
+    columns = np.arange(decomposition.columns.start, decomposition.columns.stop, dtype=np.uint64)
+    return (np.uint64(field * ny) + rows[:, None]) * np.uint64(nx) + columns[None, :]
+
+
+def digest(
+    decomposition: Decomposition, tiles: Sequence[np.ndarray], scalars: Sequence[float]
+) -> str:
+    """Fingerprint of the bits of global fields and scalars, 32 hexadecimal digits.
+
+    Every value is hashed with its global index and the hashes are added modulo 2^64, in two
+    independent lanes: who owns a point and in which order it is visited does not show.
+
+    Args:
+        decomposition: whose tiles they are.
+        tiles: (ny, nx) of this rank, one per field.
+        scalars: values that every rank has alike.
+    """
+    n_points = decomposition.shape[0] * decomposition.shape[1]
+    lanes = np.zeros(2, dtype=np.uint64)
+    keys = [(global_indices(decomposition, f), tile) for f, tile in enumerate(tiles)]
+    if decomposition.rank == 0:
+        first = np.uint64(len(tiles) * n_points)
+        keys.append((first + np.arange(len(scalars), dtype=np.uint64), np.array(scalars, float)))
+    for indices, values in keys:
+        bits = np.ascontiguousarray(values, dtype=np.float64).view(np.uint64)
+        for lane in range(2):
+            seed = np.uint64(0x9E3779B97F4A7C15 * (lane + 1) % 2**64)
+            hashes = scramble(bits ^ scramble(indices + seed))
+            lanes[lane : lane + 1] += np.sum(hashes, dtype=np.uint64)  # wraps, as a scalar may not
+    totals = np.zeros_like(lanes)
+    decomposition.comm.Allreduce(lanes, totals, op=MPI.SUM)
+    return "".join(f"{int(total):016x}" for total in totals)
+
+
+def random_field(decomposition: Decomposition, seed: int, n_fields: int) -> np.ndarray:
+    """Random numbers in [-1, 1), (n_fields, ny, nx), the same at a point whoever owns it."""
+    key = scramble(np.array([seed], dtype=np.uint64) + np.uint64(0x9E3779B97F4A7C15))
+    fields = [
+        scramble(scramble(global_indices(decomposition, field) + key)) for field in range(n_fields)
+    ]
+    return (np.stack(fields) >> np.uint64(11)).astype(np.float64) * 2.0**-52 - 1.0
