@@ -12,15 +12,16 @@ repetition of the whole, reaches that bound:
 
     b(s, r - 2) <= m <= b(s, r - 1)   and   b(s - 1, r - 1) <= n - m <= b(s - 1, r).
 
-The state at the end of the advance over m steps is saved unless it is the last one of the range,
-which is reversed at once. Among all the splits, those with the fewest saves follow by induction
-from p's. With the first save counted, the least number is, for n > 1,
+The state between the parts is saved, unless a single step is behind it, which is reversed at
+once. Such a split costs w(m, s) + w(n - m, s - 1) saves, each part's first one counted, and the
+fewest of them, for n > 1, are by induction
 
     w(n, s) = max(b(s - 1, r - 1), n - b(s, r) + b(s - 1, r)),
 
-flat in n up to the knee k(s, r) = b(s, r - 1) + b(s - 1, r - 1) and one more per step after it.
-As k(s, r) = k(s, r - 1) + k(s - 1, r), a split is optimal exactly when both parts lie before
-their knees (n before its own) or both behind (n behind its own). `_front` is such a split.
+flat in n up to the knee k(s, r) = b(s, r - 1) + b(s - 1, r - 1), one more per step after it. The
+knees of the parts, k(s, r - 1) and k(s - 1, r), add up to that of the whole, as do the flat
+values. So a split has the fewest saves when no part is behind its knee while the other is before
+its own. `_front` is such a split.
 
 References:
     A. Griewank and A. Walther (2000), Algorithm 799: revolve, ACM Transactions on Mathematical
