@@ -42,9 +42,9 @@ def agreed(comm: MPI.Comm) -> Iterator[None]:
                 f"rank {comm.rank}: {type(failure).__name__}: {failure}",
             )
     error_class, message = comm.bcast(report, root=failing_rank)
-    error = error_class(message)
-    error.agreed = True
-    raise error from failure
+    common = error_class(message)
+    common.agreed = True
+    raise common from failure
 
 
 def patient_barrier(comm: MPI.Comm) -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 from mpi4py import MPI
@@ -14,7 +15,7 @@ DIRECTIONS = ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 
 
 
 @compiled
-def pack(array, regions, first_field, buffer):
+def pack(array: Any, regions: Any, first_field: int, buffer: Any) -> None:
     """Copy the regions of all fields to the buffer; a region is (offset, rows, columns)."""
     for d in range(regions.shape[0]):
         offset, row0, row1, column0, column1 = regions[d]
@@ -28,7 +29,7 @@ def pack(array, regions, first_field, buffer):
 
 
 @compiled
-def unpack(buffer, regions, first_field, array):
+def unpack(buffer: Any, regions: Any, first_field: int, array: Any) -> None:
     """Copy the buffer to the regions of all fields: the inverse of `pack`."""
     for d in range(regions.shape[0]):
         offset, row0, row1, column0, column1 = regions[d]
