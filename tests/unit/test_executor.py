@@ -186,6 +186,16 @@ def test_a_run_is_carried_on_after_any_action(make: Callable[[], Schedule]) -> N
                 assert getattr(counts, item.name) == getattr(counted, item.name)
 
 
+@pytest.mark.parametrize("make", [partial(Binomial, 12, 3), partial(StoreAll, 5)], ids=str)
+def test_every_slot_is_freed_with_its_last_use(make: Callable[[], Schedule]) -> None:
+    schedule, model = make(), Orbit()
+    store = MemoryStore(model.new_snapshot, schedule.slots)
+    Executor(model, schedule, store).run([3])
+    for slot in range(schedule.slots):
+        with pytest.raises(SnapshotError, match=f"slot {slot} is empty"):
+            store.free(slot)
+
+
 def test_an_executor_runs_once_and_its_store_again() -> None:
     model = Orbit()
     store = MemoryStore(model.new_snapshot, 3)

@@ -54,7 +54,9 @@ def test_the_gradient_is_the_derivative(heat: ModuleType, initial: np.ndarray) -
         assert (ahead - behind) / 2e-5 == pytest.approx(slope[i], rel=1e-7, abs=1e-10)
 
 
-def test_a_billionth_of_a_restored_temperature_would_show(heat: ModuleType, initial: np.ndarray) -> None:
+def test_a_billionth_of_a_restored_temperature_would_show(
+    heat: ModuleType, initial: np.ndarray
+) -> None:
     class Damaging(heat.Rod):
         def restore(self, snapshot: np.ndarray, state: np.ndarray) -> None:
             super().restore(snapshot, state)
