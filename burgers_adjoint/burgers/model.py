@@ -14,6 +14,7 @@ from burgers_adjoint.burgers.objectives import FinalEnergy
 from burgers_adjoint.burgers.stencil import coefficients
 from burgers_adjoint.errors import NumericalError
 from burgers_adjoint.parallel.decomposition import Decomposition
+from burgers_adjoint.parallel.failure import patient_barrier
 from burgers_adjoint.parallel.halo import Frame, Halo
 from burgers_adjoint.parallel.reductions import exact_sum
 
@@ -301,3 +302,27 @@ class BurgersModel:
     def restore(self, snapshot: np.ndarray, state: np.ndarray) -> None:
         """Copy a snapshot to the state's own points."""
         self.layout.interior(state)[...] = snapshot
+
+
+def prepare_kernels(comm: MPI.Comm) -> None:
+    """Compile the kernels, or load them from the cache, before anything is timed. Collective.
+
+    One rank of each node goes first and leaves the compiled code in the cache for the others.
+    """
+    node = comm.Split_type(MPI.COMM_TYPE_SHARED)
+    for turn in (True, False):
+        if turn == (node.rank == 0):
+            _call_kernels()
+        if turn:
+            patient_barrier(node)
+    node.Free()
+
+
+def _call_kernels() -> None:
+    grid = Grid(3, 4, (0.0, 1.0), (0.0, 1.0), periodic=True)
+    alone = Decomposition(MPI.COMM_SELF, grid.shape, periodic=True)
+    model = BurgersModel(grid, alone, 0.0, 0.0, ("initial", "viscosity"))
+    state = model.initial_state(model.new_snapshot())
+    model.advance(state, 0, 1)
+    model.adjoint_step(model.new_cotangent(), state, 0)
+    model.tangent_step(state.copy(), state, 0.0, 0)

@@ -134,3 +134,8 @@ def random_field(decomposition: Decomposition, seed: int, n_fields: int) -> np.n
         scramble(scramble(global_indices(decomposition, field) + key)) for field in range(n_fields)
     ]
     return (np.stack(fields) >> np.uint64(11)).astype(np.float64) * 2.0**-52 - 1.0
+
+
+def largest(comm: MPI.Comm, values: np.ndarray) -> float:
+    """Largest of all ranks' values; every rank has at least one."""
+    return float(comm.allreduce(float(values.max()), op=MPI.MAX))

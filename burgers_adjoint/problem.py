@@ -1,0 +1,174 @@
+"""What a configuration describes: the model, its initial fields, a schedule and its store."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from mpi4py import MPI
+
+from burgers_adjoint.burgers import initial
+from burgers_adjoint.burgers.grid import Grid
+from burgers_adjoint.burgers.model import BurgersModel, Cotangent
+from burgers_adjoint.checkpointing.binomial import Binomial
+from burgers_adjoint.checkpointing.executor import Counts, Executor, Observer
+from burgers_adjoint.checkpointing.schedule import Schedule
+from burgers_adjoint.checkpointing.store_all import StoreAll
+from burgers_adjoint.config import Config
+from burgers_adjoint.errors import ConfigError, NumericalError
+from burgers_adjoint.parallel.decomposition import Decomposition
+from burgers_adjoint.parallel.reductions import digest, largest
+from burgers_adjoint.snapshots.memory import MemoryStore
+
+Gradient = dict[str, np.ndarray | float]
+
+
+@dataclass
+class Reversal:
+    """One gradient and what it took.
+
+    Attributes:
+        objective: J.
+        final: final state, (2, ny, nx) of the tile.
+        gradient: Euclidean, per control, as `BurgersModel.gradient` returns it.
+        counts: what the executor did.
+    """
+
+    objective: float
+    final: np.ndarray
+    gradient: Gradient
+    counts: Counts
+
+
+class Problem:
+    """The model half as a configuration sets it up; all methods are collective.
+
+    Args:
+        config: what to compute.
+        comm: the ranks that share the grid.
+
+    Attributes:
+        fields: initial (u, v), (2, ny, nx) of the tile.
+
+    Raises:
+        ConfigError: on all ranks: the ranks do not fit the grid, or the initial file the problem.
+        NumericalError: on all ranks: the time step is unstable.
+    """
+
+    def __init__(self, config: Config, comm: MPI.Comm) -> None:
+        self.config = config
+        self.comm = comm
+        self.n_steps = config.time.steps
+        periodic = config.grid.boundary == "periodic"
+        self.grid = Grid(config.grid.nx, config.grid.ny, config.grid.x, config.grid.y, periodic)
+        process_grid = config.parallel.process_grid or (0, 0)
+        try:
+            self.decomposition = Decomposition(comm, self.grid.shape, periodic, process_grid)
+        except ConfigError as error:
+            error.agreed = True  # every rank computes it from the same numbers
+            raise
+        self.fields = self._initial_fields()
+        if not config.time.allow_unstable:
+            self._require_stable()
+        self.model = BurgersModel(
+            self.grid,
+            self.decomposition,
+            config.physics.viscosity,
+            config.time.dt,
+            config.gradient.controls,
+        )
+
+    def close(self) -> None:
+        """Release what the model holds."""
+        self.model.close()
+
+    def _initial_fields(self) -> np.ndarray:
+        section = self.config.initial
+        if section.kind == "file":
+            return initial.from_file(self.grid, self.decomposition, section.path)
+        if section.kind == "sines":
+            return initial.sines(self.grid, self.decomposition, section.amplitude)
+        width = section.width
+        widths = width if isinstance(width, tuple) else (width, width)
+        return initial.gaussian(
+            self.grid, self.decomposition, section.center, widths, section.amplitude
+        )
+
+    def _require_stable(self) -> None:
+        """Check the linear limits of forward Euler with central differences.
+
+        Necessary and sufficient for constant coefficients (Hindmarsh, Gresho and Griffiths 1984):
+        nu dt (1/dx^2 + 1/dy^2) <= 1/2 and dt (u^2 + v^2) <= 2 nu, at the fastest point.
+        """
+        nu, dt = self.config.physics.viscosity, self.config.time.dt
+        speed = math.sqrt(largest(self.comm, np.square(self.fields).sum(axis=0)))
+        spacings = 1 / self.grid.dx**2 + 1 / self.grid.dy**2
+        limits = {
+            "diffusive": (
+                "1 / (2 nu (1/dx^2 + 1/dy^2))",
+                0.5 / (nu * spacings) if nu else math.inf,
+            ),
+            "advective": ("2 nu / max(u^2 + v^2)", 2 * nu / speed**2 if speed else math.inf),
+        }
+        broken = [
+            f"the {name} limit {formula} = {limit:.6g}"
+            for name, (formula, limit) in limits.items()
+            # a dt that was computed as the limit may be a rounding above it
+            if dt > limit * (1 + 1e-12)
+        ]
+        if broken:
+            error = NumericalError(
+                f"time.dt = {dt:.6g} is unstable: it exceeds {' and '.join(broken)} "
+                f"(nu = {nu:.6g}, dx = {self.grid.dx:.6g}, dy = {self.grid.dy:.6g}, "
+                f"largest speed {speed:.6g}); "
+                "-s time.allow_unstable=true goes on all the same"
+            )
+            error.agreed = True
+            raise error
+
+    def schedule(self, name: str | None = None) -> Schedule:
+        """A new schedule, the configured one or the named one."""
+        section = self.config.checkpointing
+        if (name or section.schedule) == "store_all":
+            return StoreAll(self.n_steps)
+        return Binomial(self.n_steps, section.snapshots)
+
+    def store(self, schedule: Schedule) -> MemoryStore[np.ndarray]:
+        """A new store with the slots of the schedule."""
+        return MemoryStore(self.model.new_snapshot, schedule.slots)
+
+    def reverse(
+        self,
+        schedule: Schedule,
+        store: MemoryStore[np.ndarray],
+        fields: np.ndarray,
+        observer: Observer | None = None,
+    ) -> Reversal:
+        """Compute J and its gradient at these initial fields and the model's viscosity.
+
+        Raises:
+            NumericalError: on all ranks: a state or the gradient is not finite.
+        """
+        model = self.model
+        executor: Executor[np.ndarray, Cotangent, np.ndarray]
+        executor = Executor(model, schedule, store, observer)
+        counts = executor.run(model.initial_state(fields))
+        assert executor.cotangent is not None
+        return Reversal(
+            model.objective, model.final.copy(), model.gradient(executor.cotangent), counts
+        )
+
+    def evaluate(self, fields: np.ndarray) -> float:
+        """J at these initial fields and the model's viscosity, without a gradient."""
+        state = self.model.initial_state(fields)
+        self.model.advance(state, 0, self.n_steps)
+        return self.model.evaluate(state)
+
+    def digest(self, final: np.ndarray, gradient: Gradient) -> str:
+        """Fingerprint of the bits of a final state and a gradient, alike for all rank counts."""
+        tiles, scalars = [*final], []
+        for part in gradient.values():
+            if isinstance(part, np.ndarray):
+                tiles += [*part]
+            else:
+                scalars.append(part)
+        return digest(self.decomposition, tiles, scalars)

@@ -1,0 +1,226 @@
+"""The main jobs: a forward sweep, and a gradient, from a configuration to files and a summary."""
+
+import json
+import math
+import resource
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+from mpi4py import MPI
+
+from burgers_adjoint.burgers.model import prepare_kernels
+from burgers_adjoint.config import Config
+from burgers_adjoint.errors import ConfigError, NumericalError
+from burgers_adjoint.output.plots import plot_results
+from burgers_adjoint.output.progress import Progress
+from burgers_adjoint.output.results import prepare_directory, write_results
+from burgers_adjoint.output.summary import published_comparison
+from burgers_adjoint.output.system import versions
+from burgers_adjoint.parallel.failure import agreed
+from burgers_adjoint.parallel.reductions import norm
+from burgers_adjoint.problem import Gradient, Problem
+
+FORWARD_STEPS_PER_UPDATE = 256
+
+
+def forward(config: Config, comm: MPI.Comm, progress: Progress) -> dict[str, Any]:
+    """Run the primal alone; returns the summary, the same on all ranks. Collective.
+
+    Raises:
+        BurgersAdjointError: on all ranks: a wrong configuration, a state that is not finite, or
+            results that cannot be written.
+    """
+    directory = prepare_directory(config, comm)
+    problem = Problem(config, comm)
+    prepare_kernels(comm)
+    state = problem.model.initial_state(problem.fields)
+    startup = _seconds_since_start(comm)
+    progress.begin("forward", problem.n_steps)
+    start = _meet(comm)
+    for n in range(0, problem.n_steps, FORWARD_STEPS_PER_UPDATE):
+        problem.model.advance(state, n, min(n + FORWARD_STEPS_PER_UPDATE, problem.n_steps))
+        progress.update(n)
+    objective = problem.model.evaluate(state)
+    sweeps = _meet(comm) - start
+    progress.end()
+    seconds = {"forward": sweeps, "adjoint": 0.0, "snapshots": 0.0}
+    summary = _summary(problem, objective, problem.model.final, {}, startup, sweeps, seconds)
+    summary["schedule"] = None
+    summary["snapshot_bytes"] = 0
+    summary["published"] = published_comparison(config, objective, None)
+    _write(problem, directory, problem.model.final, {}, summary)
+    problem.close()
+    return summary
+
+
+def gradient(config: Config, comm: MPI.Comm, progress: Progress) -> dict[str, Any]:
+    """Run both sweeps; returns the summary, the same on all ranks. Collective.
+
+    Raises:
+        BurgersAdjointError: on all ranks: a wrong configuration, too little memory, a state or
+            gradient that is not finite, or results that cannot be written.
+    """
+    directory = prepare_directory(config, comm)
+    problem = Problem(config, comm)
+    schedule = problem.schedule()
+    require_memory(comm, schedule.slots * problem.model.final.nbytes)
+    store = problem.store(schedule)
+    prepare_kernels(comm)
+    startup = _seconds_since_start(comm)
+    progress.begin("gradient", schedule.predicted_forward_steps + schedule.n_steps)
+    start = _meet(comm)
+    result = problem.reverse(schedule, store, problem.fields, progress)
+    sweeps = _meet(comm) - start
+    progress.end()
+    counts = result.counts
+    seconds = {
+        "forward": counts.seconds_forward,
+        "adjoint": counts.seconds_adjoint,
+        "snapshots": counts.seconds_snapshots,
+    }
+    summary = _summary(
+        problem, result.objective, result.final, result.gradient, startup, sweeps, seconds
+    )
+    summary["schedule"] = {
+        "name": schedule.name,
+        "snapshots": schedule.snapshots,
+        "forward_steps": counts.forward_steps,
+        "predicted_forward_steps": schedule.predicted_forward_steps,
+        "snapshots_written": counts.saves,
+    }
+    summary["snapshot_bytes"] = comm.allreduce(store.nbytes, op=MPI.MAX)
+    squares = None
+    initial = result.gradient.get("initial")
+    if isinstance(initial, np.ndarray):
+        squares = norm(comm, np.square(initial).sum(axis=0))
+    summary["published"] = published_comparison(config, result.objective, squares)
+    reported = _in_inner_product(problem, result.gradient)
+    _write(problem, directory, result.final, reported, summary)
+    store.close()
+    problem.close()
+    return summary
+
+
+def require_memory(comm: MPI.Comm, n_bytes: int) -> None:
+    """Refuse, before the run, snapshots that the memory of a node cannot hold. Collective.
+
+    Args:
+        comm: all ranks.
+        n_bytes: what this rank is about to take.
+
+    Raises:
+        ConfigError: on all ranks, with the sizes.
+    """
+    node = comm.Split_type(MPI.COMM_TYPE_SHARED)
+    needed = node.allreduce(n_bytes, op=MPI.SUM)
+    ranks = node.size
+    node.Free()
+    with agreed(comm):
+        available = psutil.virtual_memory().available
+        if needed > available:
+            raise ConfigError(
+                f"the snapshots need {needed / 2**30:.3g} GiB on a node ({ranks} ranks), "
+                f"{available / 2**30:.3g} GiB are free there: use fewer "
+                "(checkpointing.snapshots) or more nodes"
+            )
+
+
+def _meet(comm: MPI.Comm) -> float:
+    """Time at which the last rank has arrived."""
+    comm.Barrier()
+    return time.perf_counter()
+
+
+def _seconds_since_start(comm: MPI.Comm) -> float:
+    since = time.time() - psutil.Process().create_time()
+    return float(comm.allreduce(since, op=MPI.MAX))
+
+
+def _in_inner_product(problem: Problem, gradient: Gradient) -> Gradient:
+    """The gradient as the configured inner product represents the derivative.
+
+    In the L2 inner product, sum of a b dx dy, a field's gradient is the Euclidean one over dx dy.
+    """
+    if problem.config.gradient.inner_product == "euclidean":
+        return gradient
+    area = problem.grid.dx * problem.grid.dy
+    return {
+        control: part / area if isinstance(part, np.ndarray) else part
+        for control, part in gradient.items()
+    }
+
+
+def _summary(
+    problem: Problem,
+    objective: float,
+    final: np.ndarray,
+    gradient: Gradient,
+    startup: float,
+    sweeps: float,
+    seconds: dict[str, float],
+) -> dict[str, Any]:
+    comm = problem.comm
+    norms = {control: norm(comm, np.asarray(part)) for control, part in gradient.items()}
+    for control, part in gradient.items():
+        if not isinstance(part, np.ndarray):
+            norms[control] = abs(part)  # every rank has the whole of it
+        if not math.isfinite(norms[control]):
+            error = NumericalError(
+                f"the gradient with respect to {control} is not finite: the cotangent grew beyond "
+                "all bounds in the reverse sweep; a smaller time.dt may help"
+            )
+            error.agreed = True
+            raise error
+    slowest = {
+        name: float(comm.allreduce(value, op=MPI.MAX))
+        for name, value in {**seconds, "halo": problem.model.halo_seconds}.items()
+    }
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return {
+        "objective": objective,
+        "gradient_norm": norms,
+        "digest": problem.digest(final, gradient),
+        "ranks": comm.size,
+        "process_grid": list(problem.decomposition.process_grid),
+        "steps": problem.n_steps,
+        "seconds": {"startup": startup, "sweeps": sweeps, **slowest},
+        "peak_rss_bytes": comm.allreduce(peak, op=MPI.MAX),
+        "checks": [],
+    }
+
+
+def _write(
+    problem: Problem,
+    directory: Path,
+    final: np.ndarray,
+    gradient: Gradient,
+    summary: dict[str, Any],
+) -> None:
+    """Write results.h5 and the picture; adds the time that takes to the summary."""
+    comm = problem.comm
+    start = time.perf_counter()
+    fields = {f"/state/initial/{name}": problem.fields[f] for f, name in enumerate("uv")}
+    fields |= {f"/state/final/{name}": final[f] for f, name in enumerate("uv")}
+    scalars = {"/objective": summary["objective"]}
+    for control, part in gradient.items():
+        if isinstance(part, np.ndarray):
+            fields |= {f"/gradient/{control}/{name}": part[f] for f, name in enumerate("uv")}
+        else:
+            scalars[f"/gradient/{control}"] = part
+    attributes = {
+        "config": problem.config.to_toml(),
+        "versions": json.dumps(versions()) if comm.rank == 0 else "",
+        "summary": json.dumps(summary),
+    }
+    results = directory / "results.h5"
+    write_results(
+        results, problem.decomposition, problem.grid.x, problem.grid.y, fields, scalars, attributes
+    )
+    if problem.config.output.plots:
+        with agreed(comm):
+            if comm.rank == 0:
+                plot_results(results, directory / "gradient.png")
+    summary["seconds"]["output"] = float(comm.allreduce(time.perf_counter() - start, op=MPI.MAX))
