@@ -198,8 +198,10 @@ def _end(comm: Any, code: int) -> NoReturn:
 
 def _print(text: str, stream: TextIO) -> None:
     """Print and flush; a reader that has gone away (`| head`) is no error."""
+    # File names and tables can hold what an ASCII stream cannot say.
+    encoding = stream.encoding or "utf-8"
     try:
-        print(text, file=stream, flush=True)
+        print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 

@@ -116,6 +116,6 @@ def _bar(stream: TextIO) -> "rich.progress.Progress":
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        console=Console(file=stream),
+        console=Console(file=stream, force_terminal=True),
         transient=True,
     )

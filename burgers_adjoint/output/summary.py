@@ -35,7 +35,7 @@ def published_comparison(
     ours = (config.grid, config.physics, config.initial, same_time, config.objective)
     if ours != (default.grid, default.physics, default.initial, default.time, default.objective):
         return []
-    rows = [_compared("energy at the end", PUBLISHED_ENERGY, objective, "")]
+    rows = [_compared("final energy", PUBLISHED_ENERGY, objective, "")]
     if pointwise_square_norm is not None:
         note = (
             "Burgers.jl linearises its last step one step late; the exact gradient gives "
@@ -79,8 +79,8 @@ def print_summary(summary: Mapping[str, Any], stream: TextIO, terminal: bool) ->
             )
             for row in published
         ]
-        header = ("published by Burgers.jl", "published", "ours", "difference")
-        console.print(_table(header, rows))
+        header = ("Burgers.jl", "published", "ours", "apart")
+        console.print(_table(header, rows, unbroken=(1, 2, 3)))
         for row in published:
             if row["note"]:
                 console.print(f"{row['quantity']}: {row['note']}.", style="dim")
@@ -99,7 +99,7 @@ def print_checks(summary: Mapping[str, Any], stream: TextIO, terminal: bool) -> 
         )
         for check in checks
     ]
-    console.print(_table(("check", "value", "", "allowed"), rows))
+    console.print(_table(("check", "value", "", "allowed"), rows, unbroken=(1, 2)))
     failed = sum(not check["passed"] for check in checks)
     verdict = f"{failed} of {len(checks)} checks failed" if failed else f"all {len(checks)} passed"
     console.print(verdict, style="bold red" if failed else "bold green")
@@ -149,9 +149,13 @@ def _summary_rows(summary: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     elif "steps" in summary:
         yield "time steps", str(summary["steps"])
     seconds = summary.get("seconds", {})
-    if seconds:
-        # Halo exchange is part of the sweeps, so the times do not add up.
-        yield "seconds", ", ".join(f"{name} {value:.3g}" for name, value in seconds.items())
+    for title, names in (
+        ("seconds", ("startup", "sweeps", "output")),
+        ("  of the sweeps", ("forward", "adjoint", "snapshots")),
+        ("  of these", ("halo",)),
+    ):
+        if said := [f"{name} {seconds[name]:.3g}" for name in names if name in seconds]:
+            yield title, ", ".join(said)
     if "peak_rss_bytes" in summary:
         yield "peak memory", f"{_size(summary['peak_rss_bytes'])} on the largest rank"
     if "ranks" in summary:
@@ -183,14 +187,17 @@ def _console(stream: TextIO, terminal: bool) -> Any:
     )
 
 
-def _table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Any:
+def _table(
+    header: tuple[str, ...], rows: Iterable[tuple[str, ...]], unbroken: tuple[int, ...] = (0,)
+) -> Any:
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD if any(header) else box.SIMPLE, show_header=any(header))
+    named = any(header)
+    table = Table(box=box.SIMPLE_HEAD if named else box.SIMPLE, show_header=named)
     for index, name in enumerate(header):
-        table.add_column(name, overflow="fold", no_wrap=index == 0 and len(header) == 2)
+        table.add_column(name, overflow="fold", no_wrap=index in unbroken)
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     return table

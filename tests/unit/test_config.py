@@ -1,0 +1,344 @@
+import pickle
+import re
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from burgers_adjoint.config import Config, from_dict, load
+from burgers_adjoint.errors import ConfigError
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+def test_defaults_are_the_published_problem():
+    config = load(None)
+    assert config == Config()
+    assert (config.grid.nx, config.grid.ny) == (100, 100)
+    assert config.grid.x == config.grid.y == (-4.95, 4.95)
+    assert (config.time.dt, config.time.steps, config.physics.viscosity) == (1e-3, 1000, 0.01)
+    assert (config.initial.kind, config.initial.width) == ("gaussian", 1.65)
+
+
+def test_default_file_spells_out_every_key_with_its_default():
+    assert load(str(CONFIGS / "default.toml")) == Config()
+    text = (CONFIGS / "default.toml").read_text()
+    for section in Config.__struct_fields__:
+        assert f"[{section}]" in text
+        for key in getattr(Config(), section).__struct_fields__:
+            assert re.search(rf"^(# )?{key} = ", text, re.MULTILINE), f"{section}.{key}"
+
+
+def test_published_file_is_the_default_problem():
+    published = load(str(CONFIGS / "published.toml"), directory="output")
+    assert published == Config()
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.toml")), ids=lambda path: path.stem)
+def test_ready_made_runs_load_and_keep_the_stability_limits(path):
+    config = load(str(path))
+    grid, nu, dt = config.grid, config.physics.viscosity, config.time.dt
+    repeated = 0 if grid.boundary == "periodic" else 1
+    dx = (grid.x[1] - grid.x[0]) / (grid.nx - repeated)
+    dy = (grid.y[1] - grid.y[0]) / (grid.ny - repeated)
+    assert nu * dt * (1 / dx**2 + 1 / dy**2) <= 0.5
+    assert dt * sum(amplitude**2 for amplitude in config.initial.amplitude) <= 2 * nu
+    assert not config.time.allow_unstable
+
+
+def test_periodic_run_has_nothing_symmetric():
+    config = load(str(CONFIGS / "periodic.toml"))
+    assert config.grid.nx != config.grid.ny
+    assert config.initial.amplitude[0] != config.initial.amplitude[1]
+
+
+def test_overrides_take_toml_values_and_bare_words():
+    config = load(
+        None,
+        [
+            "grid.boundary=periodic",
+            'objective.kind="final_energy"',
+            "output.directory=/tmp/x y",
+            "grid.nx = 7 # points",
+            "initial.width=[1, 2.5]",
+            "physics.viscosity=0",
+            "parallel.process_grid=[2, 3]",
+            "gradient.controls=['viscosity']",
+            "time.allow_unstable=true",
+        ],
+    )
+    assert config.grid.boundary == "periodic"
+    assert config.output.directory == "/tmp/x y"
+    assert config.grid.nx == 7
+    assert config.initial.width == (1.0, 2.5)
+    assert config.physics.viscosity == 0.0
+    assert config.parallel.process_grid == (2, 3)
+    assert config.gradient.controls == ("viscosity",)
+    assert config.time.allow_unstable
+
+
+def test_the_last_override_wins_and_the_folder_of_the_command_line_over_all(tmp_path):
+    file = tmp_path / "run.toml"
+    file.write_text('[grid]\nnx = 5\nny = 6\n[output]\ndirectory = "a"\n')
+    config = load(str(file), ["grid.nx=8", "grid.nx=9", "output.directory=b"], "12")
+    assert (config.grid.nx, config.grid.ny, config.output.directory) == (9, 6, "12")
+
+
+def test_an_override_can_put_right_what_the_file_has_wrong(tmp_path):
+    file = tmp_path / "run.toml"
+    file.write_text("[grid]\nnx = 2\n")
+    assert load(str(file), ["grid.nx=4"]).grid.nx == 4
+
+
+def test_an_initial_path_means_the_same_file_from_everywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/somebody")
+    config = load(None, ["initial.kind=file", "initial.path=u.h5"])
+    assert config.initial.path == str(tmp_path / "u.h5")
+    config = load(None, ["initial.kind=file", "initial.path=~/u.h5", "output.directory=~/runs"])
+    assert config.initial.path == "/home/somebody/u.h5"
+    assert config.output.directory == "/home/somebody/runs"
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [],
+        ["parallel.process_grid=[2, 1]"],
+        ["initial.width=[1, 2]", "grid.x=[0, 1e-300]", "time.dt=0.1"],
+        ["initial.kind=file", "initial.path=a \"b'\\ü.h5", "check.seed=123456789012345678"],
+    ],
+    ids=["default", "process grid", "numbers", "text"],
+)
+def test_toml_of_a_config_loads_to_an_equal_one(tmp_path, overrides):
+    config = load(None, overrides)
+    (tmp_path / "config.toml").write_text(config.to_toml(), encoding="utf-8")
+    assert load(str(tmp_path / "config.toml")) == config
+    assert pickle.loads(pickle.dumps(config)) == config
+    assert hash(pickle.loads(pickle.dumps(config))) == hash(config)
+
+
+@given(
+    viscosity=st.floats(0, allow_infinity=False),
+    dt=st.floats(0, exclude_min=True, allow_infinity=False),
+    directory=st.text(min_size=1).filter(lambda text: not text.startswith("~")),
+    steps=st.integers(1, 2**53),
+)
+def test_every_value_survives_the_way_through_toml(
+    tmp_path_factory, viscosity, dt, directory, steps
+):
+    config = from_dict(
+        {
+            "physics": {"viscosity": viscosity},
+            "time": {"dt": dt, "steps": steps},
+            "output": {"directory": directory},
+        }
+    )
+    file = tmp_path_factory.mktemp("toml") / "config.toml"
+    file.write_text(config.to_toml(), encoding="utf-8", newline="")
+    assert load(str(file)) == config
+
+
+POINTS = "a whole number >= 3 and <= 2147483647"
+COUNT = "a whole number >= 1 and <= 9007199254740992"
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("grid.nx=2", f"grid.nx = 2: expected {POINTS}"),
+        ("grid.ny=0", f"grid.ny = 0: expected {POINTS}"),
+        ("grid.nx=-5", f"grid.nx = -5: expected {POINTS}"),
+        ("grid.nx=many", f'grid.nx = "many": expected {POINTS}'),
+        ("grid.nx=20.5", f"grid.nx = 20.5: expected {POINTS}"),
+        ("grid.nx=true", f"grid.nx = true: expected {POINTS}"),
+        ("grid.nx=[20]", f"grid.nx = [20]: expected {POINTS}"),
+        ("grid.nx={a = 1}", f'grid.nx = {{"a": 1}}: expected {POINTS}'),
+        ("grid.nx=2020-01-01", f"grid.nx = 2020-01-01: expected {POINTS}"),
+        ("grid.nx=5\nny = 4", f'grid.nx = "5\\nny = 4": expected {POINTS}'),
+        ("grid.x=[2.0, 1.0]", "grid.x = [2.0, 1.0]: expected [x0, x1] with x0 < x1"),
+        ("grid.y=[1, 1]", "grid.y = [1.0, 1.0]: expected [y0, y1] with y0 < y1"),
+        ("grid.x=[1, 2, 3]", "grid.x = [1, 2, 3]: expected a list of 2, each a number"),
+        ("grid.x=[1, 2", 'grid.x = "[1, 2": expected a list of 2, each a number'),
+        ("grid.x=[nan, 1]", "grid.x[0] = nan: expected a finite number"),
+        ("grid.y=[0, inf]", "grid.y[1] = inf: expected a finite number"),
+        ("grid.boundary=wall", 'grid.boundary = "wall": expected one of "dirichlet", "periodic"'),
+        ("physics.viscosity=-0.1", "physics.viscosity = -0.1: expected a number >= 0"),
+        ("physics.viscosity=nan", "physics.viscosity = nan: expected a finite number"),
+        ("physics.viscosity=1e999", "physics.viscosity = inf: expected a finite number"),
+        (
+            "initial.kind=noise",
+            'initial.kind = "noise": expected one of "file", "gaussian", "sines"',
+        ),
+        (
+            "initial.kind=file",
+            'initial.path = "": expected the path of an HDF5 file, as initial.kind = "file"',
+        ),
+        (
+            "initial.path=a.h5",
+            'initial.path = "a.h5": expected no path, as initial.kind = "gaussian"; '
+            'set initial.kind = "file" to read it',
+        ),
+        ("initial.width=0", "initial.width = 0.0: expected a number > 0, or a list of 2, each > 0"),
+        (
+            "initial.width=[1, -1]",
+            "initial.width = [1.0, -1.0]: expected a number > 0, or a list of 2, each > 0",
+        ),
+        (
+            "initial.width=[1, 2, 3]",
+            "initial.width = [1, 2, 3]: expected a number, or a list of 2, each a number",
+        ),
+        ("initial.amplitude=1", "initial.amplitude = 1: expected a list of 2, each a number"),
+        ("initial.center=[nan, 0]", "initial.center[0] = nan: expected a finite number"),
+        ("time.dt=0", "time.dt = 0: expected a number > 0"),
+        ("time.dt=-1e-3", "time.dt = -0.001: expected a number > 0"),
+        ("time.dt=-inf", "time.dt = -inf: expected a finite number"),
+        ("time.dt=small", 'time.dt = "small": expected a number > 0'),
+        ("time.steps=0", f"time.steps = 0: expected {COUNT}"),
+        ("time.steps=-5", f"time.steps = -5: expected {COUNT}"),
+        (f"time.steps={10**30}", f"time.steps = {10**30}: expected {COUNT}"),
+        ("time.integrator=leapfrog", 'time.integrator = "leapfrog": expected "euler"'),
+        ("time.allow_unstable=True", 'time.allow_unstable = "True": expected true or false'),
+        ("time.allow_unstable=1", "time.allow_unstable = 1: expected true or false"),
+        ("objective.kind=cost", 'objective.kind = "cost": expected "final_energy"'),
+        (
+            "gradient.controls=[]",
+            "gradient.controls = []: expected a list that is not empty, "
+            'each one of "initial", "viscosity"',
+        ),
+        (
+            "gradient.controls=initial",
+            'gradient.controls = "initial": expected a list that is not empty, '
+            'each one of "initial", "viscosity"',
+        ),
+        (
+            "gradient.controls=['initial', 'dt']",
+            'gradient.controls = ["initial", "dt"]: expected a list that is not empty, '
+            'each one of "initial", "viscosity"',
+        ),
+        (
+            "gradient.controls=['viscosity', 'viscosity']",
+            'gradient.controls = ["viscosity", "viscosity"]: expected each control once',
+        ),
+        (
+            "gradient.inner_product=h1",
+            'gradient.inner_product = "h1": expected one of "euclidean", "l2"',
+        ),
+        ("checkpointing.snapshots=0", f"checkpointing.snapshots = 0: expected {COUNT}"),
+        ("checkpointing.snapshots=-1", f"checkpointing.snapshots = -1: expected {COUNT}"),
+        (
+            "checkpointing.schedule=random",
+            'checkpointing.schedule = "random": expected one of "binomial", "store_all"',
+        ),
+        ("snapshots.store=tape", 'snapshots.store = "tape": expected "memory"'),
+        (
+            "parallel.process_grid=[0, 4]",
+            f"parallel.process_grid = [0, 4]: expected a list of 2, each {COUNT}",
+        ),
+        (
+            "parallel.process_grid=4",
+            f"parallel.process_grid = 4: expected a list of 2, each {COUNT}",
+        ),
+        ("output.directory=", 'output.directory = "": expected a text that is not empty'),
+        ("output.directory=7", "output.directory = 7: expected a text that is not empty"),
+        ("output.plots=no", 'output.plots = "no": expected true or false'),
+        (
+            "check.seed=-1",
+            "check.seed = -1: expected a whole number >= 0 and <= 9223372036854775807",
+        ),
+        ("check.points=0", "check.points = 0: expected a whole number >= 1 and <= 1000"),
+        (
+            "grid.nxx=3",
+            "unknown key grid.nxx = 3, did you mean nx?; allowed in [grid]: nx, ny, x, y, boundary",
+        ),
+        (
+            "time.Steps=3",
+            "unknown key time.Steps = 3, did you mean steps?; "
+            "allowed in [time]: dt, steps, integrator, allow_unstable",
+        ),
+        (
+            "physics.colour=red",
+            'unknown key physics.colour = "red"; allowed in [physics]: viscosity',
+        ),
+        (
+            "grid.nx.points=3",
+            'unknown key grid.nx.points = "3"; allowed in [grid]: nx, ny, x, y, boundary',
+        ),
+        (
+            "girds.nx=3",
+            "unknown section [girds], did you mean grid?; allowed: grid, physics, initial, time, "
+            "objective, gradient, checkpointing, snapshots, parallel, output, check",
+        ),
+        ("nx=3", "-s nx=3: expected SECTION.KEY=VALUE, for example -s grid.nx=200"),
+        ("grid.nx", "-s grid.nx: expected SECTION.KEY=VALUE, for example -s grid.nx=200"),
+        ("=3", "-s =3: expected SECTION.KEY=VALUE, for example -s grid.nx=200"),
+        (".=3", "-s .=3: expected SECTION.KEY=VALUE, for example -s grid.nx=200"),
+    ],
+)
+def test_wrong_values_are_named_with_what_is_allowed(override, message):
+    with pytest.raises(ConfigError) as error:
+        load(None, [override])
+    said = str(error.value).replace(str(Path.cwd()) + "/", "")
+    assert said == message
+    assert error.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("grid = 3", "grid = 3: expected a section [grid] with nx, ny, x, y, boundary"),
+        ("[[time]]\ndt = 1", "expected a section [time] with dt, steps, integrator"),
+        ("nx = 3", "unknown section [nx]; allowed: grid, "),
+        ("[grid]\nnx = 2", "grid.nx = 2: expected a whole number >= 3"),
+        ("[grid]\nnx = ", " is not TOML: Invalid value (at line 2, the end)"),
+        ("[grid]\nnx = 5\n[grid]", " is not TOML: Cannot declare ('grid',) twice (at line 3,"),
+        ("[grid]\nnx = 5\nnx = 6", " is not TOML: Cannot overwrite a value (at line 3,"),
+    ],
+)
+def test_wrong_files_are_named_with_the_key_or_the_line(tmp_path, text, message):
+    file = tmp_path / "run.toml"
+    file.write_text(text)
+    for overrides in ([], ["time.steps=3"]):
+        with pytest.raises(ConfigError, match="^" + re.escape(str(file))) as error:
+            load(str(file), overrides)
+        assert message in str(error.value)
+
+
+def test_an_override_of_a_section_that_is_no_section_names_the_file(tmp_path):
+    file = tmp_path / "run.toml"
+    file.write_text("grid = 3")
+    with pytest.raises(ConfigError, match=re.escape(f"{file}: grid = 3: expected a section")):
+        load(str(file), ["grid.nx=5"])
+
+
+def test_an_error_of_an_override_does_not_blame_the_file(tmp_path):
+    file = tmp_path / "run.toml"
+    file.write_text("[grid]\nnx = 5")
+    with pytest.raises(ConfigError, match=r"^grid\.nx = 1: expected"):
+        load(str(file), ["grid.nx=1"])
+
+
+def test_files_that_cannot_be_read_are_named_with_the_reason(tmp_path):
+    missing = tmp_path / "missing.toml"
+    with pytest.raises(ConfigError, match=f"^cannot read the configuration {missing}: No such"):
+        load(str(missing))
+    with pytest.raises(ConfigError, match=f"^cannot read the configuration {tmp_path}: Is a dir"):
+        load(str(tmp_path))
+    binary = tmp_path / "binary.toml"
+    binary.write_bytes(b"[grid]\n\xff\xfe")
+    with pytest.raises(ConfigError, match=f"^{binary} is not TOML: byte 7 is not UTF-8 text"):
+        load(str(binary))
+
+
+def test_a_byte_order_mark_is_no_error(tmp_path):
+    file = tmp_path / "run.toml"
+    file.write_bytes(b"\xef\xbb\xbf[grid]\nnx = 5\n")
+    assert load(str(file)).grid.nx == 5
+
+
+def test_a_config_cannot_be_changed():
+    with pytest.raises(AttributeError, match="immutable"):
+        Config().grid.nx = 5
+    assert msgspec.structs.replace(Config()) == Config()

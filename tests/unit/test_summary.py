@@ -1,0 +1,161 @@
+import io
+import json
+import re
+
+import numpy as np
+import pytest
+
+from burgers_adjoint.config import Config, load
+from burgers_adjoint.output.summary import (
+    print_checks,
+    print_information,
+    print_summary,
+    published_comparison,
+    to_json,
+)
+
+SUMMARY = {
+    "objective": 0.08426001732938161,
+    "gradient_norm": {"initial": 6.2446795985e-3, "viscosity": 0.25},
+    "digest": "0123456789abcdef",
+    "ranks": 6,
+    "process_grid": [3, 2],
+    "steps": 1000,
+    "schedule": {
+        "name": "binomial",
+        "snapshots": 30,
+        "forward_steps": 2471,
+        "predicted_forward_steps": 2471,
+        "snapshots_written": 484,
+    },
+    "seconds": {
+        "startup": 1.25,
+        "sweeps": 0.5,
+        "forward": 0.2,
+        "adjoint": 0.2,
+        "snapshots": 0.05,
+        "halo": 0.1,
+        "output": 0.03,
+    },
+    "peak_rss_bytes": 123_456_789,
+    "snapshot_bytes": 2_400_000,
+    "checks": [],
+    "published": published_comparison(Config(), 0.0842600173293816, 1.3020741709303739e-6),
+}
+
+
+def printed(show, summary):
+    stream = io.StringIO()
+    show(summary, stream, False)
+    text = stream.getvalue()
+    assert max(len(line) for line in text.splitlines()) <= 80
+    assert "\x1b" not in text
+    return text
+
+
+def test_summary_says_what_was_found_and_what_it_took():
+    text = printed(print_summary, SUMMARY)
+    said = re.sub(r"\s+", " ", text)
+    for expected in (
+        "objective 0.08426001732938161",
+        "gradient norm, initial 0.0062446795985",
+        "gradient norm, viscosity 0.25",
+        "forward steps 2471 for 1000 time steps",
+        "least possible 2471",
+        "snapshots 30 (binomial), written 484 times, 2.4 MB per rank",
+        "seconds startup 1.25, sweeps 0.5, output 0.03",
+        "of the sweeps forward 0.2, adjoint 0.2, snapshots 0.05",
+        "of these halo 0.1",
+        "peak memory 123 MB on the largest rank",
+        "ranks 6 (3 x 2, rows x columns)",
+        "digest 0123456789abcdef",
+        "final energy 0.08426001732938161 0.0842600173293816",
+        "1.3020729832060115e-06",
+        "linearises its last step one step late",
+        "1.3020741709303739e-06",
+    ):
+        assert expected in said
+
+
+def test_summary_of_a_forward_run_has_no_gradient():
+    text = printed(print_summary, {"objective": 0.5, "steps": 7, "ranks": 1})
+    assert "time steps" in text
+    assert "gradient" not in text
+    assert "published" not in text
+
+
+def test_a_terminal_gets_its_own_width(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+    stream = io.StringIO()
+    print_summary(SUMMARY, stream, True)
+    assert max(len(line) for line in stream.getvalue().splitlines()) > 80
+
+
+def test_checks_say_which_one_failed():
+    checks = [
+        {"name": "dot product", "value": 1e-16, "passed": True, "limit": 1e-12, "text": ""},
+        {"name": "order", "value": 1.0, "passed": False, "limit": 1.99, "text": "at least 1.99"},
+        {"name": "same bits", "value": True, "passed": True, "limit": True, "text": "equal"},
+    ]
+    said = re.sub(r"\s+", " ", printed(print_checks, {"checks": checks}))
+    assert "dot product 1e-16 passed limit 1e-12" in said
+    assert "order 1 FAILED at least 1.99" in said
+    assert "1 of 3 checks failed" in said
+    said = printed(print_checks, {"checks": [checks[0]]})
+    assert "FAILED" not in said
+    assert "all 1 passed" in said
+
+
+def test_information_names_versions_and_nodes():
+    information = {
+        "versions": {"numpy": "1.24.2"},
+        "ranks": 4,
+        "kernel_cache": "/somewhere",
+        "nodes": [
+            {
+                "name": "alpha",
+                "ranks": 4,
+                "cores": 64,
+                "usable_cores": 32,
+                "memory_bytes": 512e9,
+                "available_memory_bytes": 500e9,
+            }
+        ],
+    }
+    said = re.sub(r"\s+", " ", printed(print_information, information))
+    assert "numpy 1.24.2" in said
+    assert "node alpha 4 ranks, 32 of 64 cores usable, 500 GB of 512 GB free" in said
+
+
+def test_json_takes_numpy_numbers_and_has_no_nan():
+    summary = {"objective": np.float64(0.1), "steps": np.int64(3), "bad": float("nan")}
+    assert json.loads(to_json(summary)) == {"objective": 0.1, "steps": 3, "bad": None}
+    assert json.loads(to_json(SUMMARY)) == SUMMARY
+
+
+def test_published_values_stand_beside_ours():
+    energy, gradient = SUMMARY["published"]
+    assert energy["published"] == 0.08426001732938161
+    assert energy["relative_difference"] < 1e-15
+    assert gradient["relative_difference"] == pytest.approx(9.12e-7, rel=1e-3)
+    assert "1.3020741709303739e-06" in gradient["note"]
+    assert len(published_comparison(Config(), 0.0842600173293816, None)) == 1
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "grid.nx=101",
+        "physics.viscosity=0.02",
+        "time.steps=999",
+        "initial.width=1.6",
+        "grid.boundary=periodic",
+    ],
+)
+def test_another_problem_is_not_compared(override):
+    assert published_comparison(load(None, [override]), 0.08, 1e-6) == []
+
+
+def test_how_it_is_computed_does_not_matter_to_the_comparison():
+    config = load(None, ["checkpointing.snapshots=3", "output.directory=x", "check.seed=4"])
+    assert len(published_comparison(config, 0.08, 1e-6)) == 2
