@@ -45,6 +45,7 @@ class Problem:
     Args:
         config: what to compute.
         comm: the ranks that share the grid.
+        process_grid: (py, px), in place of the configured one.
 
     Attributes:
         fields: initial (u, v), (2, ny, nx) of the tile.
@@ -54,13 +55,15 @@ class Problem:
         NumericalError: on all ranks: the time step is unstable.
     """
 
-    def __init__(self, config: Config, comm: MPI.Comm) -> None:
+    def __init__(
+        self, config: Config, comm: MPI.Comm, process_grid: tuple[int, int] | None = None
+    ) -> None:
         self.config = config
         self.comm = comm
         self.n_steps = config.time.steps
         periodic = config.grid.boundary == "periodic"
         self.grid = Grid(config.grid.nx, config.grid.ny, config.grid.x, config.grid.y, periodic)
-        process_grid = config.parallel.process_grid or (0, 0)
+        process_grid = process_grid or config.parallel.process_grid or (0, 0)
         try:
             self.decomposition = Decomposition(comm, self.grid.shape, periodic, process_grid)
         except ConfigError as error:

@@ -13,7 +13,8 @@ from mpi4py import MPI
 
 from burgers_adjoint.burgers.model import prepare_kernels
 from burgers_adjoint.config import Config
-from burgers_adjoint.errors import ConfigError, NumericalError
+from burgers_adjoint.errors import NumericalError
+from burgers_adjoint.memory import require_memory
 from burgers_adjoint.output.plots import plot_results
 from burgers_adjoint.output.progress import Progress
 from burgers_adjoint.output.results import prepare_directory, write_results
@@ -102,30 +103,6 @@ def gradient(config: Config, comm: MPI.Comm, progress: Progress) -> dict[str, An
     store.close()
     problem.close()
     return summary
-
-
-def require_memory(comm: MPI.Comm, n_bytes: int) -> None:
-    """Refuse, before the run, snapshots that the memory of a node cannot hold. Collective.
-
-    Args:
-        comm: all ranks.
-        n_bytes: what this rank is about to take.
-
-    Raises:
-        ConfigError: on all ranks, with the sizes.
-    """
-    node = comm.Split_type(MPI.COMM_TYPE_SHARED)
-    needed = node.allreduce(n_bytes, op=MPI.SUM)
-    ranks = node.size
-    node.Free()
-    with agreed(comm):
-        available = psutil.virtual_memory().available
-        if needed > available:
-            raise ConfigError(
-                f"the snapshots need {needed / 2**30:.3g} GiB on a node ({ranks} ranks), "
-                f"{available / 2**30:.3g} GiB are free there: use fewer "
-                "(checkpointing.snapshots) or more nodes"
-            )
 
 
 def _meet(comm: MPI.Comm) -> float:

@@ -247,9 +247,9 @@ class BurgersModel:
         self.energy.derivative(self.final, self.layout.interior(cotangent.field))
         return cotangent
 
-    def new_cotangent(self) -> Cotangent:
-        """A cotangent of zeros."""
-        with_density = "viscosity" in self.controls
+    def new_cotangent(self, viscosity: bool | None = None) -> Cotangent:
+        """A cotangent of zeros, with dJ/d(viscosity) when that is a control, or when asked for."""
+        with_density = "viscosity" in self.controls if viscosity is None else viscosity
         density = self.layout.new_array(1)[0] if with_density else np.zeros((0, 0))
         return Cotangent(self.layout.new_array(2), density)
 
