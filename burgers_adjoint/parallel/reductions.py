@@ -71,7 +71,7 @@ def exact_sum(comm: MPI.Comm, values: np.ndarray) -> float:
     try:
         return total / (1 << -LEAST_EXPONENT)
     except OverflowError:
-        return math.copysign(math.inf, total)
+        return math.inf if total > 0 else -math.inf
 
 
 def norm(comm: MPI.Comm, values: np.ndarray) -> float:
