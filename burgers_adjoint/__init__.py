@@ -1,1 +1,1 @@
-"""Adjoint gradients of the 2D viscous Burgers equation on MPI ranks, in a fixed amount of memory."""
+"""Adjoint gradients of the 2D viscous Burgers equation on MPI ranks, in bounded memory."""

@@ -63,7 +63,7 @@ class Commands(click.Group):
         records = [
             record
             for option in self.commands["gradient"].params
-            if (record := option.get_help_record(context))
+            if isinstance(option, click.Option) and (record := option.get_help_record(context))
         ]
         with formatter.section("Options of every command"):
             formatter.write_dl(records)
@@ -72,7 +72,12 @@ class Commands(click.Group):
 HELP = {"help_option_names": ["-h", "--help"]}
 
 
-@click.group(cls=Commands, context_settings=HELP, subcommand_metavar="[COMMAND] [CONFIG.toml]")
+@click.group(
+    cls=Commands,
+    context_settings=HELP,
+    options_metavar="",
+    subcommand_metavar="[COMMAND] [CONFIG.toml] [OPTIONS]",
+)
 @click.version_option(package_version(), prog_name=NAME)
 def commands() -> None:
     """Adjoint gradients of the 2D Burgers equation on any number of MPI ranks.
@@ -261,12 +266,15 @@ def _sweep(request: Request, comm: Any) -> int:
 
 
 def _check(request: Request, comm: Any) -> int:
-    from burgers_adjoint import run
+    from burgers_adjoint.check import check
+    from burgers_adjoint.output.progress import Progress
     from burgers_adjoint.output.summary import print_checks
 
-    summary = run.check(_prepare(request, comm), comm)
+    config = _prepare(request, comm)
+    with Progress(comm.rank == 0 and not request.quiet) as progress:
+        summary = check(config, comm, progress)
     _report(request, comm, summary, print_checks)
-    return 0 if all(check["passed"] for check in summary["checks"]) else 1
+    return 0 if all(done["passed"] for done in summary["checks"]) else 1
 
 
 def _info(request: Request, comm: Any) -> int:

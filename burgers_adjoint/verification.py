@@ -59,7 +59,7 @@ def orders(remainders: Sequence[float]) -> list[float]:
 
 
 def windows(values: Sequence[float]) -> list[Sequence[float]]:
-    """Runs of `WINDOW` - 1 successive orders, those with a nan left out; one of 0 if none is left."""
+    """Runs of `WINDOW` - 1 successive orders without a nan; one of 0 if there is none."""
     runs = [values[k : k + WINDOW - 1] for k in range(len(values) - WINDOW + 2)]
     return [run for run in runs if not any(map(math.isnan, run))] or [[0.0]]
 
