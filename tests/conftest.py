@@ -23,8 +23,12 @@ for name, value in re.findall(
     os.environ.setdefault(name, value)
 
 
-def _environment(extra: Mapping[str, str] | None) -> dict[str, str]:
-    """A new job's environment, without the traces of an MPI job that this process is part of."""
+def _environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """A new job's environment, without the traces of an MPI job that this process is part of.
+
+    Importing mpi4py.MPI makes this process such a job. Open MPI then adds variables behind
+    Python's back, which a child would get if it were started without an environment of its own.
+    """
     job = ("OMPI_COMM_", "OMPI_FILE_", "OMPI_MCA_ess", "OMPI_MCA_orte", "PMIX_", "PMI_")
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(job)}
     return {**inherited, "PYTHONFAULTHANDLER": "1", **(extra or {})}
@@ -46,6 +50,12 @@ def _end(process: subprocess.Popen[str]) -> tuple[str, str]:
         except psutil.NoSuchProcess:
             continue
     return output or process.communicate()
+
+
+@pytest.fixture
+def mpi_environment() -> dict[str, str]:
+    """The environment in which a test may start a program that calls mpiexec."""
+    return _environment()
 
 
 @pytest.fixture

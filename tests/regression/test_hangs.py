@@ -42,7 +42,9 @@ def test_job_that_hangs_fails_with_all_stacks(
     assert left == []
 
 
-def test_suite_that_hangs_fails_with_all_stacks(tmp_path: Path) -> None:
+def test_suite_that_hangs_fails_with_all_stacks(
+    tmp_path: Path, mpi_environment: dict[str, str]
+) -> None:
     for name in (
         "pyproject.toml",
         "tools/mpi-environment.mk",
@@ -63,6 +65,7 @@ def test_suite_that_hangs_fails_with_all_stacks(tmp_path: Path) -> None:
     python.chmod(0o755)
     result = subprocess.run(
         [tmp_path / "tools/mpi-tests", "2"],
+        env=mpi_environment,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
