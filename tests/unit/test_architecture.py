@@ -1,0 +1,198 @@
+"""Imports point one way: the two halves meet in the modules that compose a run, nowhere else."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = "burgers_adjoint"
+
+# For each part of the package (a module or a folder) the other parts that it may import. What is
+# not named here composes a run, and may import whatever does not import it.
+ALLOWED = {
+    "errors": set(),
+    "protocols": set(),
+    "compilation": set(),
+    "config": {"errors"},
+    "checkpointing": {"errors", "protocols"},
+    "snapshots": {"errors", "protocols", "checkpointing"},
+    "parallel": {"errors", "protocols", "compilation"},
+    "burgers": {"errors", "protocols", "compilation", "parallel"},
+    "memory": {"errors", "parallel"},
+    "verification": {"errors", "protocols"},
+    "output": {"errors", "config", "compilation", "parallel"},
+}
+COMPOSING = {"__init__", "__main__", "cli", "run", "check", "problem"}
+
+# For each foreign package the parts or modules that may import it, all others may not.
+USERS = {
+    "numba": {"compilation", "burgers.stencil", "output.system"},
+    "mpi4py": {
+        "parallel", "burgers.model", "memory", "problem", "run", "check", "cli", "output.system",
+    },
+    "h5py": {"burgers.initial", "output"},
+    "petsc4py": {"output.system", "burgers.implicit", "inverse.tao"},
+    "matplotlib": {"output"},
+    "rich": {"output"},
+    "click": {"cli"},
+    "msgspec": {"config", "output"},
+    "psutil": {"memory", "run", "output.system"},
+}  # fmt: skip
+# These cost a second to import, or may be absent: only where and when they are used.
+LAZY = {"matplotlib", "petsc4py", "rich"}
+# Of another PDE's users, who have neither MPI nor Burgers, and of those who ask for help alone.
+STANDARD_LIBRARY_ONLY = {"errors", "protocols", "checkpointing", "snapshots"}
+
+
+@dataclass(frozen=True)
+class Import:
+    """One import: by module `source` (dotted, in the package), of module `target` (dotted)."""
+
+    source: str
+    target: str
+    at_once: bool  # when the source is imported, not in a call
+
+    @property
+    def inside(self) -> str | None:
+        """The target's name within the package."""
+        name = self.target.removeprefix(f"{PACKAGE}.")
+        return name if name != self.target else None
+
+
+def modules() -> dict[str, Path]:
+    folder = ROOT / PACKAGE
+    return {
+        ".".join(path.relative_to(folder).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in folder.rglob("*.py")
+    }
+
+
+def imports() -> Iterator[Import]:
+    known = modules()
+    for source, path in known.items():
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        late = {
+            child
+            for node in ast.walk(tree)
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+            or (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test))
+            for child in ast.walk(node)
+        }
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                targets = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                base = node.module or ""
+                if node.level:
+                    here = [PACKAGE, *source.split(".")][: -node.level]
+                    base = ".".join([*here, *filter(None, [base])])
+                # `from package import module` imports the module
+                targets = [
+                    f"{base}.{alias.name}"
+                    if f"{base}.{alias.name}".removeprefix(f"{PACKAGE}.") in known
+                    else base
+                    for alias in node.names
+                ]
+            else:
+                continue
+            for target in targets:
+                yield Import(source, target, node not in late)
+
+
+IMPORTS = list(imports())
+
+
+def part(module: str) -> str:
+    return module.split(".")[0]
+
+
+def test_walk_finds_what_is_there() -> None:
+    assert Import("problem", "burgers_adjoint.burgers.initial", True) in IMPORTS
+    assert Import("config", "burgers_adjoint.errors", True) in IMPORTS
+    assert Import("burgers.initial", "h5py", False) in IMPORTS
+    assert any(one.target == "matplotlib.figure" and not one.at_once for one in IMPORTS)
+
+
+def test_every_part_has_its_place() -> None:
+    assert {part(module) for module in modules()} <= ALLOWED.keys() | COMPOSING
+
+
+def test_parts_import_what_lies_below_them_only() -> None:
+    wrong = [
+        one
+        for one in IMPORTS
+        if one.inside
+        and part(one.source) in ALLOWED
+        and part(one.inside) not in ALLOWED[part(one.source)] | {part(one.source)}
+    ]
+    assert wrong == []
+
+
+def test_halves_meet_only_in_modules_that_compose_a_run() -> None:
+    halves = ({"checkpointing", "snapshots"}, {"parallel", "burgers"})
+    seen: dict[str, set[str]] = {}
+    for one in IMPORTS:
+        if one.inside:
+            seen.setdefault(one.source, set()).add(part(one.inside))
+    both = {source for source, parts in seen.items() if all(parts & half for half in halves)}
+    assert {part(source) for source in both} <= COMPOSING
+    assert "problem" in both
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    graph: dict[str, set[str]] = {}
+    for one in IMPORTS:
+        if one.inside:
+            graph.setdefault(one.source, set()).add(one.inside)
+    order = list(TopologicalSorter(graph).static_order())  # raises CycleError
+    assert order.index("errors") < order.index("problem") < order.index("cli")
+
+
+def test_foreign_packages_stay_where_they_belong() -> None:
+    wrong = [
+        one
+        for one in IMPORTS
+        if (users := USERS.get(part(one.target))) is not None
+        and not users & {one.source, part(one.source)}
+    ]
+    assert wrong == []
+
+
+def test_checkpointing_half_needs_the_standard_library_only() -> None:
+    wrong = [
+        one
+        for one in IMPORTS
+        if part(one.source) in STANDARD_LIBRARY_ONLY
+        and part(one.target) not in sys.stdlib_module_names | {PACKAGE}
+    ]
+    assert wrong == []
+
+
+def test_what_is_slow_or_optional_is_imported_when_used() -> None:
+    assert [one for one in IMPORTS if one.at_once and part(one.target) in LAZY] == []
+
+
+@pytest.mark.parametrize(
+    ("module", "absent"),
+    [
+        ("checkpointing.executor", {"numpy", "mpi4py", "h5py", "numba", "click", "msgspec"}),
+        ("snapshots.memory", {"numpy", "mpi4py", "h5py", "numba", "click", "msgspec"}),
+        ("cli", {"numpy", "mpi4py", "h5py", "numba", "matplotlib", "rich", "petsc4py"}),
+        ("run", {"matplotlib", "rich", "petsc4py"}),
+    ],
+)
+def test_import_does_not_bring_along(module: str, absent: set[str]) -> None:
+    code = f"import sys, {PACKAGE}.{module}; print(*sys.modules)"
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=50
+    )
+    assert result.returncode == 0, result.stderr
+    loaded = set(result.stdout.split())
+    assert f"{PACKAGE}.{module}" in loaded
+    assert loaded & absent == set()
