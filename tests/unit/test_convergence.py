@@ -1,0 +1,97 @@
+"""The discrete steps approach the equation: Cole and Hopf's exact solution of it."""
+
+import math
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from reference import model_on, rates
+
+from burgers_adjoint.burgers.grid import Grid
+
+NU = 0.1
+K, L = 1.0, 2.0  # wave numbers
+END = 0.25
+
+
+def grid_of(nx: int) -> Grid:
+    """One wave along x, three halves as many points and two waves along y: dx and dy differ."""
+    return Grid(nx, nx * 3 // 2, (0.0, 2 * np.pi), (0.0, 2 * np.pi), periodic=True)
+
+
+def exact(t: float, grid: Grid, sign: float = 1.0) -> np.ndarray:
+    """(u, v) = -2 nu grad(phi) / phi, where phi solves the heat equation (Cole 1951, Hopf 1950).
+
+    phi = a + b exp(-nu (k^2 + l^2) t) cos(k x) cos(l y), a = 2, b = 1, x and y moved by some
+    phase so that no symmetry falls on the points.
+    """
+    x, y = K * (grid.x[None, :] - 0.3), L * (grid.y[:, None] - 0.2)
+    decayed = math.exp(-NU * (K**2 + L**2) * t)
+    phi = 2 + decayed * np.cos(x) * np.cos(y)
+    phi_x = -K * decayed * np.sin(x) * np.cos(y)
+    phi_y = -L * decayed * np.cos(x) * np.sin(y)
+    return sign * -2 * NU * np.stack([phi_x / phi, phi_y / phi])
+
+
+def residual(t: float, sign: float) -> float:
+    """Largest |u_t + u u_x + v u_y - nu (u_xx + u_yy)|, derivatives by Fourier and differences."""
+    grid = grid_of(64)
+    fields = exact(t, grid, sign)
+    kx = np.fft.fftfreq(grid.nx, 1 / grid.nx)[None, None, :]
+    ky = np.fft.fftfreq(grid.ny, 1 / grid.ny)[None, :, None]
+    spectrum = np.fft.fft2(fields)
+    along_x, along_y, laplacian = (
+        np.fft.ifft2(factor * spectrum).real for factor in (1j * kx, 1j * ky, -(kx**2) - ky**2)
+    )
+    step = 1e-4
+    rate = (exact(t + step, grid, sign) - exact(t - step, grid, sign)) / (2 * step)
+    u, v = fields
+    return float(abs(rate + u * along_x + v * along_y - NU * laplacian).max())
+
+
+def error(nx: int, dt: float) -> float:
+    """Root of the mean square of u and v at END, computed less exact."""
+    grid = grid_of(nx)
+    model = model_on(grid, NU, dt)
+    state = model.initial_state(exact(0.0, grid))
+    n_steps = round(END / dt)
+    assert n_steps * dt == pytest.approx(END, rel=1e-12)
+    model.advance(state, 0, n_steps)
+    difference = model.layout.interior(state) - exact(END, grid)
+    return float(np.sqrt((difference**2).mean()))
+
+
+def test_exact_solution_solves_the_equation() -> None:
+    for t in (0.0, END, 1.0):
+        assert residual(t, 1.0) < 1e-9
+        assert residual(t, -1.0) > 1e-2
+
+
+def test_second_order_in_space() -> None:
+    # dt like dx^2, so that the error in time falls as fast as that in space
+    errors = [error(nx, END / n_steps) for nx, n_steps in ((16, 25), (32, 100), (64, 400))]
+    orders = [math.log2(coarse / fine) for coarse, fine in pairwise(errors)]
+    assert errors[0] < 0.01
+    assert orders == pytest.approx([2, 2], abs=0.06)
+    assert min(orders) > 1.95
+
+
+def test_first_order_in_time() -> None:
+    """Against the semi-discrete solution on the same grid, made by plain RK4 in small steps."""
+    grid = grid_of(24)
+    limit = exact(0.0, grid)
+    dt = END / 200
+    for _ in range(200):
+        k0 = rates(limit, NU, grid)
+        k1 = rates(limit + dt / 2 * k0, NU, grid)
+        k2 = rates(limit + dt / 2 * k1, NU, grid)
+        k3 = rates(limit + dt * k2, NU, grid)
+        limit = limit + dt / 6 * (k0 + 2 * k1 + 2 * k2 + k3)
+    errors = []
+    for n_steps in (50, 100, 200):
+        model = model_on(grid, NU, END / n_steps)
+        state = model.initial_state(exact(0.0, grid))
+        model.advance(state, 0, n_steps)
+        errors.append(float(np.sqrt(((model.layout.interior(state) - limit) ** 2).mean())))
+    orders = [math.log2(coarse / fine) for coarse, fine in pairwise(errors)]
+    assert orders == pytest.approx([1, 1], rel=0.02)
