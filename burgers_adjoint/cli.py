@@ -8,6 +8,7 @@ import contextlib
 import io
 import logging
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -21,6 +22,7 @@ from burgers_adjoint.output.system import package_version
 
 NAME = "burgers-adjoint"
 INTERRUPTED = 130
+SECONDS_BETWEEN_INTERRUPTS = 1.0
 # Open MPI, other MPIs by PMI or PMIx, and Slurm's srun.
 LAUNCHER_VARIABLES = ("OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK", "SLURM_STEP_ID")
 
@@ -160,25 +162,61 @@ def _world() -> Any:
 def _run(request: Request) -> tuple[Any, int]:
     """Carry out a request; returns the communicator and the exit code that all ranks agree on."""
     comm = _world()
-    try:
-        return comm, _COMMANDS[request.command](request, comm)
-    except BurgersAdjointError as error:
-        if request.debug and (comm.rank == 0 or error.__cause__ is not None):
-            traceback.print_exc()
-        if not error.agreed:
-            _end_alone(comm, str(error), error.exit_code)
-        if comm.rank == 0:
-            _print(f"error: {error}", sys.stderr)
-        return comm, error.exit_code
-    except KeyboardInterrupt:
+    with Interrupts() as interrupts:
+        try:
+            return comm, _COMMANDS[request.command](request, comm)
+        except (Exception, KeyboardInterrupt) as error:
+            return comm, _failed(request, comm, KeyboardInterrupt() if interrupts.came else error)
+
+
+def _failed(request: Request, comm: Any, error: BaseException) -> int:
+    """Say what went wrong; returns the exit code when all ranks know of it."""
+    ours = isinstance(error, BurgersAdjointError)
+    if request.debug and (comm.rank == 0 or not ours or error.__cause__ is not None):
+        traceback.print_exception(error)
+    if isinstance(error, BurgersAdjointError):
+        if error.agreed:
+            if comm.rank == 0:
+                _print(f"error: {error}", sys.stderr)
+            return error.exit_code
+        _end_alone(comm, str(error), error.exit_code)
+    if isinstance(error, KeyboardInterrupt):
         _end_alone(comm, "interrupted", INTERRUPTED)
-    except MemoryError as error:
+    if isinstance(error, MemoryError):
         _end_alone(comm, f"out of memory: {error}", 1)
-    except Exception as error:
-        if request.debug:
-            traceback.print_exc()
-        hint = "" if request.debug else "; --debug shows where"
-        _end_alone(comm, f"{type(error).__name__}: {error} (a bug in {NAME}{hint})", 1)
+    hint = "" if request.debug else "; --debug shows where"
+    _end_alone(comm, f"{type(error).__name__}: {error} (a bug in {NAME}{hint})", 1)
+
+
+class Interrupts:
+    """Makes sure that Ctrl-C ends the run.
+
+    Compiled code that calls Python, as the compiler of the kernels does, swallows exceptions: the
+    interrupt is raised again until it comes through.
+    """
+
+    came = False
+
+    def __enter__(self) -> "Interrupts":
+        # Under nohup and in the background of a script interrupts are ignored, and stay so.
+        self._active = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        if self._active:
+            signal.signal(signal.SIGINT, self._interrupt)
+            self._alarm = signal.signal(signal.SIGALRM, self._interrupt)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._active:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, self._alarm)
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def _interrupt(self, number: int, frame: object) -> NoReturn:
+        self.came = True
+        # What is swallowed would be reported with a traceback.
+        sys.unraisablehook = lambda report: None
+        signal.setitimer(signal.ITIMER_REAL, SECONDS_BETWEEN_INTERRUPTS)
+        raise KeyboardInterrupt
 
 
 def _end_alone(comm: Any, message: str, code: int) -> NoReturn:

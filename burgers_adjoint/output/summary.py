@@ -100,7 +100,7 @@ def print_checks(summary: Mapping[str, Any], stream: TextIO, terminal: bool) -> 
         for check in checks
     ]
     console.print(_table(("check", "value", "", "allowed"), rows, unbroken=(1, 2)))
-    for reason in summary["left_out"]:
+    for reason in summary.get("left_out", ()):
         console.print(f"left out: {reason}", style="dim")
     failed = sum(not check["passed"] for check in checks)
     verdict = f"{failed} of {len(checks)} checks failed" if failed else f"all {len(checks)} passed"

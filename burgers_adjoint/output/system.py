@@ -9,10 +9,7 @@ from typing import Any
 
 def package_version() -> str:
     """Version of this package as it was installed."""
-    try:
-        return metadata.version("burgers_adjoint")
-    except metadata.PackageNotFoundError:
-        return "not installed"
+    return _installed("burgers_adjoint")
 
 
 def versions() -> dict[str, str]:
@@ -27,7 +24,7 @@ def versions() -> dict[str, str]:
     parallel = "with" if h5py.get_config().mpi else "without"
     # Open MPI's version string goes on with its build; a C string can end in a null byte.
     library = MPI.Get_library_version().split(",")[0].strip().rstrip("\0")
-    found = {
+    return {
         "burgers_adjoint": package_version(),
         "python": platform.python_version(),
         "numpy": numpy.__version__,
@@ -37,8 +34,9 @@ def versions() -> dict[str, str]:
         "MPI standard": standard,
         "h5py": h5py.__version__,
         "HDF5": f"{h5py.version.hdf5_version} ({parallel} MPI-IO)",
+        # Importing it would start PETSc, which all ranks have to do together.
+        "petsc4py": _installed("petsc4py"),
     }
-    return found | _petsc_versions()
 
 
 def information(comm: Any) -> dict[str, Any]:
@@ -64,11 +62,8 @@ def information(comm: Any) -> dict[str, Any]:
     return comm.bcast(found, root=0) | {"ranks": comm.size, "nodes": nodes}
 
 
-def _petsc_versions() -> dict[str, str]:
+def _installed(distribution: str) -> str:
     try:
-        import petsc4py
-        from petsc4py import PETSc
-    except ImportError:
-        return {"petsc4py": "not installed"}
-    petsc = ".".join(map(str, PETSc.Sys.getVersion()))
-    return {"petsc4py": petsc4py.__version__, "PETSc": petsc}
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return "not installed"

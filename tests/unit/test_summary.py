@@ -97,10 +97,13 @@ def test_checks_say_which_one_failed():
         {"name": "order", "value": 1.0, "passed": False, "limit": 1.99, "text": "at least 1.99"},
         {"name": "same bits", "value": True, "passed": True, "limit": True, "text": "equal"},
     ]
-    said = re.sub(r"\s+", " ", printed(print_checks, {"checks": checks}))
+    said = re.sub(
+        r"\s+", " ", printed(print_checks, {"checks": checks, "left_out": ["rank counts"]})
+    )
     assert "dot product 1e-16 passed limit 1e-12" in said
     assert "order 1 FAILED at least 1.99" in said
     assert "1 of 3 checks failed" in said
+    assert "left out: rank counts" in said
     said = printed(print_checks, {"checks": [checks[0]]})
     assert "FAILED" not in said
     assert "all 1 passed" in said

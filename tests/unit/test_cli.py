@@ -1,0 +1,391 @@
+import json
+import logging
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import pytest
+
+from burgers_adjoint import check, cli, run
+from burgers_adjoint.cli import Request, parse
+from burgers_adjoint.config import load
+from burgers_adjoint.errors import BurgersAdjointError, NumericalError, SnapshotError
+
+ROOT = Path(__file__).parents[2]
+COMMANDS = ("gradient", "forward", "check", "info")
+SMALL = ["-s", "grid.nx=9", "-s", "grid.ny=7", "-s", "time.steps=6", "-s", "output.plots=false"]
+# Any folder will do as the current one, so the package is found by name.
+PACKAGE = {"PYTHONPATH": str(ROOT)}
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before():
+    """Let a --quiet in this process silence no other test."""
+    yield
+    logging.disable(logging.NOTSET)
+
+
+def start(*arguments, **options):
+    return subprocess.Popen(
+        [sys.executable, "-m", "burgers_adjoint", *map(str, arguments)],
+        env=os.environ | PACKAGE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+def finish(process):
+    try:
+        stdout, stderr = process.communicate(timeout=50)
+    finally:
+        process.kill()
+    return process.returncode, stdout, stderr
+
+
+def ended(*arguments):
+    """Run the command line in this process; returns the exit code."""
+    with pytest.raises(SystemExit) as end:
+        cli.main([str(argument) for argument in arguments])
+    return end.value.code
+
+
+@pytest.mark.parametrize(
+    ("arguments", "command", "config"),
+    [
+        ([], "gradient", None),
+        (["run.toml"], "gradient", "run.toml"),
+        (["configs/run"], "gradient", "configs/run"),
+        (["--quiet"], "gradient", None),
+        (["-s", "grid.nx=5"], "gradient", None),
+        (["-o", "check", "run.toml"], "gradient", "run.toml"),
+        (["gradient", "run.toml"], "gradient", "run.toml"),
+        (["forward"], "forward", None),
+        (["check", "--quiet", "run.toml"], "check", "run.toml"),
+        (["info"], "info", None),
+    ],
+)
+def test_the_command_is_gradient_unless_it_is_named(arguments, command, config):
+    request, message, code = parse(arguments)
+    assert (request.command, request.config) == (command, config)
+    assert (message, code) == ("", 0)
+
+
+def test_options_may_stand_before_and_after_the_configuration():
+    expected = Request("forward", "a.toml", ("a.b=1", "c.d=x y"), "out", "-", True, True)
+    options = ["-s", "a.b=1", "-o", "out", "--json", "-", "--quiet", "--debug", "-s", "c.d=x y"]
+    assert parse(["forward", "a.toml", *options])[0] == expected
+    assert parse(["forward", *options, "a.toml"])[0] == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["optimize"], "unknown command 'optimize'; there are gradient, forward, check, info"),
+        (["plan", "run.toml"], "unknown command 'plan'; there are gradient, forward, check, info"),
+        (["--fast"], r"No such option:? '?--fast"),
+        (["-s"], "Option '-s' requires an argument"),
+        (["--json"], "Option '--json' requires an argument"),
+        (["gradient", "a.toml", "b.toml"], r"Got unexpected extra argument \(b\.toml\)"),
+        (["-s", "a.b=1", "check"], "the command comes first: burgers-adjoint check"),
+    ],
+)
+def test_wrong_usage_is_named_and_ends_with_2(arguments, message, capsys, monkeypatch):
+    for name in cli.LAUNCHER_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    assert ended(*arguments) == 2
+    stdout, stderr = capsys.readouterr()
+    assert stdout == ""
+    assert re.match(f"error: {message}", stderr)
+    assert "burgers-adjoint -h shows commands and options" in stderr
+
+
+def test_help_names_all_commands_and_options():
+    for arguments in (["-h"], ["--help"]):
+        request, message, code = parse(arguments)
+        assert (request, code) == (None, 0)
+        assert "burgers-adjoint [COMMAND] [CONFIG.toml] [OPTIONS]" in message
+        for expected in (*COMMANDS, "-s SECTION.KEY=VALUE", "-o DIR", "--json FILE", "--quiet"):
+            assert expected in message
+    for command in COMMANDS:
+        message = parse([command, "-h"])[1]
+        assert f"Usage: burgers-adjoint {command}" in message
+        assert "--debug" in message
+
+
+def test_help_and_errors_of_usage_start_no_mpi():
+    script = (
+        "import sys\n"
+        "from burgers_adjoint.cli import parse\n"
+        "assert parse(['-h'])[2] == 0 and parse(['optimize'])[2] == 2\n"
+        "slow = {'mpi4py', 'numba', 'numpy', 'h5py', 'matplotlib', 'rich', 'msgspec'}\n"
+        "assert not slow & sys.modules.keys(), slow & sys.modules.keys()\n"
+    )
+    subprocess.run([sys.executable, "-c", script], env=os.environ | PACKAGE, check=True, timeout=50)
+
+
+def test_version():
+    code, stdout, stderr = finish(start("--version"))
+    assert (code, stderr) == (0, "")
+    assert stdout.startswith("burgers-adjoint, version ")
+
+
+def test_a_gradient_leaves_its_config_and_results(tmp_path, capsys):
+    assert ended(*SMALL, "-o", tmp_path / "run", "--json", tmp_path / "summary.json") == 0
+    stdout, stderr = capsys.readouterr()
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert repr(summary["objective"]) in stdout
+    assert stderr == ""
+    assert sorted(os.listdir(tmp_path / "run")) == ["config.toml", "results.h5"]
+    config = load(str(tmp_path / "run" / "config.toml"))
+    assert (config.grid.nx, config.time.steps) == (9, 6)
+    with h5py.File(tmp_path / "run" / "results.h5") as file:
+        assert file["gradient/initial/v"].shape == (7, 9)
+    assert summary["steps"] == 6
+    assert summary["gradient_norm"].keys() == {"initial", "viscosity"}
+    schedule = {"name", "snapshots", "forward_steps", "predicted_forward_steps"}
+    assert schedule | {"snapshots_written"} == summary["schedule"].keys()
+    parts = {"startup", "sweeps", "forward", "adjoint", "snapshots", "halo", "output"}
+    assert parts == summary["seconds"].keys()
+    rest = {"objective", "digest", "ranks", "peak_rss_bytes", "snapshot_bytes", "checks"}
+    assert rest <= summary.keys()
+
+
+def test_json_on_standard_output_is_alone_there(tmp_path, capsys):
+    assert ended("forward", *SMALL, "-o", tmp_path, "--json", "-") == 0
+    stdout, stderr = capsys.readouterr()
+    assert json.loads(stdout)["steps"] == 6
+    assert "objective" in stderr
+
+
+def test_quiet_prints_nothing(tmp_path, capsys):
+    assert ended("forward", *SMALL, "-o", tmp_path, "--quiet") == 0
+    assert capsys.readouterr() == ("", "")
+    assert (tmp_path / "results.h5").exists()
+
+
+def test_info_names_versions_ranks_and_memory(capsys):
+    assert ended("info", "--json", "-", "--quiet") == 0
+    found = json.loads(capsys.readouterr().out)
+    names = {"python", "numpy", "numba", "mpi4py", "MPI library", "MPI standard", "h5py", "HDF5"}
+    assert names | {"burgers_adjoint"} <= found["versions"].keys()
+    assert found["ranks"] == 1
+    (node,) = found["nodes"]
+    assert node["ranks"] == 1
+    assert 0 < node["usable_cores"] <= node["cores"]
+    assert node["memory_bytes"] > node["available_memory_bytes"] > 2**20
+    assert Path(found["kernel_cache"]).is_absolute()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["missing.toml"], 2, "error: cannot read the configuration missing.toml: No such file"),
+        (["-s", "grid.nx=2"], 2, "error: grid.nx = 2: expected a whole number >= 3"),
+        (["-s", "time.dt=1"], 3, "error: time.dt = 1 is unstable"),
+        (["--json", "/missing/a.json"], 1, "error: cannot write /missing/a.json: No such file"),
+        (["-o", "/proc/self/a"], 1, "error: cannot make the output folder /proc/self/a: "),
+    ],
+)
+def test_an_error_is_one_line_and_its_exit_code(
+    arguments, code, message, capsys, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert ended("gradient", *arguments) == code
+    stdout, stderr = capsys.readouterr()
+    assert stdout == ""
+    assert stderr.startswith(message)
+    assert len(stderr.splitlines()) == 1
+    assert not (tmp_path / "output" / "results.h5").exists()
+
+
+def test_debug_shows_the_traceback_of_an_error(capsys):
+    assert ended("missing.toml", "--debug") == 2
+    stderr = capsys.readouterr().err
+    assert "Traceback (most recent call last)" in stderr
+    assert "FileNotFoundError" not in stderr.splitlines()[-1]
+    assert stderr.splitlines()[-1].startswith("error: cannot read the configuration missing.toml")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (SnapshotError("slot 3 is damaged"), 4, "error: slot 3 is damaged\n"),
+        (NumericalError("not finite"), 3, "error: not finite\n"),
+        (BurgersAdjointError("disk full"), 1, "error: disk full\n"),
+        (MemoryError("Unable to allocate 3 TiB"), 1, "error: out of memory: Unable to allocate 3"),
+        (KeyboardInterrupt(), 130, "error: interrupted\n"),
+        (
+            ZeroDivisionError("one over nothing"),
+            1,
+            "error: ZeroDivisionError: one over nothing (a bug in burgers-adjoint; --debug shows",
+        ),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else None,
+)
+def test_whatever_is_raised_ends_with_a_line_and_a_code(error, code, message, capsys, monkeypatch):
+    def fail(*arguments):
+        raise error
+
+    monkeypatch.setattr(run, "forward", fail)
+    assert ended("forward") == code
+    stdout, stderr = capsys.readouterr()
+    assert stdout == ""
+    assert stderr.startswith(message)
+    assert "Traceback" not in stderr
+
+
+@pytest.mark.parametrize(("passed", "code"), [(True, 0), (False, 1)])
+def test_check_ends_with_1_after_the_table_when_one_fails(
+    passed, code, capsys, monkeypatch, tmp_path
+):
+    checks = [{"name": "order", "value": 1.5, "passed": passed, "limit": 1.9, "text": "over 1.9"}]
+    monkeypatch.setattr(check, "check", lambda *arguments: {"checks": checks})
+    assert ended("check", "--json", tmp_path / "checks.json") == code
+    stdout = capsys.readouterr().out
+    assert ("FAILED" in stdout) is not passed
+    assert json.loads((tmp_path / "checks.json").read_text())["checks"] == checks
+
+
+def test_interrupting_a_run_ends_it_with_130_and_no_traceback(tmp_path):
+    process = start("-s", "time.steps=100000000", "-o", tmp_path)
+    try:
+        while not (tmp_path / "config.toml").exists() and process.poll() is None:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+    finally:
+        code, stdout, stderr = finish(process)
+    assert (code, stdout) == (130, "")
+    assert stderr == "error: interrupted\n"
+    assert os.listdir(tmp_path) == ["config.toml"]
+
+
+@pytest.mark.parametrize("then", ["time.sleep(60)", "raise OSError('follows from the interrupt')"])
+def test_an_interrupt_that_compiled_code_swallows_is_not_lost(tmp_path, then):
+    """C's qsort calls a Python function, as LLVM does while it compiles kernels."""
+    script = (
+        "import ctypes, os, signal, sys, time\n"
+        "from burgers_adjoint import run\n"
+        "from burgers_adjoint.cli import main\n"
+        "kind = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)\n"
+        "@kind\n"
+        "def compare(a, b):\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    return 0\n"
+        "def swallow(config, comm, progress):\n"
+        "    ctypes.CDLL(None).qsort((ctypes.c_int * 2)(), 2, 4, compare)\n"
+        f"    {then}\n"
+        "run.forward = swallow\n"
+        "main(['forward'])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env=os.environ | PACKAGE,
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr == "error: interrupted\n"
+
+
+def test_a_reader_that_goes_away_is_no_error():
+    process = start("info")
+    process.stdout.close()
+    process.stdout = None
+    assert finish(process)[::2] == (0, "")
+
+
+def test_a_stream_that_knows_only_ascii_is_no_error():
+    done = subprocess.run(
+        [sys.executable, "-m", "burgers_adjoint", "-s", "grid.nx=ü"],
+        env=os.environ | PACKAGE | {"PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        timeout=50,
+    )
+    assert done.stderr.startswith(b'error: grid.nx = "\\xfc": expected a whole number')
+    assert done.returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["optimize"], 2, "error: unknown command 'optimize'"),
+        (["missing.toml"], 2, "error: cannot read the configuration missing.toml"),
+        (["--json", "/missing/a"], 1, "error: cannot write /missing/a: No such file"),
+    ],
+)
+def test_all_ranks_end_with_one_message(mpiexec, tmp_path, arguments, code, message):
+    done = mpiexec(3, "-m", "burgers_adjoint", *arguments, cwd=tmp_path, env=PACKAGE)
+    assert done.returncode == code
+    assert done.stderr.count("error: ") == 1
+    assert message in done.stderr
+    assert done.stdout == ""
+    assert "MPI_ABORT" not in done.stderr
+    assert os.listdir(tmp_path) == []
+
+
+def test_help_is_printed_once(mpiexec):
+    done = mpiexec(3, "-m", "burgers_adjoint", "-h", env=PACKAGE)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("Usage: ") == 1
+
+
+def test_only_rank_0_prints_and_no_colours_end_in_files(mpiexec, tmp_path):
+    done = mpiexec(2, "-m", "burgers_adjoint", "forward", *SMALL, cwd=tmp_path, env=PACKAGE)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("objective") == 1
+    assert "\x1b" not in done.stdout
+    done = mpiexec(2, "-m", "burgers_adjoint", "info", "--json", "-", cwd=tmp_path, env=PACKAGE)
+    assert json.loads(done.stdout)["ranks"] == 2
+
+
+def test_a_config_need_only_be_where_rank_0_is(mpiexec, tmp_path):
+    """Every other rank runs in a folder without the file."""
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "run.toml").write_text("[grid]\nnx = 9\nny = 7\n[time]\nsteps = 6\n")
+    script = (
+        "import os, sys\n"
+        "from mpi4py import MPI\n"
+        "if MPI.COMM_WORLD.rank == 0: os.chdir('here')\n"
+        "from burgers_adjoint.cli import main\n"
+        "main(sys.argv[1:])\n"
+    )
+    out = ["-o", tmp_path / "out", "--json", tmp_path / "summary.json", "--quiet"]
+    done = mpiexec(3, "-c", script, "forward", "run.toml", *out, cwd=tmp_path, env=PACKAGE)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads((tmp_path / "summary.json").read_text())["steps"] == 6
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        ("SnapshotError('slot 3 is damaged')", 4, "error: rank 1: slot 3 is damaged\n"),
+        ("OSError('no disk')", 1, "error: rank 1: OSError: no disk (a bug in burgers-adjoint;"),
+        ("KeyboardInterrupt", 130, "error: rank 1: interrupted\n"),
+    ],
+)
+def test_one_failing_rank_ends_those_that_wait_for_it(mpiexec, tmp_path, error, code, message):
+    script = (
+        "import sys\n"
+        "from burgers_adjoint import run\n"
+        "from burgers_adjoint.cli import main\n"
+        "from burgers_adjoint.errors import SnapshotError\n"
+        "def fail(config, comm, progress):\n"
+        f"    if comm.rank == 1: raise {error}\n"
+        "    comm.Barrier()\n"
+        "run.forward = fail\n"
+        "main(sys.argv[1:])\n"
+    )
+    done = mpiexec(3, "-c", script, "forward", cwd=tmp_path, env=PACKAGE)
+    assert done.returncode == code
+    assert message in done.stderr
+    assert done.stderr.count("error: ") == 1
+    assert "Traceback" not in done.stderr
