@@ -34,3 +34,15 @@ class ScheduleError(BurgersAdjointError):
     """An action whose precondition does not hold: the schedule is wrong, not its user."""
 
     exit_code = 1
+
+
+class RestartError(BurgersAdjointError):
+    """Restart data that is damaged, of another run, or of another version of the format."""
+
+    exit_code = 4
+
+
+class InterruptedRunError(BurgersAdjointError):
+    """A run that was stopped on purpose, with everything saved that it needs to go on."""
+
+    exit_code = 75

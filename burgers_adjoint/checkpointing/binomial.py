@@ -123,6 +123,7 @@ class Binomial(Schedule):
         self.position = 0
         self.to_reverse = n_steps
         self.turned = False
+        self._to_the_turn = False
         self.live: list[_Live] = []
         self.free = list(range(self.slots - 1, -1, -1))
         self._predicted_forward_steps = least_forward_steps(n_steps, snapshots) + 1
@@ -136,11 +137,13 @@ class Binomial(Schedule):
         *,
         to_reverse: int | None = None,
         forward_steps: int = 0,
+        position: int | None = None,
     ) -> Self:
         """Plan the rest of a reversal anew from the snapshots that are alive.
 
-        The first action loads the last of them. Each of them stays until the steps up to the next
-        one are reversed, in the fewest forward steps with the slots that are empty by then.
+        The first action loads the last of them, or goes on from the state in hand to the turn. Each
+        of them stays until the steps up to the next one are reversed, in the fewest forward steps
+        with the slots that are empty by then.
 
         Args:
             n_steps: steps of the whole reversal.
@@ -149,6 +152,8 @@ class Binomial(Schedule):
             to_reverse: steps still to be reversed, when the cotangent has been seeded; None says
                 that it has not.
             forward_steps: forward steps already taken, to be counted by the prediction.
+            position: step at whose start a working state beyond the last snapshot is, which goes
+                on to the turn without being saved; only while nothing is reversed.
 
         Raises:
             ConfigError: `n_steps` or `snapshots` is below 1.
@@ -172,8 +177,18 @@ class Binomial(Schedule):
             )
         self.slots = max(self.slots, max(slots) + 1)
         self.position = n_steps
+        if position is not None:
+            if self.turned or not steps[-1] < position < n_steps:
+                raise ScheduleError(
+                    f"a state at the start of step {position} cannot go on from the snapshot of "
+                    f"step {steps[-1]} to the turn"
+                )
+            self.position, end = position, n_steps - 1
         self.free = [slot for slot in range(self.slots - 1, -1, -1) if slot not in slots]
         self._predicted_forward_steps = forward_steps + (0 if self.turned else 1)
+        if position is not None:
+            self._predicted_forward_steps += end - position
+            self._to_the_turn = True
         for index, (step, slot) in enumerate(places):
             n = (steps[index + 1] if index + 1 < len(steps) else end) - step
             s = self.slots - index
@@ -194,10 +209,13 @@ class Binomial(Schedule):
             return self._load(last) if last >= 0 else None
         if self.position == last:
             if not self.turned:
-                self.turned = True
+                self.turned, self._to_the_turn = True, False
                 return Turn(last)
             self.to_reverse = last
             return Reverse(last)
+        if self._to_the_turn:
+            step, self.position = self.position, last
+            return Advance(step, last)
         if not self.live or self.live[-1].step < self.position:
             return self._save()
         return self._advance()

@@ -36,19 +36,24 @@ class Counts:
 
 Observer = Callable[[Action, Counts], None]
 
+LONGEST_ADVANCE = 256
+
 
 class Executor(Generic[State, Cotangent, Snapshot]):
     """One gradient: the forward sweep and the reverse sweep of one schedule.
 
     All that a run needs to go on after any action is the schedule, the working state, what the
     store holds, and the three attributes `counts`, `position` and `cotangent`; an executor made
-    with these, given to it as arguments, carries on where another one stopped.
+    with these, given to it as arguments, carries on where another one stopped (with a schedule made
+    anew where that was in the middle of a long `Advance`).
 
     Attributes:
         counts: what has been done so far.
         position: step at whose start the working state is.
         cotangent: dJ/d(state) at the start of step `n_steps - counts.reverse_steps`; None before
             the turn; after the run, dJ/d(initial state).
+        longest_advance: steps after which a longer `Advance` pauses for the observer; an observer
+            may set it, to the same number wherever the run is shared.
     """
 
     def __init__(
@@ -68,8 +73,9 @@ class Executor(Generic[State, Cotangent, Snapshot]):
             model: what the actions are carried out on.
             schedule: source of the actions, at its start or anywhere in the middle.
             store: holds the snapshots; it can serve one run after the other.
-            observer: called after every action with the action and the counts, which it must not
-                change; what it raises ends the run in a state that can be carried on from.
+            observer: called after every action, and after every piece of a long `Advance`, with
+                the action or piece and the counts, which it must not change; what it raises ends
+                the run in a state that can be carried on from.
             counts: what has been done before, when a run is carried on; counted up in place.
             position: step at whose start the working state is.
             cotangent: the cotangent, when the run that is carried on had seeded it.
@@ -81,6 +87,7 @@ class Executor(Generic[State, Cotangent, Snapshot]):
         self.counts = Counts() if counts is None else counts
         self.position = position
         self.cotangent = cotangent
+        self.longest_advance = LONGEST_ADVANCE
         self._ran = False
 
     def run(self, state: State) -> Counts:
@@ -114,13 +121,8 @@ class Executor(Generic[State, Cotangent, Snapshot]):
                 counts.seconds_adjoint += perf_counter() - start
                 counts.reverse_steps += 1
             elif isinstance(action, Advance):
-                self._require_position(action, action.step0)
-                if action.step1 <= action.step0:
-                    raise ScheduleError(f"cannot {action}: that is no step forward")
-                model.advance(state, action.step0, action.step1)
-                counts.seconds_forward += perf_counter() - start
-                counts.forward_steps += action.step1 - action.step0
-                self.position = action.step1
+                self._advance(action, state)
+                continue
             elif isinstance(action, Load):
                 store.load(action.slot, action.step, read)
                 if action.free:
@@ -139,6 +141,22 @@ class Executor(Generic[State, Cotangent, Snapshot]):
                 observer(action, counts)
         self._require_totals()
         return counts
+
+    def _advance(self, action: Advance, state: State) -> None:
+        """Advance in pieces, so that the observer is never far away."""
+        self._require_position(action, action.step0)
+        if action.step1 <= action.step0:
+            raise ScheduleError(f"cannot {action}: that is no step forward")
+        while self.position < action.step1:
+            stop = min(self.position + self.longest_advance, action.step1)
+            piece = Advance(self.position, stop)
+            start = perf_counter()
+            self.model.advance(state, piece.step0, piece.step1)
+            self.counts.seconds_forward += perf_counter() - start
+            self.counts.forward_steps += piece.step1 - piece.step0
+            self.position = piece.step1
+            if self.observer is not None:
+                self.observer(piece, self.counts)
 
     def _turn(self, action: Turn, state: State) -> None:
         """Take the last step aside: the working state is put back after it, bit for bit."""

@@ -98,12 +98,15 @@ class SymbolicMachine:
 
 
 def run(
-    schedule: Schedule, held: Mapping[int, int] | None = None, to_reverse: int | None = None
+    schedule: Schedule,
+    held: Mapping[int, int] | None = None,
+    to_reverse: int | None = None,
+    position: int | None = None,
 ) -> SymbolicMachine:
     """Carry out a whole schedule, or, from `held` (slot to step) on, the rest of a reversal."""
     machine = SymbolicMachine(schedule.n_steps, schedule.snapshots, schedule.slots)
     if held is not None:
-        machine.position, machine.held = None, dict(held)
+        machine.position, machine.held = position, dict(held)
     if to_reverse is not None:
         machine.to_reverse, machine.turned = to_reverse, True
     for action in schedule:

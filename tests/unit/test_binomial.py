@@ -218,6 +218,9 @@ def test_the_rest_can_be_planned_from_any_snapshots(
     run(Binomial.resume(n_steps, snapshots, live, to_reverse=to_reverse), held, to_reverse)
     if to_reverse == n_steps:
         run(Binomial.resume(n_steps, snapshots, live), held)
+        for position in range(max(held.values()) + 1, n_steps):
+            anew = Binomial.resume(n_steps, snapshots, live, position=position)
+            run(anew, held, position=position)
 
 
 def test_a_plan_made_anew_counts_the_steps_before() -> None:
@@ -246,6 +249,14 @@ def test_impossible_left_overs_are_refused(
 ) -> None:
     with pytest.raises(ScheduleError, match=message):
         Binomial.resume(10, 3, live, to_reverse=to_reverse)
+
+
+@pytest.mark.parametrize(("position", "to_reverse"), [(2, None), (10, None), (5, 10)])
+def test_a_state_that_cannot_go_on_to_the_turn_is_refused(
+    position: int, to_reverse: int | None
+) -> None:
+    with pytest.raises(ScheduleError, match=f"step {position} cannot go on from .* of step 2 to"):
+        Binomial.resume(10, 3, [(0, 0), (2, 1)], to_reverse=to_reverse, position=position)
 
 
 @pytest.mark.parametrize("make", [Binomial, least_forward_steps, least_saves])

@@ -150,6 +150,24 @@ def test_the_observer_sees_every_action_with_the_counts_after_it() -> None:
     ]
 
 
+def test_a_long_advance_pauses_for_the_observer() -> None:
+    seen: list[Action] = []
+    model = Orbit()
+
+    def observer(action: Action, counts: Counts) -> None:
+        seen.append(action)
+        assert isinstance(action, Save) or executor.position == action.step1
+        if len(seen) == 4:
+            raise StopHereError
+
+    executor = Executor(model, Binomial(700, 1), MemoryStore(model.new_snapshot, 1), observer)
+    executor.longest_advance = 300
+    with pytest.raises(StopHereError):
+        executor.run([3])
+    assert seen == [Save(0, 0), Advance(0, 300), Advance(300, 600), Advance(600, 699)]
+    assert executor.counts.forward_steps == 699
+
+
 class StopHereError(Exception):
     pass
 
