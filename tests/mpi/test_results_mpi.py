@@ -80,8 +80,8 @@ def test_a_write_that_fails_is_an_error_of_all_ranks_and_leaves_no_file(folder, 
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert error.value.agreed
     assert os.listdir(folder) == []
-    write(folder / "results.h5", (13, 7))
     COMM.Barrier()
+    write(folder / "results.h5", (13, 7))
     assert os.listdir(folder) == ["results.h5"]
 
 
