@@ -43,6 +43,23 @@ class AdjointModel(Protocol[State_contra, Cotangent, Snapshot]):
         ...
 
 
+class OnlineModel(AdjointModel[State_contra, Cotangent, Snapshot], Protocol):
+    """A model that finds out on its way after how many steps a run ends."""
+
+    @property
+    def n_steps(self) -> int | None:
+        """Steps of the run, once they are known: before the last step or right after it."""
+        ...
+
+    def explore(self, state: State_contra, n0: int, n1: int) -> int:
+        """Take the steps from n0 on, for the first time, in place, and return the step reached.
+
+        That is n1, or an earlier one as soon as `n_steps` is known; never one behind `n_steps`.
+        Whatever was decided on the way, such as the length of a step, `advance` repeats.
+        """
+        ...
+
+
 class SnapshotStore(Protocol[Snapshot_co]):
     """Numbered slots, each of them empty or holding the snapshot of one step.
 
@@ -63,6 +80,13 @@ class SnapshotStore(Protocol[Snapshot_co]):
 
         Raises:
             SnapshotError: the slot does not hold `step`, or what it holds is damaged.
+        """
+        ...
+
+    def fetch(self, slot: int, step: int) -> None:
+        """Begin to bring `slot`, which holds `step`, near, as a `load` of it comes soon.
+
+        Where there is nothing to gain by it, it does nothing. Errors are left to the `load`.
         """
         ...
 

@@ -71,7 +71,8 @@ def gradient(config: Config, comm: MPI.Comm, progress: Progress) -> dict[str, An
     store = problem.store(schedule)
     prepare_kernels(comm)
     startup = _seconds_since_start(comm)
-    progress.begin("gradient", schedule.predicted_forward_steps + schedule.n_steps)
+    known = schedule.n_steps
+    progress.begin("gradient", None if known is None else schedule.predicted_forward_steps + known)
     start = _meet(comm)
     result = problem.reverse(schedule, store, problem.fields, progress)
     sweeps = _meet(comm) - start

@@ -49,6 +49,31 @@ class Load:
 
 
 @dataclass(frozen=True, slots=True)
+class Fetch:
+    """Begin to bring `slot`, which holds the start of `step`, into memory: a `Load` of it is near.
+
+    It changes nothing that a later action needs: a store may leave it undone.
+    """
+
+    step: int
+    slot: int
+
+    def __str__(self) -> str:
+        return f"fetch the start of step {self.step} ahead from slot {self.slot}"
+
+
+@dataclass(frozen=True, slots=True)
+class Free:
+    """Forget the start of `step` in `slot`: a snapshot that is of no more use."""
+
+    step: int
+    slot: int
+
+    def __str__(self) -> str:
+        return f"forget the start of step {self.step} in slot {self.slot}"
+
+
+@dataclass(frozen=True, slots=True)
 class Turn:
     """Take the last step, `step`, in a spare buffer and seed the cotangent at the final state.
 
@@ -62,6 +87,19 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
+class Seed:
+    """Seed the cotangent at the working state, the start of `step`, which is the final one.
+
+    In place of `Turn` where nobody knew that the last step was the last one before it was taken.
+    """
+
+    step: int
+
+    def __str__(self) -> str:
+        return f"seed the cotangent at the start of step {self.step}, the end"
+
+
+@dataclass(frozen=True, slots=True)
 class Reverse:
     """Take the cotangent from the end of `step` to its start, with the working state there."""
 
@@ -71,4 +109,4 @@ class Reverse:
         return f"reverse step {self.step}"
 
 
-Action: TypeAlias = Advance | Save | Load | Turn | Reverse
+Action: TypeAlias = Advance | Save | Load | Fetch | Free | Turn | Seed | Reverse

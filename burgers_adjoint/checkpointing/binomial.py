@@ -110,6 +110,7 @@ class Binomial(Schedule):
     """
 
     name = "binomial"
+    n_steps: int
 
     def __init__(self, n_steps: int, snapshots: int) -> None:
         """Plan `n_steps` steps, with the state at the start of step 0 in hand.

@@ -5,12 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
-from burgers_adjoint.checkpointing.actions import Action, Advance, Load, Reverse, Save, Turn
+from burgers_adjoint.checkpointing.actions import (
+    Action,
+    Advance,
+    Fetch,
+    Free,
+    Load,
+    Reverse,
+    Save,
+    Seed,
+    Turn,
+)
 from burgers_adjoint.checkpointing.schedule import Schedule
 from burgers_adjoint.errors import ScheduleError
-from burgers_adjoint.protocols import AdjointModel, SnapshotStore
+from burgers_adjoint.protocols import AdjointModel, OnlineModel, SnapshotStore
 
 State = TypeVar("State")
 Cotangent = TypeVar("Cotangent")
@@ -22,7 +32,7 @@ class Counts:
     """What has been done so far; the seconds are wall time of the model's and the store's calls.
 
     The last step, taken by `Turn`, is among `forward_steps`. `seconds_adjoint` has the seeding in
-    it; `seconds_snapshots` has every copy of a state.
+    it; `seconds_snapshots` has every copy of a state, and the waiting for it.
     """
 
     forward_steps: int = 0
@@ -135,6 +145,15 @@ class Executor(Generic[State, Cotangent, Snapshot]):
                 store.save(action.slot, action.step, fill)
                 counts.seconds_snapshots += perf_counter() - start
                 counts.saves += 1
+            elif isinstance(action, Fetch):
+                store.fetch(action.slot, action.step)
+                counts.seconds_snapshots += perf_counter() - start
+            elif isinstance(action, Free):
+                store.free(action.slot)
+                counts.seconds_snapshots += perf_counter() - start
+            elif isinstance(action, Seed):
+                self._seed(action, state)
+                counts.seconds_adjoint += perf_counter() - start
             else:
                 self._turn(action, state)
             if observer is not None:
@@ -147,25 +166,59 @@ class Executor(Generic[State, Cotangent, Snapshot]):
         self._require_position(action, action.step0)
         if action.step1 <= action.step0:
             raise ScheduleError(f"cannot {action}: that is no step forward")
+        exploring = self.schedule.n_steps is None
         while self.position < action.step1:
             stop = min(self.position + self.longest_advance, action.step1)
             piece = Advance(self.position, stop)
             start = perf_counter()
-            self.model.advance(state, piece.step0, piece.step1)
+            if exploring:
+                piece = self._explore(piece, state)
+            else:
+                self.model.advance(state, piece.step0, piece.step1)
             self.counts.seconds_forward += perf_counter() - start
             self.counts.forward_steps += piece.step1 - piece.step0
             self.position = piece.step1
             if self.observer is not None:
                 self.observer(piece, self.counts)
+            if exploring and self.schedule.n_steps is not None:
+                break
+
+    def _explore(self, piece: Advance, state: State) -> Advance:
+        """Take steps for the first time, and tell the schedule when the model knows the end.
+
+        Returns:
+            The steps that were taken, fewer than the piece has where the end is near.
+        """
+        schedule = self.schedule
+        model = cast(OnlineModel[State, Cotangent, Snapshot], self.model)
+        if not hasattr(model, "explore"):
+            raise ScheduleError(
+                f"the {schedule.name} schedule needs a model that knows when it ends: "
+                f"{type(model).__name__} has no `explore` and `n_steps` (protocols.OnlineModel)"
+            )
+        reached = model.explore(state, piece.step0, piece.step1)
+        if model.n_steps is not None:
+            schedule.end(model.n_steps, reached)
+        elif reached != piece.step1:
+            raise ScheduleError(f"cannot {piece}: the model stopped at step {reached} of no end")
+        return Advance(piece.step0, reached)
+
+    def _seed(self, action: Seed, state: State) -> None:
+        self._require_position(action, action.step)
+        self._require_end(action, action.step)
+        self.cotangent = self.model.seed(state)
+
+    def _require_end(self, action: Action, step: int) -> None:
+        if step != self.schedule.n_steps:
+            raise ScheduleError(f"cannot {action}: there are {self.schedule.n_steps} steps")
+        if self.cotangent is not None:
+            raise ScheduleError(f"cannot {action}: the cotangent is seeded already")
 
     def _turn(self, action: Turn, state: State) -> None:
         """Take the last step aside: the working state is put back after it, bit for bit."""
         model, counts, step = self.model, self.counts, action.step
         self._require_position(action, step)
-        if step != self.schedule.n_steps - 1:
-            raise ScheduleError(f"cannot {action}: there are {self.schedule.n_steps} steps")
-        if self.cotangent is not None:
-            raise ScheduleError(f"cannot {action}: the cotangent is seeded already")
+        self._require_end(action, step + 1)
         started = perf_counter()
         spare = model.new_snapshot()
         model.snapshot(state, spare)
@@ -185,7 +238,7 @@ class Executor(Generic[State, Cotangent, Snapshot]):
         self._require_position(action, action.step)
         if self.cotangent is None:
             raise ScheduleError(f"cannot {action}: the cotangent has not been seeded")
-        at = self.schedule.n_steps - self.counts.reverse_steps
+        at = (self.schedule.n_steps or 0) - self.counts.reverse_steps
         if action.step != at - 1:
             raise ScheduleError(f"cannot {action}: the cotangent is at the start of step {at}")
         return self.cotangent

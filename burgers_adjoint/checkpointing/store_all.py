@@ -19,6 +19,7 @@ class StoreAll(Schedule):
     """
 
     name = "store_all"
+    n_steps: int
 
     def __init__(self, n_steps: int) -> None:
         """Plan `n_steps` steps, with the state at the start of step 0 in hand.

@@ -32,12 +32,16 @@ class Progress:
         self.shown = shown
         self._stream = sys.stderr if stream is None else stream
         self._terminal = self._stream.isatty() if terminal is None else terminal
-        self._title, self._total = "", 0
+        self._title = ""
+        self._total: int | None = None
         self._next_look: float = math.inf
         self._bar: rich.progress.Progress | None = None
 
-    def begin(self, title: str, total: int) -> None:
-        """Start showing a sweep of so many steps, forward and reverse steps counted alike."""
+    def begin(self, title: str, total: int | None) -> None:
+        """Start showing a sweep of so many steps, forward and reverse steps counted alike.
+
+        Where nobody knows how many there will be, `total` is None.
+        """
         self.end()
         if not self.shown:
             return
@@ -92,6 +96,8 @@ class Progress:
             print(self._line(done, now - self._begun), file=self._stream, flush=True)
 
     def _line(self, done: int, seconds: float) -> str:
+        if self._total is None:
+            return f"{self._title}: {done} steps, {seconds:.0f} s"
         left = seconds * (self._total - done) / done if done else math.inf
         return (
             f"{self._title}: {done} of {self._total} steps ({done / self._total:.0%}), "

@@ -55,6 +55,9 @@ class MemoryStore(Generic[Snapshot]):
             raise SnapshotError(f"slot {slot} holds step {held}, not step {step}")
         read(buffer)
 
+    def fetch(self, slot: int, step: int) -> None:
+        """Do nothing: all slots are near."""
+
     def free(self, slot: int) -> None:
         """Forget what `slot` holds.
 

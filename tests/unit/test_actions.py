@@ -6,7 +6,17 @@ from functools import partial
 import pytest
 from symbolic_machine import MachineError, Recorded, SymbolicMachine, run
 
-from burgers_adjoint.checkpointing.actions import Action, Advance, Load, Reverse, Save, Turn
+from burgers_adjoint.checkpointing.actions import (
+    Action,
+    Advance,
+    Fetch,
+    Free,
+    Load,
+    Reverse,
+    Save,
+    Seed,
+    Turn,
+)
 from burgers_adjoint.checkpointing.binomial import Binomial
 from burgers_adjoint.checkpointing.schedule import Schedule
 from burgers_adjoint.checkpointing.store_all import StoreAll
@@ -16,6 +26,9 @@ SPOKEN: dict[Action, str] = {
     Save(10, 3): "save the start of step 10 to slot 3",
     Load(10, 3, False): "load the start of step 10 from slot 3",
     Load(10, 3, True): "load the start of step 10 from slot 3 and free the slot",
+    Fetch(10, 3): "fetch the start of step 10 ahead from slot 3",
+    Free(10, 3): "forget the start of step 10 in slot 3",
+    Seed(100): "seed the cotangent at the start of step 100, the end",
     Turn(99): "turn: take the last step, 99, aside and seed the cotangent at its end",
     Reverse(98): "reverse step 98",
 }
@@ -35,7 +48,8 @@ def test_an_action_is_a_spoken_frozen_value(action: Action) -> None:
 def test_actions_of_different_kinds_differ() -> None:
     assert Turn(3) != Reverse(3)
     assert Advance(3, 4) != Save(3, 4)
-    assert len(SPOKEN) == 6
+    assert Fetch(3, 4) != Free(3, 4)
+    assert len(SPOKEN) == 9
 
 
 @pytest.mark.parametrize(
@@ -49,6 +63,10 @@ def test_actions_of_different_kinds_differ() -> None:
         (Save(2, 0), "the slot holds 0"),
         (Load(0, 1, False), "the slot is empty"),
         (Load(1, 0, False), "it holds 0"),
+        (Fetch(0, 1), "the slot is empty"),
+        (Fetch(0, 0), "it is in memory"),
+        (Free(1, 0), "it holds 0"),
+        (Seed(2), "there are 5 steps"),
         (Turn(3), "there are 5 steps"),
         (Turn(4), "the state is at 2"),
         (Reverse(4), "there is no cotangent"),
