@@ -196,7 +196,7 @@ class Checker:
         tangent = model.layout.interior(model.tangent_step(perturbation, state, d_nu, 0))
         cotangent = model.new_cotangent(viscosity=True)
         model.restore(w, cotangent.field)
-        model.adjoint_step(cotangent, state, 0)
+        model.transposed_step(cotangent, state, 0)
         adjoint = model.layout.interior(cotangent.field)
         density = model.layout.interior(cotangent.viscosity_density[None])
         left = exact_sum(comm, w * tangent)
@@ -217,11 +217,12 @@ class Checker:
         state = model.initial_state(problem.fields)
         perturbation = model.layout.new_array(2)
         model.restore(direction.fields, perturbation)
+        slope = 0.0
         for n in range(problem.n_steps):
+            slope += model.objective_tangent(perturbation, state, n)
             perturbation = model.tangent_step(perturbation, state, direction.viscosity, n)
             model.advance(state, n, n + 1)
-        model.evaluate(state)
-        slope = model.energy.tangent(model.final, model.layout.interior(perturbation))
+        slope += model.objective_tangent(perturbation, state, problem.n_steps, last=True)
         error = abs(slope - direction.slope) / abs(slope) if slope else math.inf
         self._add(
             f"tangent against adjoint, {direction.control}",

@@ -18,6 +18,7 @@ import tomli_w
 from msgspec import Meta, Struct
 from msgspec.inspect import (
     BoolType,
+    DictType,
     FloatType,
     IntType,
     LiteralType,
@@ -80,10 +81,16 @@ class Time(Struct, frozen=True, forbid_unknown_fields=True):
     allow_unstable: bool = False
 
 
-class Objective(Struct, frozen=True, forbid_unknown_fields=True):
-    """The scalar whose gradient is computed."""
+TERMS = ("final_energy", "running_energy", "running_enstrophy")
 
-    kind: Literal["final_energy"] = "final_energy"
+
+class Objective(Struct, frozen=True, forbid_unknown_fields=True):
+    """The scalar whose gradient is computed: one term, or a sum with a weight for each."""
+
+    kind: Literal["final_energy", "running_energy", "running_enstrophy", "weighted_sum"] = (
+        "final_energy"
+    )
+    weights: dict[str, float] = {}
 
 
 class Gradient(Struct, frozen=True, forbid_unknown_fields=True):
@@ -330,6 +337,8 @@ def _describe(kind: Type) -> str:
             )
         case TupleType():
             return f"a list of {len(kind.item_types)}, each {_describe(kind.item_types[0])}"
+        case DictType():
+            return f"a table of names, each {_describe(kind.value_type)}"
         case VarTupleType():
             return f"a list that is not empty, each {_describe(kind.item_type)}"
         case UnionType():
@@ -367,6 +376,7 @@ def _cross_check(config: Config) -> None:
     controls = config.gradient.controls
     if len(set(controls)) < len(controls):
         raise ConfigError(f"gradient.controls = {_show(controls)}: expected each control once")
+    _cross_check_objective(config.objective)
     path, kind = config.initial.path, config.initial.kind
     if kind == "file" and not path:
         raise ConfigError(
@@ -376,4 +386,24 @@ def _cross_check(config: Config) -> None:
         raise ConfigError(
             f"initial.path = {_show(path)}: expected no path, as initial.kind = {_show(kind)}; "
             'set initial.kind = "file" to read it'
+        )
+
+
+def _cross_check_objective(objective: Objective) -> None:
+    kind, weights = objective.kind, objective.weights
+    shown = f"objective.weights = {_show(weights)}"
+    for name in weights:
+        if name not in TERMS:
+            raise ConfigError(
+                f"{shown}: unknown term {name}{_closest(name, TERMS)}; allowed: {', '.join(TERMS)}"
+            )
+    if kind == "weighted_sum" and not weights:
+        raise ConfigError(
+            f'{shown}: expected a weight for each term of objective.kind = "weighted_sum", '
+            "for example { final_energy = 1.0, running_enstrophy = 0.1 }"
+        )
+    if kind != "weighted_sum" and weights:
+        raise ConfigError(
+            f"{shown}: expected no weights, as objective.kind = {_show(kind)}; "
+            'set objective.kind = "weighted_sum" to use them'
         )

@@ -1,6 +1,7 @@
 """What a configuration describes: the model, its initial fields, a schedule and its store."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +9,12 @@ from mpi4py import MPI
 
 from burgers_adjoint.burgers import initial
 from burgers_adjoint.burgers.grid import Grid
+from burgers_adjoint.burgers.layout import Layout
 from burgers_adjoint.burgers.model import BurgersModel, Cotangent
+from burgers_adjoint.burgers.objectives.energy import FinalEnergy, RunningEnergy
+from burgers_adjoint.burgers.objectives.enstrophy import RunningEnstrophy
+from burgers_adjoint.burgers.objectives.objective import Objective
+from burgers_adjoint.burgers.objectives.term import Term
 from burgers_adjoint.checkpointing.binomial import Binomial
 from burgers_adjoint.checkpointing.executor import Counts, Executor, Observer
 from burgers_adjoint.checkpointing.schedule import Schedule
@@ -20,6 +26,7 @@ from burgers_adjoint.parallel.reductions import digest, largest
 from burgers_adjoint.snapshots.memory import MemoryStore
 
 Gradient = dict[str, np.ndarray | float]
+STEPS_PER_UPDATE = 256
 
 
 @dataclass
@@ -79,6 +86,7 @@ class Problem:
             config.time.dt,
             config.gradient.controls,
         )
+        self.model.functional = self._objective()
 
     def close(self) -> None:
         """Release what the model holds."""
@@ -95,6 +103,22 @@ class Problem:
         return initial.gaussian(
             self.grid, self.decomposition, section.center, widths, section.amplitude
         )
+
+    def _objective(self) -> Objective:
+        section, layout = self.config.objective, self.model.layout
+        weights = section.weights or {section.kind: 1.0}
+        return Objective(
+            {self._term(name, layout): weight for name, weight in weights.items()},
+            self.decomposition,
+        )
+
+    def _term(self, name: str, layout: Layout) -> Term:
+        dt = self.config.time.dt
+        if name == "running_energy":
+            return RunningEnergy(self.decomposition, layout, dt)
+        if name == "running_enstrophy":
+            return RunningEnstrophy(self.grid, self.decomposition, layout, dt)
+        return FinalEnergy(self.decomposition, layout)
 
     def _require_stable(self) -> None:
         """Check the linear limits of forward Euler with central differences.
@@ -156,15 +180,38 @@ class Problem:
         executor = Executor(model, schedule, store, observer)
         counts = executor.run(model.initial_state(fields))
         assert executor.cotangent is not None
-        return Reversal(
-            model.objective, model.final.copy(), model.gradient(executor.cotangent), counts
-        )
+        gradient = model.gradient(executor.cotangent)
+        return Reversal(model.objective, model.final.copy(), gradient, counts)
 
     def evaluate(self, fields: np.ndarray) -> float:
         """J at these initial fields and the model's viscosity, without a gradient."""
-        state = self.model.initial_state(fields)
-        self.model.advance(state, 0, self.n_steps)
-        return self.model.evaluate(state)
+        return self.sweep(fields)
+
+    def sweep(self, fields: np.ndarray, update: Callable[[int], None] | None = None) -> float:
+        """Run the primal alone from these initial fields; returns J.
+
+        Args:
+            fields: (2, ny, nx) of the tile.
+            update: called now and then with the number of steps done.
+
+        Raises:
+            NumericalError: on all ranks: a state or J is not finite.
+        """
+        model, functional = self.model, self.model.functional
+        state, bins = model.initial_state(fields), functional.new_bins()
+        n = 0
+        while n < self.n_steps:
+            if functional.looks_at(n, False):
+                model.observe(state, n, bins)
+            stop = n + 1
+            furthest = min(n + STEPS_PER_UPDATE, self.n_steps)
+            while stop < furthest and not functional.looks_at(stop, False):
+                stop += 1
+            model.advance(state, n, stop)
+            n = stop
+            if update is not None:
+                update(n)
+        return model.evaluate(state, bins)
 
     def digest(self, final: np.ndarray, gradient: Gradient) -> str:
         """Fingerprint of the bits of a final state and a gradient, alike for all rank counts."""

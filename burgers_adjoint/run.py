@@ -24,8 +24,6 @@ from burgers_adjoint.parallel.failure import agreed
 from burgers_adjoint.parallel.reductions import norm
 from burgers_adjoint.problem import Gradient, Problem
 
-FORWARD_STEPS_PER_UPDATE = 256
-
 
 def forward(config: Config, comm: MPI.Comm, progress: Progress) -> dict[str, Any]:
     """Run the primal alone; returns the summary, the same on all ranks. Collective.
@@ -37,14 +35,10 @@ def forward(config: Config, comm: MPI.Comm, progress: Progress) -> dict[str, Any
     directory = prepare_directory(config, comm)
     problem = Problem(config, comm)
     prepare_kernels(comm)
-    state = problem.model.initial_state(problem.fields)
     startup = _seconds_since_start(comm)
     progress.begin("forward", problem.n_steps)
     start = _meet(comm)
-    for n in range(0, problem.n_steps, FORWARD_STEPS_PER_UPDATE):
-        problem.model.advance(state, n, min(n + FORWARD_STEPS_PER_UPDATE, problem.n_steps))
-        progress.update(n)
-    objective = problem.model.evaluate(state)
+    objective = problem.sweep(problem.fields, progress.update)
     sweeps = _meet(comm) - start
     progress.end()
     seconds = {"forward": sweeps, "adjoint": 0.0, "snapshots": 0.0}

@@ -10,7 +10,8 @@ from mpi4py import MPI
 from burgers_adjoint.burgers import kernels
 from burgers_adjoint.burgers.grid import Grid
 from burgers_adjoint.burgers.layout import Layout, aligned_zeros
-from burgers_adjoint.burgers.objectives import FinalEnergy
+from burgers_adjoint.burgers.objectives.energy import FinalEnergy
+from burgers_adjoint.burgers.objectives.objective import Objective
 from burgers_adjoint.burgers.stencil import coefficients
 from burgers_adjoint.errors import NumericalError
 from burgers_adjoint.parallel.decomposition import Decomposition
@@ -33,10 +34,12 @@ class Cotangent:
         viscosity_density: (rows, pitch), each point's part of dJ/d(viscosity), added up step by
             step at the point itself: an order that no decomposition changes. Empty when the
             viscosity is no control.
+        bins: what the objective has seen of this rank's states, as `Objective.new_bins` says.
     """
 
     field: np.ndarray
     viscosity_density: np.ndarray
+    bins: np.ndarray
 
 
 class BurgersModel:
@@ -55,7 +58,8 @@ class BurgersModel:
             tile when not given.
 
     Attributes:
-        objective: J of the last final state that was seeded or evaluated; nan before.
+        functional: the objective; the final energy unless another one is set.
+        objective: J of the last run that was evaluated or reversed; nan before.
         final: that final state, (2, ny, nx) of the tile.
     """
 
@@ -73,13 +77,13 @@ class BurgersModel:
         self.dt = dt
         self.controls = tuple(controls)
         self.viscosity = viscosity
-        self.energy = FinalEnergy(decomposition)
         self.objective = math.nan
         ny, nx = decomposition.tile_shape
         self.final = np.zeros((2, ny, nx))
         alone = decomposition.size == 1 and not grid.periodic
         self.steps_per_sweep = steps_per_exchange or self._choose_steps(alone)
         self.layout = Layout(ny, nx, halo=1 if alone else self.steps_per_sweep)
+        self.functional = Objective({FinalEnergy(decomposition, self.layout): 1.0}, decomposition)
         frame = Frame(self.layout.rows, self.layout.columns)
         self._narrow = Halo(decomposition, frame, depth=1, n_fields=2, corners=False)
         self._wide = Halo(decomposition, frame, self.layout.halo, n_fields=2, corners=True)
@@ -145,6 +149,7 @@ class BurgersModel:
         """Release the messages' requests."""
         for halo in (self._narrow, self._wide, self._paired):
             halo.close()
+        self.functional.close()
 
     def initial_state(self, fields: np.ndarray) -> np.ndarray:
         """Working state that starts a new run at step 0 from fields (2, ny, nx) of the tile."""
@@ -227,34 +232,61 @@ class BurgersModel:
             return None
         return first // (ny * nx), first // nx % ny, first % nx
 
-    def evaluate(self, state: np.ndarray) -> float:
-        """J of a final state; kept as `objective`, the state's own points as `final`.
+    def evaluate(self, state: np.ndarray, bins: np.ndarray | None = None) -> float:
+        """J of a run that ends with this state; kept as `objective`, its own points as `final`.
+
+        Args:
+            state: after the last step, or before the first one.
+            bins: what the objective has seen of the states before it; see `observe`.
 
         Raises:
             NumericalError: on all ranks, when the state or J is not finite.
         """
+        bins = self.functional.new_bins() if bins is None else bins
         self.snapshot(state, self.final)
-        self.objective = self.energy.value(self.final)
-        if not math.isfinite(self.objective):
-            self._check_finite(state)
-            raise self._agreed_error(f"the objective is {self.objective}: its sum overflows")
+        self.functional.add_value(state, self._reached, True, bins)
+        self._check_finite(state)
+        self._conclude(bins)
         return self.objective
 
+    def observe(self, state: np.ndarray, n: int, bins: np.ndarray) -> None:
+        """Show the objective the state after n steps, which is not the last one."""
+        self.functional.add_value(state, n, False, bins)
+
+    def _conclude(self, bins: np.ndarray) -> None:
+        self.objective = self.functional.value(bins)
+        if not math.isfinite(self.objective):
+            raise self._agreed_error(f"the objective is {self.objective}: its sum overflows")
+
     def seed(self, state: np.ndarray) -> Cotangent:
-        """Evaluate J at the final state and return its cotangent there; see `evaluate`."""
-        self.evaluate(state)
+        """Return the cotangent at the final state, whose own points are kept as `final`.
+
+        Raises:
+            NumericalError: on all ranks, when the state, or what J sees of it, is not finite.
+        """
         cotangent = self.new_cotangent()
-        self.energy.derivative(self.final, self.layout.interior(cotangent.field))
+        self.evaluate(state, cotangent.bins)
+        self.functional.add_derivative(state, self._reached, True, cotangent.field)
         return cotangent
 
     def new_cotangent(self, viscosity: bool | None = None) -> Cotangent:
         """A cotangent of zeros, with dJ/d(viscosity) when that is a control, or when asked for."""
         with_density = "viscosity" in self.controls if viscosity is None else viscosity
         density = self.layout.new_array(1)[0] if with_density else np.zeros((0, 0))
-        return Cotangent(self.layout.new_array(2), density)
+        return Cotangent(self.layout.new_array(2), density, self.functional.new_bins())
 
     def adjoint_step(self, cotangent: Cotangent, state: np.ndarray, n: int) -> None:
-        """Take the cotangent from n+1 to n, in place, linearised at the state at n."""
+        """Take the cotangent from n+1 to n, in place, linearised at the state at n.
+
+        What the objective sees of the state at n enters the cotangent, and J, here.
+        """
+        self.transposed_step(cotangent, state, n)
+        if self.functional.looks_at(n, False):
+            self.functional.add_value(state, n, False, cotangent.bins)
+            self.functional.add_derivative(state, n, False, cotangent.field)
+
+    def transposed_step(self, cotangent: Cotangent, state: np.ndarray, n: int) -> None:
+        """Apply the transposed Jacobian of step n, in place, linearised at the state at n."""
         self._paired.exchange(cotangent.field, state)
         kernels.adjoint(
             cotangent.field,
@@ -277,12 +309,25 @@ class BurgersModel:
         )
         return out
 
+    def objective_tangent(
+        self, perturbation: np.ndarray, state: np.ndarray, n: int, last: bool = False
+    ) -> float:
+        """Derivative of what J sees of the state after n steps, in the perturbation's direction."""
+        derivative = self.layout.new_array(2)
+        self.functional.add_derivative(state, n, last, derivative)
+        products = self.layout.interior(derivative) * self.layout.interior(perturbation)
+        return exact_sum(self.comm, products)
+
     def gradient(self, cotangent: Cotangent) -> dict[str, np.ndarray | float]:
-        """Euclidean gradient per control from the cotangent at step 0.
+        """Euclidean gradient per control from the cotangent at step 0; `objective` is complete.
 
         Returns:
             "initial": (2, ny, nx) of the tile, a view; "viscosity": the scalar dJ/d(nu).
+
+        Raises:
+            NumericalError: on all ranks, when J is not finite.
         """
+        self._conclude(cotangent.bins)
         parts: dict[str, np.ndarray | float] = {}
         if "initial" in self.controls:
             parts["initial"] = self.layout.interior(cotangent.field)

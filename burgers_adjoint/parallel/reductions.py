@@ -2,16 +2,17 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from mpi4py import MPI
 
+from burgers_adjoint.compilation import compiled
 from burgers_adjoint.parallel.decomposition import Decomposition
 
 BIN_BITS = 32
-LOW_BITS = np.uint64(0xFFFFFFFF)
 N_BINS = 68  # 2046 exponents and 53 bits of mantissa, in bins of 32 bits, with room for carries
-CHUNK = 2**19  # so many 33-bit integers add up exactly in a double
+CHUNK = 2**19  # bins of 64 bits hold the sum of so many 33-bit integers with room to spare
 LEAST_EXPONENT = -1074  # log2 of the smallest positive double
 
 
@@ -21,39 +22,56 @@ def bin_sums(values: np.ndarray) -> np.ndarray:
     The long accumulator of Kulisch, in the pre-rounded integer bins of Demmel and Nguyen (2013):
     bin b holds multiples of 2^(32 b - 1074). The last entry counts values that are not finite.
     """
-    totals = np.zeros(N_BINS + 1, dtype=np.int64)
-    flat = np.ascontiguousarray(values, dtype=np.float64).ravel()
-    for start in range(0, flat.size, CHUNK):
-        bits = flat[start : start + CHUNK].view(np.uint64)
-        exponent = (bits >> np.uint64(52)) & np.uint64(0x7FF)
-        mantissa = bits & np.uint64((1 << 52) - 1)
-        mantissa = np.where(exponent > 0, mantissa | np.uint64(1 << 52), mantissa)
-        finite = exponent < 0x7FF
-        mantissa = np.where(finite, mantissa, 0)
-        totals[N_BINS] += bits.size - np.count_nonzero(finite)
-        place = np.maximum(exponent, 1) - np.uint64(1)
-        first_bin = (place // BIN_BITS).astype(np.int64)
-        shift = place % np.uint64(BIN_BITS)
-        low = (mantissa & LOW_BITS) << shift
-        high = (mantissa >> np.uint64(BIN_BITS)) << shift
-        parts = (
-            low & LOW_BITS,
-            (low >> np.uint64(BIN_BITS)) + (high & LOW_BITS),
-            high >> np.uint64(BIN_BITS),
-        )
-        sign = np.where(bits >> np.uint64(63), -1.0, 1.0)
-        for position, part in enumerate(parts):
-            sums = np.bincount(first_bin + position, sign * part, minlength=N_BINS)
-            totals[:N_BINS] += sums.astype(np.int64)
-        carry(totals)
+    totals = new_bins()
+    add_to_bins(values, totals)
     return totals
 
 
-def carry(totals: np.ndarray) -> None:
+def new_bins() -> np.ndarray:
+    """Bins of an empty sum; bins of several sums can be added, by several calls and ranks."""
+    return np.zeros(N_BINS + 1, dtype=np.int64)
+
+
+def add_to_bins(values: np.ndarray, totals: np.ndarray) -> None:
+    """Add values to bins, exactly: the order of calls does not matter."""
+    bits = np.ascontiguousarray(values, dtype=np.float64).reshape(-1).view(np.uint64)
+    for start in range(0, bits.size, CHUNK):
+        add_bits(bits[start : start + CHUNK], totals)
+        carry(totals)
+
+
+@compiled
+def add_bits(bits: Any, totals: Any) -> None:
+    """Add the doubles of these bits to bins that have room for their carries."""
+    for k in range(bits.size):
+        exponent = (bits[k] >> np.uint64(52)) & np.uint64(0x7FF)
+        if exponent == np.uint64(0x7FF):
+            totals[N_BINS] += 1
+            continue
+        mantissa = bits[k] & np.uint64((1 << 52) - 1)
+        if exponent > np.uint64(0):
+            mantissa |= np.uint64(1 << 52)
+            exponent -= np.uint64(1)
+        first = np.int64(exponent >> np.uint64(5))
+        shift = exponent & np.uint64(31)
+        low = (mantissa & np.uint64(0xFFFFFFFF)) << shift
+        high = (mantissa >> np.uint64(32)) << shift
+        part0 = np.int64(low & np.uint64(0xFFFFFFFF))
+        part1 = np.int64((low >> np.uint64(32)) + (high & np.uint64(0xFFFFFFFF)))
+        part2 = np.int64(high >> np.uint64(32))
+        if bits[k] >> np.uint64(63):
+            part0, part1, part2 = -part0, -part1, -part2
+        totals[first] += part0
+        totals[first + 1] += part1
+        totals[first + 2] += part2
+
+
+@compiled
+def carry(totals: Any) -> None:
     """Bring every bin but the highest into 0 .. 2^32 - 1 without changing the sum."""
     for b in range(N_BINS - 1):
-        totals[b + 1] += totals[b] >> BIN_BITS
-        totals[b] &= (1 << BIN_BITS) - 1
+        totals[b + 1] += totals[b] >> 32
+        totals[b] &= 0xFFFFFFFF
 
 
 def exact_sum(comm: MPI.Comm, values: np.ndarray) -> float:
@@ -63,11 +81,21 @@ def exact_sum(comm: MPI.Comm, values: np.ndarray) -> float:
         The double nearest to the true sum; nan when any value is not finite. The sum of no values
         is 0. Every rank gets the result.
     """
-    totals = bin_sums(values)
-    comm.Allreduce(MPI.IN_PLACE, totals, op=MPI.SUM)
-    if totals[N_BINS]:
+    return float(rounded_sums(comm, bin_sums(values)[None])[0])
+
+
+def rounded_sums(comm: MPI.Comm, bins: np.ndarray) -> list[float]:
+    """What all ranks' bins add up to, each rounded once; see `exact_sum`. bins: (n_sums, ...)."""
+    totals = np.empty_like(bins)
+    comm.Allreduce(bins, totals, op=MPI.SUM)
+    return [rounded(row) for row in totals]
+
+
+def rounded(bins: np.ndarray) -> float:
+    """The double nearest to what bins add up to; nan when a value in them is not finite."""
+    if bins[N_BINS]:
         return math.nan
-    total = sum(int(totals[b]) << (BIN_BITS * b) for b in range(N_BINS))
+    total = sum(int(bins[b]) << (BIN_BITS * b) for b in range(N_BINS))
     try:
         return total / (1 << -LEAST_EXPONENT)
     except OverflowError:

@@ -1,0 +1,106 @@
+"""Terms of the objective against plain NumPy, and their derivatives against differences."""
+
+import numpy as np
+import pytest
+from mpi4py import MPI
+from reference import euler_step
+
+from burgers_adjoint.config import from_dict
+from burgers_adjoint.errors import ConfigError
+from burgers_adjoint.problem import Problem
+
+STEPS = 7
+WEIGHTS = {"final_energy": 0.5, "running_energy": 2.0, "running_enstrophy": 0.3}
+
+
+def problem(boundary: str, weights: dict[str, float]) -> Problem:
+    sections = {
+        "grid": {"nx": 11, "ny": 8, "x": [0.0, 3.0], "y": [-1.0, 1.0], "boundary": boundary},
+        "initial": {"kind": "gaussian", "center": [1.2, 0.1], "amplitude": [1.0, -0.6]},
+        "physics": {"viscosity": 0.03},
+        "time": {"steps": STEPS, "dt": 0.02},
+        "objective": {"kind": "weighted_sum", "weights": weights},
+        "checkpointing": {"snapshots": 3},
+    }
+    return Problem(from_dict(sections), MPI.COMM_SELF)
+
+
+def expected_terms(one: Problem) -> dict[str, float]:
+    grid = one.grid
+    inner = (slice(None),) if grid.periodic else (slice(1, -1), slice(1, -1))
+    energies, enstrophies = [], []
+    fields = one.fields
+    for n in range(STEPS + 1):
+        u, v = fields
+        energies.append(np.sum((u**2 + v**2)[inner]))
+        v_x = (np.roll(v, -1, axis=1) - np.roll(v, 1, axis=1)) / (2 * grid.dx)
+        u_y = (np.roll(u, -1, axis=0) - np.roll(u, 1, axis=0)) / (2 * grid.dy)
+        enstrophies.append(np.sum(((v_x - u_y) ** 2)[inner]))
+        if n < STEPS:
+            fields = euler_step(fields, 0.03, 0.02, grid)
+    points = grid.nx * grid.ny
+    return {
+        "final_energy": energies[-1] / points,
+        "running_energy": np.trapz(energies, dx=0.02) / points,
+        "running_enstrophy": np.trapz(enstrophies, dx=0.02) / points,
+    }
+
+
+@pytest.mark.parametrize("boundary", ["dirichlet", "periodic"])
+def test_terms_are_those_of_plain_numpy(boundary: str) -> None:
+    one = problem(boundary, WEIGHTS)
+    total = one.evaluate(one.fields)
+    expected = {name: WEIGHTS[name] * value for name, value in expected_terms(one).items()}
+    assert one.model.functional.parts == pytest.approx(expected, rel=1e-13)
+    assert total == sum(one.model.functional.parts.values())
+    one.close()
+
+
+@pytest.mark.parametrize("boundary", ["dirichlet", "periodic"])
+@pytest.mark.parametrize("name", WEIGHTS)
+def test_objective_of_the_reversal_is_that_of_the_forward_sweep(boundary: str, name: str) -> None:
+    one = problem(boundary, {name: WEIGHTS[name]})
+    found = []
+    for schedule in ("binomial", "store_all"):
+        planned = one.schedule(schedule)
+        result = one.reverse(planned, one.store(planned), one.fields)
+        found.append((result.objective, one.digest(result.final, result.gradient)))
+    assert found[0] == found[1]
+    assert found[0][0] == one.evaluate(one.fields)
+    direction = np.random.default_rng(3).normal(size=one.fields.shape)
+    slope = np.sum(result.gradient["initial"] * direction)
+    size = 1e-5
+    difference = one.evaluate(one.fields + size * direction) - one.evaluate(
+        one.fields - size * direction
+    )
+    assert difference / (2 * size) == pytest.approx(slope, rel=1e-8)
+    one.close()
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        (
+            {"kind": "weighted_sum"},
+            r"objective.weights = \{\}: expected a weight for each term of "
+            r'objective.kind = "weighted_sum", for example \{ final_energy = 1.0, '
+            r"running_enstrophy = 0.1 \}",
+        ),
+        (
+            {"weights": {"final_energy": 2.0}},
+            r'objective.weights = \{"final_energy": 2.0\}: expected no weights, as '
+            r'objective.kind = "final_energy"; set objective.kind = "weighted_sum" to use them',
+        ),
+        (
+            {"kind": "weighted_sum", "weights": {"final_enrgy": 2.0}},
+            r"unknown term final_enrgy, did you mean final_energy\?; allowed: final_energy, ",
+        ),
+        (
+            {"kind": "weighted_sum", "weights": {"final_energy": "much"}},
+            r"objective.weights = .*: expected a table of names, each a number",
+        ),
+    ],
+)
+def test_wrong_weights_are_said(section: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        from_dict({"objective": section})
