@@ -12,14 +12,16 @@ from burgers_adjoint.burgers.grid import Grid
 from burgers_adjoint.burgers.layout import Layout, aligned_zeros
 from burgers_adjoint.burgers.objectives.energy import FinalEnergy
 from burgers_adjoint.burgers.objectives.objective import Objective
-from burgers_adjoint.burgers.stencil import coefficients
+from burgers_adjoint.burgers.stencil import Coefficients, coefficients
+from burgers_adjoint.burgers.time_steps import TimeSteps
 from burgers_adjoint.errors import NumericalError
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.failure import patient_barrier
 from burgers_adjoint.parallel.halo import Frame, Halo
-from burgers_adjoint.parallel.reductions import exact_sum
+from burgers_adjoint.parallel.reductions import exact_sum, largest
 
 STEPS_BETWEEN_CHECKS = 256
+STEPS_BETWEEN_LOOKS = 10  # for a steady state
 # Rows of that many steps stay in a second-level cache while a sweep passes over them.
 SWEEP_BYTES = 2**19
 LONGEST_SWEEP = 16
@@ -45,19 +47,20 @@ class Cotangent:
 class BurgersModel:
     """Forward Euler steps of the viscous Burgers equation on this rank's tile.
 
-    Implements `protocols.AdjointModel`; states are arrays (2, rows, pitch) as `Layout` says,
+    Implements `protocols.OnlineModel`; states are arrays (2, rows, pitch) as `Layout` says,
     snapshots arrays (2, ny, nx) of the tile's own points.
 
     Args:
         grid: the points.
         decomposition: who owns which of them.
         viscosity: nu [length^2/time].
-        dt: time step [time].
+        dt: length of all time steps [time], or what chooses the lengths and the end.
         controls: what the gradient is taken to, of "initial" and "viscosity".
         steps_per_exchange: layers of halo, and steps taken per exchange of them; chosen from the
             tile when not given.
 
     Attributes:
+        time_steps: lengths of the steps, and the end.
         functional: the objective; the final energy unless another one is set.
         objective: J of the last run that was evaluated or reversed; nan before.
         final: that final state, (2, ny, nx) of the tile.
@@ -68,13 +71,14 @@ class BurgersModel:
         grid: Grid,
         decomposition: Decomposition,
         viscosity: float,
-        dt: float,
+        dt: float | TimeSteps,
         controls: Sequence[str],
         steps_per_exchange: int | None = None,
     ) -> None:
         self.grid = grid
         self.decomposition = decomposition
-        self.dt = dt
+        self.time_steps = dt if isinstance(dt, TimeSteps) else TimeSteps(dt)
+        self.dt = self.time_steps.dt
         self.controls = tuple(controls)
         self.viscosity = viscosity
         self.objective = math.nan
@@ -134,6 +138,20 @@ class BurgersModel:
     def viscosity(self, viscosity: float) -> None:
         self._viscosity = viscosity
         self._coefficients = coefficients(viscosity, self.dt, self.grid.dx, self.grid.dy)
+        self._coefficients_length = self.dt
+
+    def _coefficients_at(self, n: int) -> Coefficients:
+        """Weights of step n."""
+        length = self.time_steps.length(n)
+        if length != self._coefficients_length:
+            self._coefficients = coefficients(self._viscosity, length, self.grid.dx, self.grid.dy)
+            self._coefficients_length = length
+        return self._coefficients
+
+    @property
+    def n_steps(self) -> int | None:
+        """Steps of the run; None as long as nobody knows."""
+        return self.time_steps.n_steps
 
     @property
     def halo_seconds(self) -> float:
@@ -151,17 +169,81 @@ class BurgersModel:
             halo.close()
         self.functional.close()
 
-    def initial_state(self, fields: np.ndarray) -> np.ndarray:
-        """Working state that starts a new run at step 0 from fields (2, ny, nx) of the tile."""
+    def initial_state(self, fields: np.ndarray, replay: bool = False) -> np.ndarray:
+        """Working state that starts a new run at step 0 from fields (2, ny, nx) of the tile.
+
+        A replay takes the very steps of the run before, other runs choose their own.
+        """
         state = self.layout.new_array(2)
+        if not replay:
+            self.time_steps.forget()
         self.restart(state, fields)
         return state
 
     def restart(self, state: np.ndarray, fields: np.ndarray) -> None:
-        """Put a working state back to step 0 of a new run, with the fields (2, ny, nx)."""
+        """Put a working state back to step 0 of a run, with the fields (2, ny, nx)."""
         self.restore(fields, state)
         self._last_finite[...] = fields
         self._finite_until = self._reached = 0
+
+    def explore(self, state: np.ndarray, n0: int, n1: int) -> int:
+        """Take the steps from n0 on, up to n1, for the first time, and look out for the end.
+
+        A steady state is looked for after every tenth step: the largest change of a point in that
+        step, over its length, has to be below `time_steps.steady`.
+
+        Returns:
+            The step reached: n1, or an earlier one as soon as `n_steps` is known.
+
+        Raises:
+            NumericalError: on all ranks, when a state is no longer finite.
+        """
+        steps = self.time_steps
+        while n0 < n1 and steps.n_steps is None:
+            if n0 + 1 == steps.most:
+                steps.n_steps = steps.most
+            elif steps.chosen <= n0:
+                self._choose_step(state, n0)
+            if steps.n_steps is not None:
+                break
+            look = n0 - n0 % STEPS_BETWEEN_LOOKS + STEPS_BETWEEN_LOOKS
+            if steps.steady is not None and n0 + 1 == look:
+                before = self.new_snapshot()
+                self.snapshot(state, before)
+                self.advance(state, n0, look)
+                change = np.abs(self.layout.interior(state) - before)
+                if largest(self.comm, change) < steps.steady * steps.length(n0):
+                    steps.n_steps = look
+                n0 = look
+            else:
+                stop = n0 + 1 if steps.adaptive else min(n1, look - 1)
+                if steps.most is not None:
+                    stop = min(stop, steps.most - 1)
+                self.advance(state, n0, stop)
+                n0 = stop
+        return n0
+
+    def _choose_step(self, state: np.ndarray, n: int) -> None:
+        """Choose the length of step n by the state at its start. Collective.
+
+        The limits are those of the flow crossing a cell, dt (|u|/dx + |v|/dy) <= 1, and of forward
+        Euler with central differences, dt (u^2 + v^2) <= 2 nu. Maxima are exact: all ranks, and
+        any number of them, choose the same length.
+        """
+        u, v = self.layout.interior(state)
+        crossing = np.abs(u) / self.grid.dx + np.abs(v) / self.grid.dy
+        rates = np.array([crossing.max(), (u * u + v * v).max()])
+        if not np.isfinite(rates).all():
+            rates[:] = math.inf
+        self.comm.Allreduce(MPI.IN_PLACE, rates, op=MPI.MAX)
+        if math.isinf(rates[0]):
+            self._reached = n
+            self._check_finite(state)
+            raise self._agreed_error(f"the speeds before step {n} overflow")
+        rate = float(rates[0])
+        if self._viscosity > 0:
+            rate = max(rate, float(rates[1]) / (2 * self._viscosity))
+        self.time_steps.choose(1 / rate if rate > 0 else math.inf)
 
     def advance(self, state: np.ndarray, n0: int, n1: int) -> None:
         """Take steps n0 .. n1-1 in place.
@@ -173,8 +255,12 @@ class BurgersModel:
         """
         while n0 < n1:
             stop = n1
-            if n1 > self._finite_until:
-                stop = min(n1, self._finite_until + STEPS_BETWEEN_CHECKS)
+            if self.time_steps.chosen < n1:
+                if self.time_steps.chosen <= n0:
+                    self._choose_step(state, n0)
+                stop = n0 + 1
+            if stop > self._finite_until:
+                stop = min(stop, self._finite_until + STEPS_BETWEEN_CHECKS)
             self._advance_unchecked(state, n0, stop)
             n0 = self._reached = stop
             if stop == self._finite_until + STEPS_BETWEEN_CHECKS:
@@ -182,9 +268,9 @@ class BurgersModel:
 
     def _advance_unchecked(self, state: np.ndarray, n0: int, n1: int) -> None:
         while n0 < n1:
-            n_steps = min(self.steps_per_sweep, n1 - n0)
+            n_steps = min(self.steps_per_sweep, self.time_steps.alike(n0, n1) - n0)
             (self._narrow if n_steps == 1 else self._wide).exchange(state)
-            kernels.advance(state, self._coefficients, self._limits[n_steps], self._ring)
+            kernels.advance(state, self._coefficients_at(n0), self._limits[n_steps], self._ring)
             n0 += n_steps
 
     def _check_finite(self, state: np.ndarray) -> None:
@@ -204,8 +290,9 @@ class BurgersModel:
             self._advance_unchecked(state, step, step + 1)
             step += 1
         field, row, column = place
+        time = self.time_steps.time(step)
         raise self._agreed_error(
-            f"the state is no longer finite after step {step} (t = {step * self.dt:.6g}): "
+            f"the state is no longer finite after step {step} (t = {time:.6g}): "
             f"{'uv'[field]} at point [{row}, {column}], x = {self.grid.x[column]:.6g}, "
             f"y = {self.grid.y[row]:.6g}, on rank {self.decomposition.owner(row, column)} "
             f"of {self.decomposition.size}; a smaller time.dt may help"
@@ -292,7 +379,7 @@ class BurgersModel:
             cotangent.field,
             state,
             cotangent.viscosity_density,
-            self._coefficients,
+            self._coefficients_at(n),
             self._box,
             self._adjoint_limits,
             self._cotangent_ring,
@@ -305,7 +392,7 @@ class BurgersModel:
         self._paired.exchange(perturbation, state)
         out = perturbation.copy()
         kernels.tangent(
-            perturbation, out, state, d_viscosity, self._coefficients, self._limits[1][0]
+            perturbation, out, state, d_viscosity, self._coefficients_at(n), self._limits[1][0]
         )
         return out
 

@@ -1,0 +1,103 @@
+"""The lengths of the time steps of a run, and where it ends."""
+
+import math
+from array import array
+
+# A last step that much shorter than dt is round-off in until / dt, and no step.
+LEAST_SHARE = 1e-9
+
+
+class TimeSteps:
+    """Lengths of time steps: all the same, or chosen one by one and kept for every repetition.
+
+    Step n leads from the time at n to the time at n + 1. With `until` the last step ends there,
+    and is as short as that takes. With `cfl` step n has the length min(dt, cfl limit), where the
+    limit is of the state at its start: it is chosen when the step is taken for the first time, and
+    looked up whenever it is repeated, forwards or backwards.
+
+    Args:
+        dt: length of the steps, the largest one with `cfl` [time].
+        steps: number of steps; with `steady` their largest number; not used with `until`.
+        until: time of the end [time].
+        cfl: share of the limit that the steps keep to.
+        steady: the run ends when nothing changes faster than this [length/time^2].
+
+    Attributes:
+        n_steps: steps of the run, None as long as nobody knows.
+        most: number that `n_steps` cannot exceed, None when there is none.
+    """
+
+    def __init__(
+        self,
+        dt: float,
+        steps: int | None = None,
+        until: float | None = None,
+        cfl: float | None = None,
+        steady: float | None = None,
+    ) -> None:
+        self.dt = dt
+        self.until = until
+        self.cfl = cfl
+        self.steady = steady
+        self.most = steps
+        if until is not None:
+            whole = max(1, math.ceil(until / dt - LEAST_SHARE))
+            self.most = None if self.adaptive else whole
+        self.forget()
+
+    @property
+    def adaptive(self) -> bool:
+        """Whether the lengths follow the state."""
+        return self.cfl is not None
+
+    def forget(self) -> None:
+        """Begin a new run: its steps are chosen anew."""
+        self.n_steps = self.most if self.steady is None else None
+        self._lengths = array("d")
+        self._times = array("d", [0.0])
+
+    @property
+    def chosen(self) -> float:
+        """Steps whose lengths are known."""
+        return len(self._lengths) if self.adaptive else math.inf
+
+    def choose(self, limit: float) -> None:
+        """Choose the length of the first step that has none, which starts from a state of `limit`.
+
+        The end is known when this step leads to `until`.
+        """
+        assert self.cfl is not None
+        length = min(self.dt, self.cfl * limit)
+        time = self._times[-1]
+        if self.until is not None and time + length * (1 + LEAST_SHARE) >= self.until:
+            length = self.until - time
+            self.n_steps = len(self._lengths) + 1
+        self._lengths.append(length)
+        self._times.append(time + length)
+
+    def length(self, n: int) -> float:
+        """Length of step n [time]."""
+        if self.adaptive:
+            return self._lengths[n]
+        if self.until is not None and self.most is not None and n == self.most - 1:
+            return self.until - n * self.dt
+        return self.dt
+
+    def time(self, n: int) -> float:
+        """Time at the start of step n."""
+        if self.adaptive:
+            return self._times[n]
+        if self.until is not None and n == self.most:
+            return self.until
+        return n * self.dt
+
+    def alike(self, n0: int, n1: int) -> int:
+        """Step at which the steps from n0 on stop having one length, n1 at most."""
+        if self.adaptive:
+            n = n0 + 1
+            while n < min(n1, len(self._lengths)) and self._lengths[n] == self._lengths[n0]:
+                n += 1
+            return n
+        if self.until is not None and self.most is not None and n0 < self.most - 1:
+            return min(n1, self.most - 1)
+        return n1

@@ -1,0 +1,154 @@
+import numpy as np
+import pytest
+from mpi4py import MPI
+
+from burgers_adjoint.burgers.grid import Grid
+from burgers_adjoint.burgers.model import BurgersModel
+from burgers_adjoint.burgers.time_steps import TimeSteps
+from burgers_adjoint.errors import NumericalError
+from burgers_adjoint.parallel.decomposition import Decomposition
+
+
+def model_with(time_steps: TimeSteps, viscosity: float = 0.05) -> BurgersModel:
+    grid = Grid(11, 8, (0.0, 1.1), (0.0, 2.0), periodic=True)
+    whole = Decomposition(MPI.COMM_SELF, grid.shape, periodic=True)
+    return BurgersModel(grid, whole, viscosity, time_steps, ("initial", "viscosity"))
+
+
+def waves(model: BurgersModel, amplitude: float = 1.0) -> np.ndarray:
+    y, x = np.mgrid[0:8, 0:11] * 2 * np.pi
+    return amplitude * np.array([np.sin(x / 11) * np.cos(y / 8), 0.6 * np.cos(x / 11 + y / 8)])
+
+
+@pytest.mark.parametrize(
+    ("until", "dt", "n_steps", "last"),
+    [(1.0, 0.1, 10, 0.1), (1.0, 0.001, 1000, 0.001), (0.95, 0.1, 10, 0.05), (0.05, 0.1, 1, 0.05)],
+)
+def test_equal_steps_end_at_the_stop_time(
+    until: float, dt: float, n_steps: int, last: float
+) -> None:
+    steps = TimeSteps(dt, steps=7, until=until)
+    assert steps.n_steps == n_steps
+    assert steps.length(n_steps - 1) == pytest.approx(last, rel=1e-9)
+    assert steps.time(n_steps) == until
+    assert steps.alike(0, n_steps) == (n_steps - 1 or 1)
+    assert all(steps.length(n) == dt for n in range(n_steps - 1))
+
+
+def test_steps_follow_the_limit_up_to_dt_and_end_at_the_stop_time() -> None:
+    steps = TimeSteps(0.1, until=0.32, cfl=0.5)
+    for limit in (1.0, 0.1, 0.1, 1.0):
+        assert steps.n_steps is None
+        steps.choose(limit)
+    assert steps.n_steps is None
+    steps.choose(1.0)
+    assert steps.n_steps == 5
+    lengths = [steps.length(n) for n in range(5)]
+    assert lengths == pytest.approx([0.1, 0.05, 0.05, 0.1, 0.02], abs=1e-15)
+    assert steps.alike(1, 5) == 3
+    assert steps.time(5) == pytest.approx(0.32, rel=1e-15)
+    steps.forget()
+    assert steps.n_steps is None
+    assert steps.chosen == 0
+
+
+def explored(model: BurgersModel, state: np.ndarray, longest: int) -> list[int]:
+    reached = [0]
+    while model.n_steps is None:
+        reached.append(model.explore(state, reached[-1], reached[-1] + longest))
+    return reached
+
+
+def test_a_replay_takes_the_very_steps_of_the_run() -> None:
+    model = model_with(TimeSteps(0.05, until=0.9, cfl=0.4))
+    fields = waves(model)
+    state = model.initial_state(fields)
+    reached = explored(model, state, 3)
+    n_steps = model.n_steps
+    assert n_steps == reached[-1] + 1
+    model.advance(state, reached[-1], n_steps)
+    steps = model.time_steps
+    lengths = [steps.length(n) for n in range(n_steps)]
+    assert len(set(lengths)) > 5
+    assert sum(lengths) == pytest.approx(0.9, rel=1e-12)
+    again = model.initial_state(fields, replay=True)
+    model.advance(again, 0, n_steps)
+    assert again.tobytes() == state.tobytes()
+    other = model.initial_state(1.1 * fields, replay=True)
+    model.advance(other, 0, n_steps)
+    assert [steps.length(n) for n in range(n_steps)] == lengths
+    # a run of its own chooses steps of its own, whoever takes them
+    model.initial_state(1.1 * fields)
+    assert model.n_steps is None
+    state = model.initial_state(fields)
+    model.advance(state, 0, n_steps)
+    assert state.tobytes() == again.tobytes()
+
+
+def test_every_step_keeps_to_its_share_of_both_limits() -> None:
+    for viscosity, which in ((0.05, 0), (1e-3, 1)):
+        model = model_with(TimeSteps(10.0, steps=20, cfl=0.5), viscosity)
+        state = model.initial_state(waves(model))
+        for n in range(3):
+            u, v = model.layout.interior(state)
+            limits = (
+                1 / (abs(u) / model.grid.dx + abs(v) / model.grid.dy).max(),
+                2 * viscosity / (u * u + v * v).max(),
+            )
+            model.advance(state, n, n + 1)
+            assert model.time_steps.length(n) == pytest.approx(0.5 * min(limits), rel=1e-14)
+            assert limits[which] == min(limits)
+
+
+@pytest.mark.parametrize("longest", [1, 4, 1000])
+def test_a_steady_state_ends_the_run_wherever_the_ranges_end(longest: int) -> None:
+    model = model_with(TimeSteps(0.01, steps=5000, steady=1e-2))
+    state = model.initial_state(waves(model))
+    n_steps = explored(model, state, longest)[-1]
+    assert model.n_steps == n_steps == 280
+    before = model.new_snapshot()
+    for last, changes in ((n_steps, False), (n_steps - 10, True)):
+        state = model.initial_state(waves(model))
+        model.advance(state, 0, last - 1)
+        model.snapshot(state, before)
+        model.advance(state, last - 1, last)
+        change = abs(model.layout.interior(state) - before).max() / 0.01
+        assert (change >= 1e-2) == changes
+
+
+def test_a_run_that_does_not_settle_ends_at_its_most_steps() -> None:
+    model = model_with(TimeSteps(0.01, steps=25, steady=1e-9))
+    state = model.initial_state(waves(model))
+    assert explored(model, state, 1000)[-1] == 24
+    assert model.n_steps == 25
+
+
+def test_speeds_that_are_not_finite_are_an_error() -> None:
+    model = model_with(TimeSteps(0.01, until=1.0, cfl=0.5))
+    fields = waves(model)
+    fields[1, 3, 4] = np.nan
+    with pytest.raises(NumericalError, match=r"no longer finite after step 0 .* v at point \[3, 4"):
+        model.explore(model.initial_state(fields), 0, 10)
+    fields[1, 3, 4] = 1e300
+    with (
+        pytest.raises(NumericalError, match="the speeds before step 0 overflow"),
+        np.errstate(over="ignore"),
+    ):
+        model.explore(model.initial_state(fields), 0, 10)
+
+
+def test_the_adjoint_uses_the_length_of_its_own_step() -> None:
+    model = model_with(TimeSteps(0.05, until=0.3, cfl=0.4))
+    state = model.initial_state(waves(model))
+    n = explored(model, state, 5)[-1]
+    random = np.random.default_rng(4)
+    d, w = random.normal(size=(2, 2, 8, 11))
+    for step in (0, n):
+        perturbation = model.layout.new_array(2)
+        model.restore(d, perturbation)
+        tangent = model.layout.interior(model.tangent_step(perturbation, state, 0.0, step))
+        cotangent = model.new_cotangent()
+        model.restore(w, cotangent.field)
+        model.transposed_step(cotangent, state, step)
+        left, right = (w * tangent).sum(), (model.layout.interior(cotangent.field) * d).sum()
+        assert left == pytest.approx(right, rel=1e-12)
