@@ -49,8 +49,3 @@ def compiled(function: Callable[..., Any]) -> Any:
     vector body and the scalar remainder of a loop, and hence every tiling, give the same bits.
     """
     return numba.njit(function, cache=True, error_model="numpy")
-
-
-def inlined(function: Callable[..., Any]) -> Any:
-    """Compile a formula that the kernels share; it is inlined wherever it is called."""
-    return numba.njit(function, inline="always", error_model="numpy")

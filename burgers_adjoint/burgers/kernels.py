@@ -1,37 +1,44 @@
-"""Loops over a tile: advance it, its tangent and its adjoint.
+"""Sweeps over a tile: advance it, its tangent and its adjoint.
 
-Arrays are laid out as `layout.Layout` says. Rows are handed on as separate contiguous slices,
-already shifted by one point where a neighbour is meant: an index that the compiler cannot prove
-non-negative would stop vectorisation.
+Arrays are laid out as `layout.Layout` says. Rows are handed to the formulas of `stencil` by
+address, in whole cache lines: the loops start at the line of the first point and end with that of
+the last, which makes them compute up to a line of points too many on either side. Those lie in the
+padding or the halo, or keep their values (boundary) and are put back.
 """
 
+import numpy as np
+
+from burgers_adjoint.burgers.lanes import copy_doubles
+from burgers_adjoint.burgers.layout import LINE
 from burgers_adjoint.burgers.stencil import (
-    adjoint_point,
-    step_point,
-    tangent_point,
-    viscosity_point,
+    adjoint_row,
+    adjoint_viscosity_row,
+    step_row,
+    tangent_row,
 )
 from burgers_adjoint.compilation import compiled
 
-
-@compiled
-def copy_row(source, out):
-    for i in range(out.size):
-        out[i] = source[i]
+DOUBLE_BYTES = 8
 
 
 @compiled
-def add_row(source, out):
-    for i in range(out.size):
-        out[i] += source[i]
+def address(array, row, column):
+    """Address of a point in an array of any shape, its rows numbered through."""
+    pitch = array.shape[array.ndim - 1]
+    return np.int64(array.ctypes.data) + (row * pitch + column) * DOUBLE_BYTES
 
 
 @compiled
-def step_row(c, u_s, u_w, u, u_e, u_n, v_s, v_w, v, v_e, v_n, new_u, new_v):
-    for i in range(new_u.size):
-        new_u[i], new_v[i] = step_point(
-            c, u[i], u_e[i], u_w[i], u_n[i], u_s[i], v[i], v_e[i], v_w[i], v_n[i], v_s[i]
-        )
+def star(south, here, north):
+    """Addresses of the five points that are read, from those of three rows, in `Star`'s order."""
+    return here, here + DOUBLE_BYTES, here - DOUBLE_BYTES, north, south
+
+
+@compiled
+def lines_of(column0, column1):
+    """First column and number of the cache lines that hold these columns."""
+    first = column0 // LINE * LINE
+    return first, (column1 - first + LINE - 1) // LINE
 
 
 @compiled
@@ -50,120 +57,97 @@ def advance(state, c, limits, ring):
         ring: (k, 3, 2, pitch) work space.
     """
     k = limits.shape[0]
+    rows = state.shape[1]
     for wave in range(limits[0, 0], limits[k - 1, 1] + k - 1):
         for s in range(k):
             r = wave - s
             row0, row1, column0, column1 = limits[s]
             if r < row0 or r >= row1:
                 continue
-            u_s, v_s = state[0, r - 1], state[1, r - 1]
-            u, v = state[0, r], state[1, r]
-            u_n, v_n = state[0, r + 1], state[1, r + 1]
+            first, n_lines = lines_of(column0, column1)
+            # addresses in the state, where boundary rows and the first step's rows are ...
+            south, here, north = (
+                address(state, r - 1, first),
+                address(state, r, first),
+                address(state, r + 1, first),
+            )
+            to_v = to_v_south = to_v_north = rows * state.shape[2] * DOUBLE_BYTES
             if s > 0:
-                before0, before1 = limits[s - 1, 0], limits[s - 1, 1]
-                u, v = ring[s - 1, r % 3, 0], ring[s - 1, r % 3, 1]
-                if r - 1 >= before0:
-                    u_s, v_s = ring[s - 1, (r - 1) % 3, 0], ring[s - 1, (r - 1) % 3, 1]
-                if r + 1 < before1:
-                    u_n, v_n = ring[s - 1, (r + 1) % 3, 0], ring[s - 1, (r + 1) % 3, 1]
-            new_u, new_v = ring[s, r % 3, 0], ring[s, r % 3, 1]
+                # ... or in the ring, where the step before has left them
+                ring_to_v = ring.shape[3] * DOUBLE_BYTES
+                here, to_v = address(ring, ((s - 1) * 3 + r % 3) * 2, first), ring_to_v
+                if r - 1 >= limits[s - 1, 0]:
+                    south = address(ring, ((s - 1) * 3 + (r - 1) % 3) * 2, first)
+                    to_v_south = ring_to_v
+                if r + 1 < limits[s - 1, 1]:
+                    north = address(ring, ((s - 1) * 3 + (r + 1) % 3) * 2, first)
+                    to_v_north = ring_to_v
+            new = ring[s, r % 3]
             step_row(
                 c,
-                u_s[column0:column1],
-                u[column0 - 1 : column1 - 1],
-                u[column0:column1],
-                u[column0 + 1 : column1 + 1],
-                u_n[column0:column1],
-                v_s[column0:column1],
-                v[column0 - 1 : column1 - 1],
-                v[column0:column1],
-                v[column0 + 1 : column1 + 1],
-                v_n[column0:column1],
-                new_u[column0:column1],
-                new_v[column0:column1],
+                star(south, here, north)
+                + star(south + to_v_south, here + to_v, north + to_v_north),
+                (address(new, 0, first), address(new, 1, first)),
+                n_lines,
             )
             # a boundary column keeps its value; elsewhere the next step does not read these
-            new_u[column0 - 1], new_v[column0 - 1] = u[column0 - 1], v[column0 - 1]
-            new_u[column1], new_v[column1] = u[column1], v[column1]
+            for f in range(2):
+                new[f, column0 - 1] = state[f, r, column0 - 1]
+                new[f, column1] = state[f, r, column1]
             if s == k - 1:
                 # one row late: step 0 has just read the old row r - 1 for the last time
                 if r > row0:
-                    for f in range(2):
-                        copy_row(
-                            ring[s, (r - 1) % 3, f, column0:column1],
-                            state[f, r - 1, column0:column1],
-                        )
+                    flush(ring[s, (r - 1) % 3], state, r - 1, column0, column1)
                 if r == row1 - 1:
-                    for f in range(2):
-                        copy_row(ring[s, r % 3, f, column0:column1], state[f, r, column0:column1])
+                    flush(new, state, r, column0, column1)
 
 
 @compiled
-def tangent_row(
-    c, d_nu,
-    u_s, u_w, u, u_e, u_n, v_s, v_w, v, v_e, v_n,
-    du_s, du_w, du, du_e, du_n, dv_s, dv_w, dv, dv_e, dv_n,
-    new_du, new_dv,
-):  # fmt: skip
-    for i in range(new_du.size):
-        new_du[i], new_dv[i] = tangent_point(
-            c, d_nu,
-            u[i], u_e[i], u_w[i], u_n[i], u_s[i],
-            v[i], v_e[i], v_w[i], v_n[i], v_s[i],
-            du[i], du_e[i], du_w[i], du_n[i], du_s[i],
-            dv[i], dv_e[i], dv_w[i], dv_n[i], dv_s[i],
-        )  # fmt: skip
+def flush(new, state, r, column0, column1):
+    """Copy a finished row from the ring to the state."""
+    for f in range(2):
+        copy_doubles(
+            address(new, f, column0),
+            address(state, f * state.shape[1] + r, column0),
+            column1 - column0,
+        )
 
 
 @compiled
-def tangent(perturbation, out, state, d_nu, c, limits):
-    """Derivative of one step in the direction (perturbation, d_nu), at the state at its start.
+def row_star(array, f, r, first):
+    """Addresses of the five points around the first point of row r of a field."""
+    row = f * array.shape[1] + r
+    return star(
+        address(array, row - 1, first), address(array, row, first), address(array, row + 1, first)
+    )
+
+
+@compiled
+def tangent(perturbation, out, state, c, limits):
+    """Derivative of one step in the direction (perturbation, c.d_nu), at the state at its start.
 
     Args:
         perturbation, state: (2, rows, pitch), one halo layer filled.
-        out: the same shape; only the points within the limits are written.
-        d_nu: perturbation of the viscosity.
+        out: the same shape and, at first, values; points within the limits get the result, the
+            padding any value.
+        c: `stencil.Coefficients`.
         limits: row start, row stop, column start, column stop of the points that move.
     """
     row0, row1, column0, column1 = limits
-    inner = slice(column0, column1)
-    western, eastern = slice(column0 - 1, column1 - 1), slice(column0 + 1, column1 + 1)
+    first, n_lines = lines_of(column0, column1)
     for r in range(row0, row1):
-        u, v, du, dv = state[0], state[1], perturbation[0], perturbation[1]
         tangent_row(
-            c, d_nu,
-            u[r - 1, inner], u[r, western], u[r, inner], u[r, eastern], u[r + 1, inner],
-            v[r - 1, inner], v[r, western], v[r, inner], v[r, eastern], v[r + 1, inner],
-            du[r - 1, inner], du[r, western], du[r, inner], du[r, eastern], du[r + 1, inner],
-            dv[r - 1, inner], dv[r, western], dv[r, inner], dv[r, eastern], dv[r + 1, inner],
-            out[0, r, inner], out[1, r, inner],
-        )  # fmt: skip
-
-
-@compiled
-def adjoint_row(
-    c,
-    u_s, u_w, u_e, u_n, v_s, v_w, v_e, v_n,
-    p_s, p_w, p, p_e, p_n, q_s, q_w, q, q_e, q_n,
-    new_p, new_q,
-):  # fmt: skip
-    for i in range(new_p.size):
-        new_p[i], new_q[i] = adjoint_point(
             c,
-            u_e[i], u_w[i], u_n[i], u_s[i],
-            v_e[i], v_w[i], v_n[i], v_s[i],
-            p[i], p_e[i], p_w[i], p_n[i], p_s[i],
-            q[i], q_e[i], q_w[i], q_n[i], q_s[i],
-        )  # fmt: skip
-
-
-@compiled
-def viscosity_row(c, u_s, u_w, u, u_e, u_n, v_s, v_w, v, v_e, v_n, p, q, density):
-    for i in range(density.size):
-        density[i] += viscosity_point(
-            c, u[i], u_e[i], u_w[i], u_n[i], u_s[i], v[i], v_e[i], v_w[i], v_n[i], v_s[i],
-            p[i], q[i],
-        )  # fmt: skip
+            row_star(state, 0, r, first)
+            + row_star(state, 1, r, first)
+            + row_star(perturbation, 0, r, first)
+            + row_star(perturbation, 1, r, first),
+            (address(out, r, first), address(out, out.shape[1] + r, first)),
+            n_lines,
+        )
+        for f in range(2):
+            out[f, r, column0 - 1] = perturbation[f, r, column0 - 1]
+            out[f, r, column1] = perturbation[f, r, column1]
 
 
 @compiled
@@ -179,9 +163,15 @@ def load_moving(cotangent, r, box, limits, out):
         if r < row0 or r >= row1:
             out[f, west:east] = 0.0
         else:
-            copy_row(cotangent[f, r, west:east], out[f, west:east])
-            out[f, west:column0] = 0.0
-            out[f, column1:east] = 0.0
+            copy_doubles(
+                address(cotangent, f * cotangent.shape[1] + r, west),
+                address(out, f, west),
+                east - west,
+            )
+            for i in range(west, column0):
+                out[f, i] = 0.0
+            for i in range(column1, east):
+                out[f, i] = 0.0
 
 
 @compiled
@@ -189,55 +179,54 @@ def adjoint(cotangent, state, density, c, box, limits, ring):
     """Apply the transposed Jacobian of one step to the cotangent, in place.
 
     Args:
-        cotangent: dJ/d(state at n+1) -> dJ/d(state at n); (2, rows, pitch), one halo layer filled.
+        cotangent: dJ/d(state at n+1) -> dJ/d(state at n); (2, rows, pitch), one halo layer filled,
+            which is not what it was afterwards.
         state: state at the START of the step, the same shape, one halo layer filled.
         density: (rows, pitch): each point's part of dJ/d(viscosity) is added; or empty.
+        c: `stencil.Coefficients`.
         box: row start, row stop, column start, column stop of the tile.
         limits: (row start, ...) of the points that move, one layer of a neighbour's included.
         ring: (4, 2, pitch) work space: three rows of the old cotangent, and one that stays.
     """
     row0, row1, column0, column1 = box
-    inner = slice(column0, column1)
-    western, eastern = slice(column0 - 1, column1 - 1), slice(column0 + 1, column1 + 1)
-    u, v = state[0], state[1]
-    new_p, new_q = cotangent[0], cotangent[1]
+    first, n_lines = lines_of(column0, column1)
     still = ring[3]
     load_moving(cotangent, row0 - 1, box, limits, ring[(row0 - 1) % 3])
     load_moving(cotangent, row0, box, limits, ring[row0 % 3])
     for r in range(row0, row1):
         load_moving(cotangent, r + 1, box, limits, ring[(r + 1) % 3])
-        p_s, p, p_n = ring[(r - 1) % 3, 0], ring[r % 3, 0], ring[(r + 1) % 3, 0]
-        q_s, q, q_n = ring[(r - 1) % 3, 1], ring[r % 3, 1], ring[(r + 1) % 3, 1]
         row_moves = limits[0] <= r < limits[1]
         if not row_moves:
-            copy_row(new_p[r, inner], still[0, inner])
-            copy_row(new_q[r, inner], still[1, inner])
-        p_west, q_west = new_p[r, column0], new_q[r, column0]
-        p_east, q_east = new_p[r, column1 - 1], new_q[r, column1 - 1]
-        adjoint_row(
-            c,
-            u[r - 1, inner], u[r, western], u[r, eastern], u[r + 1, inner],
-            v[r - 1, inner], v[r, western], v[r, eastern], v[r + 1, inner],
-            p_s[inner], p[western], p[inner], p[eastern], p_n[inner],
-            q_s[inner], q[western], q[inner], q[eastern], q_n[inner],
-            new_p[r, inner], new_q[r, inner],
+            still[0, column0:column1] = cotangent[0, r, column0:column1]
+            still[1, column0:column1] = cotangent[1, r, column0:column1]
+        p_west, q_west = cotangent[0, r, column0], cotangent[1, r, column0]
+        p_east, q_east = cotangent[0, r, column1 - 1], cotangent[1, r, column1 - 1]
+        south, here, north = (r - 1) % 3 * 2, r % 3 * 2, (r + 1) % 3 * 2
+        sources = (
+            row_star(state, 0, r, first)
+            + row_star(state, 1, r, first)
+            + star(address(ring, south, first), address(ring, here, first),
+                   address(ring, north, first))
+            + star(address(ring, south + 1, first), address(ring, here + 1, first),
+                   address(ring, north + 1, first))
         )  # fmt: skip
+        targets = (
+            address(cotangent, r, first),
+            address(cotangent, cotangent.shape[1] + r, first),
+        )
         if density.size > 0:
-            viscosity_row(
-                c,
-                u[r - 1, inner], u[r, western], u[r, inner], u[r, eastern], u[r + 1, inner],
-                v[r - 1, inner], v[r, western], v[r, inner], v[r, eastern], v[r + 1, inner],
-                p[inner], q[inner],
-                density[r, inner],
-            )  # fmt: skip
+            own = (address(density, r, first),)
+            adjoint_viscosity_row(c, sources + own, targets + own, n_lines)
+        else:
+            adjoint_row(c, sources, targets, n_lines)
         # what does not move is carried over: the identity row of a boundary point, transposed
         if not row_moves:
-            add_row(still[0, inner], new_p[r, inner])
-            add_row(still[1, inner], new_q[r, inner])
+            cotangent[0, r, column0:column1] += still[0, column0:column1]
+            cotangent[1, r, column0:column1] += still[1, column0:column1]
             continue
         if column0 < limits[2]:
-            new_p[r, column0] += p_west
-            new_q[r, column0] += q_west
+            cotangent[0, r, column0] += p_west
+            cotangent[1, r, column0] += q_west
         if column1 > limits[3]:
-            new_p[r, column1 - 1] += p_east
-            new_q[r, column1 - 1] += q_east
+            cotangent[0, r, column1 - 1] += p_east
+            cotangent[1, r, column1 - 1] += q_east

@@ -51,8 +51,11 @@ class Layout:
 
 
 def aligned_zeros(shape: tuple[int, ...]) -> np.ndarray:
-    """Zeros (float64, C order) whose first element starts a cache line."""
+    """Zeros (float64, C order) whose first element starts a cache line.
+
+    A line to spare lies before and after it, for the neighbours of the points at its ends.
+    """
     size = int(np.prod(shape))
-    raw = np.zeros(size + LINE)
-    offset = -raw.ctypes.data // raw.itemsize % LINE
+    raw = np.zeros(size + 3 * LINE)
+    offset = LINE + -raw.ctypes.data // raw.itemsize % LINE
     return raw[offset : offset + size].reshape(shape)

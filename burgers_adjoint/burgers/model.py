@@ -391,9 +391,8 @@ class BurgersModel:
         """Perturbation at n+1 of one at n, (2, rows, pitch), linearised at the state at n."""
         self._paired.exchange(perturbation, state)
         out = perturbation.copy()
-        kernels.tangent(
-            perturbation, out, state, d_viscosity, self._coefficients_at(n), self._limits[1][0]
-        )
+        c = self._coefficients_at(n)._replace(d_nu=d_viscosity)
+        kernels.tangent(perturbation, out, state, c, self._limits[1][0])
         return out
 
     def objective_tangent(

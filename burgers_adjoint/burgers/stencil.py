@@ -12,19 +12,28 @@ whose weights u and v share: east, west = kx -+ cx u, north, south = ky -+ cy v 
 centre = 1 - 2 kx - 2 ky, with cx = dt / (2 dx), kx = nu dt / dx^2 (y alike).
 
 Every multiply-add is one explicit fused operation with a single rounding. The order of operations
-is thus fixed by the source, not by the compiler, and all tilings of a grid give the same bits.
+is thus fixed by the source, not by the compiler, and all tilings of a grid give the same bits. The
+formulas are plain Python of +, -, * and `fma`, so that `lanes.row_kernel` can make vector loops of
+them and a test can run them on numbers.
 """
 
 from typing import Any, NamedTuple
 
-from numba.core import types
-from numba.extending import intrinsic
+from burgers_adjoint.burgers.lanes import fma, row_kernel
 
-from burgers_adjoint.compilation import inlined
+
+class Star(NamedTuple):
+    """The five points that a second-order stencil reads."""
+
+    here: Any
+    east: Any
+    west: Any
+    north: Any
+    south: Any
 
 
 class Coefficients(NamedTuple):
-    """Weights of the Euler step, all dimensionless but the last two (dt / dx^2: per viscosity)."""
+    """Numbers of a step with viscosity nu: dt / 2 dx, nu dt / dx^2, their sum's rest, dt / dx^2."""
 
     cx: float
     cy: float
@@ -33,113 +42,111 @@ class Coefficients(NamedTuple):
     centre: float
     rx: float
     ry: float
+    d_nu: float
 
 
-def coefficients(viscosity: float, dt: float, dx: float, dy: float) -> Coefficients:
-    """Weights for viscosity [length^2/time], dt [time], dx and dy [length]."""
+def coefficients(
+    viscosity: float, dt: float, dx: float, dy: float, d_viscosity: float = 0.0
+) -> Coefficients:
+    """Numbers for viscosity [length^2/time], dt [time], dx and dy [length].
+
+    d_viscosity is the perturbation of the viscosity that a tangent step is to see.
+    """
     rx, ry = dt / dx**2, dt / dy**2
     kx, ky = viscosity * rx, viscosity * ry
-    return Coefficients(dt / (2 * dx), dt / (2 * dy), kx, ky, 1.0 - 2.0 * (kx + ky), rx, ry)
+    centre = 1.0 - 2.0 * (kx + ky)
+    return Coefficients(dt / (2 * dx), dt / (2 * dy), kx, ky, centre, rx, ry, d_viscosity)
 
 
-@intrinsic
-def fma(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
-    """a * b + c, rounded once (IEEE 754 fusedMultiplyAdd), on every machine."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.fma(*arguments)
-
-    return types.float64(types.float64, types.float64, types.float64), generate
+def weigh(weights: Star, points: Star) -> Any:
+    """Sum of the five points, each times its weight."""
+    total = weights.here * points.here
+    for weight, point in zip(weights[1:], points[1:], strict=True):
+        total = fma(weight, point, total)
+    return total
 
 
-@inlined
-def weigh(centre, east, west, north, south, q, q_east, q_west, q_north, q_south):
-    """Sum of the five stencil points of a field, each times its weight."""
-    total = fma(west, q_west, centre * q)
-    total = fma(east, q_east, total)
-    total = fma(south, q_south, total)
-    return fma(north, q_north, total)
+def diffusion(c: Coefficients, q: Star) -> Any:
+    """What one step adds to q per unit of viscosity: dt (q_xx + q_yy)."""
+    along_x = fma(-2, q.here, q.east + q.west)
+    along_y = fma(-2, q.here, q.north + q.south)
+    return fma(c.rx, along_x, c.ry * along_y)
 
 
-@inlined
-def laplacian_weigh(rx, ry, q, q_east, q_west, q_north, q_south):
-    """dt (q_xx + q_yy): what one step adds to q per unit of viscosity."""
-    along_x = fma(-2.0, q, q_east + q_west)
-    along_y = fma(-2.0, q, q_north + q_south)
-    return fma(rx, along_x, ry * along_y)
-
-
-@inlined
-def step_point(c, u, u_east, u_west, u_north, u_south, v, v_east, v_west, v_north, v_south):
-    """u and v after one step."""
-    east, west = fma(-c.cx, u, c.kx), fma(c.cx, u, c.kx)
-    north, south = fma(-c.cy, v, c.ky), fma(c.cy, v, c.ky)
-    return (
-        weigh(c.centre, east, west, north, south, u, u_east, u_west, u_north, u_south),
-        weigh(c.centre, east, west, north, south, v, v_east, v_west, v_north, v_south),
+def weights_of_step(c: Coefficients, u: Any, v: Any) -> Star:
+    """Weights with which a point that moves at (u, v) reads its five points."""
+    return Star(
+        here=c.centre,
+        east=fma(-c.cx, u, c.kx),
+        west=fma(c.cx, u, c.kx),
+        north=fma(-c.cy, v, c.ky),
+        south=fma(c.cy, v, c.ky),
     )
 
 
-@inlined
-def tangent_point(
-    c,
-    d_nu,
-    u, u_east, u_west, u_north, u_south,
-    v, v_east, v_west, v_north, v_south,
-    du, du_east, du_west, du_north, du_south,
-    dv, dv_east, dv_west, dv_north, dv_south,
-):  # fmt: skip
-    """Derivative of `step_point` in the direction (du, dv, d_nu)."""
-    # the weights, as in the primal, times the perturbed points ...
-    east, west = fma(-c.cx, u, c.kx), fma(c.cx, u, c.kx)
-    north, south = fma(-c.cy, v, c.ky), fma(c.cy, v, c.ky)
-    new_du = weigh(c.centre, east, west, north, south, du, du_east, du_west, du_north, du_south)
-    new_dv = weigh(c.centre, east, west, north, south, dv, dv_east, dv_west, dv_north, dv_south)
-    # ... plus the perturbed weights times the points: -cx du (u_E - u_W) - cy dv (u_N - u_S)
-    new_du = fma(-c.cx * du, u_east - u_west, fma(-c.cy * dv, u_north - u_south, new_du))
-    new_dv = fma(-c.cx * du, v_east - v_west, fma(-c.cy * dv, v_north - v_south, new_dv))
-    return (
-        fma(d_nu, laplacian_weigh(c.rx, c.ry, u, u_east, u_west, u_north, u_south), new_du),
-        fma(d_nu, laplacian_weigh(c.rx, c.ry, v, v_east, v_west, v_north, v_south), new_dv),
-    )
+def step(c: Coefficients, u: Star, v: Star) -> tuple[Any, Any]:
+    """Return u and v after one step."""
+    weights = weights_of_step(c, u.here, v.here)
+    return weigh(weights, u), weigh(weights, v)
 
 
-@inlined
-def adjoint_point(
-    c,
-    u_east, u_west, u_north, u_south,
-    v_east, v_west, v_north, v_south,
-    p, p_east, p_west, p_north, p_south,
-    q, q_east, q_west, q_north, q_south,
-):  # fmt: skip
-    """Row of the transposed Jacobian of `step_point`: gathers, so nothing is scattered.
+def tangent(c: Coefficients, u: Star, v: Star, du: Star, dv: Star) -> tuple[Any, Any]:
+    """Return the derivative of `step` in the direction (du, dv, c.d_nu)."""
+    weights = weights_of_step(c, u.here, v.here)
 
-    (p, q) is the cotangent of (u', v'). The weight with which a neighbour reads this point stands
+    def perturbed(q: Star, dq: Star) -> Any:
+        # the weights times the perturbed points, plus the perturbed weights times the points
+        along_x = c.cx * du.here * (q.east - q.west)
+        along_y = c.cy * dv.here * (q.north - q.south)
+        return fma(c.d_nu, diffusion(c, q), weigh(weights, dq) - along_x - along_y)
+
+    return perturbed(u, du), perturbed(v, dv)
+
+
+def adjoint(c: Coefficients, u: Star, v: Star, p: Star, q: Star) -> tuple[Any, Any]:
+    """Return a row of the transposed Jacobian of `step` times the cotangent (p, q) of (u', v').
+
+    It gathers, so nothing is scattered. The weight with which a neighbour reads this point stands
     in the neighbour's own row: the west neighbour has this point to its east, and so weighs it
     with its own east weight, kx - cx u_W.
     """
-    from_west, from_east = fma(-c.cx, u_west, c.kx), fma(c.cx, u_east, c.kx)
-    from_south, from_north = fma(-c.cy, v_south, c.ky), fma(c.cy, v_north, c.ky)
-    new_p = weigh(c.centre, from_east, from_west, from_north, from_south,
-                  p, p_east, p_west, p_north, p_south)  # fmt: skip
-    new_q = weigh(c.centre, from_east, from_west, from_north, from_south,
-                  q, q_east, q_west, q_north, q_south)  # fmt: skip
-    # the point's own u and v set its own weights: transpose of the last two terms of the tangent
-    along_x = fma(v_east - v_west, q, (u_east - u_west) * p)
-    along_y = fma(v_north - v_south, q, (u_north - u_south) * p)
-    return fma(-c.cx, along_x, new_p), fma(-c.cy, along_y, new_q)
-
-
-@inlined
-def viscosity_point(
-    c,
-    u, u_east, u_west, u_north, u_south,
-    v, v_east, v_west, v_north, v_south,
-    p, q,
-):  # fmt: skip
-    """This point's part of dJ/d(nu): transpose of the tangent's d_nu terms."""
-    return fma(
-        p,
-        laplacian_weigh(c.rx, c.ry, u, u_east, u_west, u_north, u_south),
-        q * laplacian_weigh(c.rx, c.ry, v, v_east, v_west, v_north, v_south),
+    weights = Star(
+        here=c.centre,
+        east=weights_of_step(c, u.east, v.east).west,
+        west=weights_of_step(c, u.west, v.west).east,
+        north=weights_of_step(c, u.north, v.north).south,
+        south=weights_of_step(c, u.south, v.south).north,
     )
+    # the point's own u and v set its own weights: transpose of along_x and along_y of the tangent
+    along_x = fma(v.east - v.west, q.here, (u.east - u.west) * p.here)
+    along_y = fma(v.north - v.south, q.here, (u.north - u.south) * p.here)
+    return fma(-c.cx, along_x, weigh(weights, p)), fma(-c.cy, along_y, weigh(weights, q))
+
+
+def viscosity(c: Coefficients, u: Star, v: Star, p: Any, q: Any) -> Any:
+    """Return this point's part of dJ/d(nu): transpose of the tangent's d_nu terms."""
+    return fma(p, diffusion(c, u), q * diffusion(c, v))
+
+
+def _step_row(c: Coefficients, *points: Any) -> tuple[Any, ...]:
+    return step(c, Star(*points[:5]), Star(*points[5:]))
+
+
+def _tangent_row(c: Coefficients, *points: Any) -> tuple[Any, ...]:
+    return tangent(c, *(Star(*points[k : k + 5]) for k in range(0, 20, 5)))
+
+
+def _adjoint_row(c: Coefficients, *points: Any) -> tuple[Any, ...]:
+    return adjoint(c, *(Star(*points[k : k + 5]) for k in range(0, 20, 5)))
+
+
+def _adjoint_viscosity_row(c: Coefficients, *points: Any) -> tuple[Any, ...]:
+    u, v, p, q = (Star(*points[k : k + 5]) for k in range(0, 20, 5))
+    density = points[20] + viscosity(c, u, v, p.here, q.here)
+    return (*adjoint(c, u, v, p, q), density)
+
+
+step_row = row_kernel(_step_row, Coefficients)
+tangent_row = row_kernel(_tangent_row, Coefficients)
+adjoint_row = row_kernel(_adjoint_row, Coefficients)
+adjoint_viscosity_row = row_kernel(_adjoint_viscosity_row, Coefficients)

@@ -32,7 +32,7 @@ COMPOSING = {"__init__", "__main__", "cli", "run", "check", "problem"}
 
 # For each foreign package the parts or modules that may import it, all others may not.
 USERS = {
-    "numba": {"compilation", "burgers.stencil", "output.system"},
+    "numba": {"compilation", "burgers.lanes", "output.system"},
     "mpi4py": {
         "parallel", "burgers.model", "memory", "problem", "run", "check", "cli", "output.system",
     },
