@@ -82,32 +82,34 @@ def advance(state, c, limits, ring):
                 if r + 1 < limits[s - 1, 1]:
                     north = address(ring, ((s - 1) * 3 + (r + 1) % 3) * 2, first)
                     to_v_north = ring_to_v
-            new = ring[s, r % 3]
             step_row(
                 c,
                 star(south, here, north)
                 + star(south + to_v_south, here + to_v, north + to_v_north),
-                (address(new, 0, first), address(new, 1, first)),
+                (
+                    address(ring, (s * 3 + r % 3) * 2, first),
+                    address(ring, (s * 3 + r % 3) * 2 + 1, first),
+                ),
                 n_lines,
             )
             # a boundary column keeps its value; elsewhere the next step does not read these
             for f in range(2):
-                new[f, column0 - 1] = state[f, r, column0 - 1]
-                new[f, column1] = state[f, r, column1]
+                ring[s, r % 3, f, column0 - 1] = state[f, r, column0 - 1]
+                ring[s, r % 3, f, column1] = state[f, r, column1]
             if s == k - 1:
                 # one row late: step 0 has just read the old row r - 1 for the last time
                 if r > row0:
-                    flush(ring[s, (r - 1) % 3], state, r - 1, column0, column1)
+                    flush(ring, s, state, r - 1, column0, column1)
                 if r == row1 - 1:
-                    flush(new, state, r, column0, column1)
+                    flush(ring, s, state, r, column0, column1)
 
 
 @compiled
-def flush(new, state, r, column0, column1):
-    """Copy a finished row from the ring to the state."""
+def flush(ring, s, state, r, column0, column1):
+    """Copy row r, finished by step s, from the ring to the state."""
     for f in range(2):
         copy_doubles(
-            address(new, f, column0),
+            address(ring, (s * 3 + r % 3) * 2 + f, column0),
             address(state, f * state.shape[1] + r, column0),
             column1 - column0,
         )
@@ -151,8 +153,8 @@ def tangent(perturbation, out, state, c, limits):
 
 
 @compiled
-def load_moving(cotangent, r, box, limits, out):
-    """Copy row r of the cotangent, with zeros at the points that no step computes.
+def load_moving(cotangent, r, box, limits, ring):
+    """Copy row r of the cotangent to the ring, with zeros at the points that no step computes.
 
     A boundary point keeps its value, so its cotangent reaches no other point; and beyond the
     boundary there is nothing.
@@ -161,17 +163,18 @@ def load_moving(cotangent, r, box, limits, out):
     west, east = box[2] - 1, box[3] + 1
     for f in range(2):
         if r < row0 or r >= row1:
-            out[f, west:east] = 0.0
+            for i in range(west, east):
+                ring[r % 3, f, i] = 0.0
         else:
             copy_doubles(
                 address(cotangent, f * cotangent.shape[1] + r, west),
-                address(out, f, west),
+                address(ring, r % 3 * 2 + f, west),
                 east - west,
             )
             for i in range(west, column0):
-                out[f, i] = 0.0
+                ring[r % 3, f, i] = 0.0
             for i in range(column1, east):
-                out[f, i] = 0.0
+                ring[r % 3, f, i] = 0.0
 
 
 @compiled
@@ -191,10 +194,10 @@ def adjoint(cotangent, state, density, c, box, limits, ring):
     row0, row1, column0, column1 = box
     first, n_lines = lines_of(column0, column1)
     still = ring[3]
-    load_moving(cotangent, row0 - 1, box, limits, ring[(row0 - 1) % 3])
-    load_moving(cotangent, row0, box, limits, ring[row0 % 3])
+    load_moving(cotangent, row0 - 1, box, limits, ring)
+    load_moving(cotangent, row0, box, limits, ring)
     for r in range(row0, row1):
-        load_moving(cotangent, r + 1, box, limits, ring[(r + 1) % 3])
+        load_moving(cotangent, r + 1, box, limits, ring)
         row_moves = limits[0] <= r < limits[1]
         if not row_moves:
             still[0, column0:column1] = cotangent[0, r, column0:column1]

@@ -7,24 +7,19 @@ from dataclasses import dataclass
 import numpy as np
 from mpi4py import MPI
 
-from burgers_adjoint.burgers import kernels
 from burgers_adjoint.burgers.grid import Grid
-from burgers_adjoint.burgers.layout import Layout, aligned_zeros
 from burgers_adjoint.burgers.objectives.energy import FinalEnergy
 from burgers_adjoint.burgers.objectives.objective import Objective
 from burgers_adjoint.burgers.stencil import Coefficients, coefficients
+from burgers_adjoint.burgers.stepper import Stepper
 from burgers_adjoint.burgers.time_steps import TimeSteps
 from burgers_adjoint.errors import NumericalError
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.failure import patient_barrier
-from burgers_adjoint.parallel.halo import Frame, Halo
 from burgers_adjoint.parallel.reductions import exact_sum, largest
 
 STEPS_BETWEEN_CHECKS = 256
 STEPS_BETWEEN_LOOKS = 10  # for a steady state
-# Rows of that many steps stay in a second-level cache while a sweep passes over them.
-SWEEP_BYTES = 2**19
-LONGEST_SWEEP = 16
 
 
 @dataclass
@@ -84,50 +79,12 @@ class BurgersModel:
         self.objective = math.nan
         ny, nx = decomposition.tile_shape
         self.final = np.zeros((2, ny, nx))
-        alone = decomposition.size == 1 and not grid.periodic
-        self.steps_per_sweep = steps_per_exchange or self._choose_steps(alone)
-        self.layout = Layout(ny, nx, halo=1 if alone else self.steps_per_sweep)
+        self.stepper = Stepper(decomposition, steps_per_exchange)
+        self.layout = self.stepper.layout
         self.functional = Objective({FinalEnergy(decomposition, self.layout): 1.0}, decomposition)
-        frame = Frame(self.layout.rows, self.layout.columns)
-        self._narrow = Halo(decomposition, frame, depth=1, n_fields=2, corners=False)
-        self._wide = Halo(decomposition, frame, self.layout.halo, n_fields=2, corners=True)
-        self._paired = Halo(decomposition, frame, depth=1, n_fields=4, corners=False)
-        self._ring = aligned_zeros((self.steps_per_sweep, 3, 2, self.layout.pitch))
-        self._cotangent_ring = aligned_zeros((4, 2, self.layout.pitch))
-        self._limits = {
-            n: np.array([self._moving(n - 1 - s) for s in range(n)], dtype=np.int64)
-            for n in range(1, self.steps_per_sweep + 1)
-        }
-        rows, columns = self.layout.rows, self.layout.columns
-        self._box = np.array([rows.start, rows.stop, columns.start, columns.stop], dtype=np.int64)
-        self._adjoint_limits = np.array(self._moving(1), dtype=np.int64)
         self._last_finite = self.new_snapshot()
         self._finite_until = 0
         self._reached = 0
-
-    def _choose_steps(self, alone: bool) -> int:
-        """Steps per sweep whose ring of rows stays in the cache, the same on every rank."""
-        widest = -(-self.decomposition.shape[1] // self.decomposition.process_grid[1])
-        bytes_per_step = 3 * 2 * 8 * widest
-        steps = max(1, min(LONGEST_SWEEP, SWEEP_BYTES // bytes_per_step))
-        return steps if alone else min(steps, *self.decomposition.smallest_tile)
-
-    def _moving(self, reach: int) -> tuple[int, int, int, int]:
-        """Row start and stop, column start and stop of the points that steps compute.
-
-        Reaches that many points beyond the tile, but never to the domain's boundary.
-        """
-        limits: list[int] = []
-        for own, span, n_points in (
-            (self.layout.rows, self.decomposition.rows, self.grid.ny),
-            (self.layout.columns, self.decomposition.columns, self.grid.nx),
-        ):
-            start, stop = own.start - reach, own.stop + reach
-            if not self.grid.periodic:
-                start = max(start, own.start + 1 - span.start)
-                stop = min(stop, own.start + n_points - 1 - span.start)
-            limits += [start, stop]
-        return limits[0], limits[1], limits[2], limits[3]
 
     @property
     def viscosity(self) -> float:
@@ -156,7 +113,7 @@ class BurgersModel:
     @property
     def halo_seconds(self) -> float:
         """Time spent in halo exchange so far."""
-        return self._narrow.seconds + self._wide.seconds + self._paired.seconds
+        return self.stepper.halo_seconds
 
     @property
     def comm(self) -> MPI.Comm:
@@ -165,8 +122,7 @@ class BurgersModel:
 
     def close(self) -> None:
         """Release the messages' requests."""
-        for halo in (self._narrow, self._wide, self._paired):
-            halo.close()
+        self.stepper.close()
         self.functional.close()
 
     def initial_state(self, fields: np.ndarray, replay: bool = False) -> np.ndarray:
@@ -268,10 +224,9 @@ class BurgersModel:
 
     def _advance_unchecked(self, state: np.ndarray, n0: int, n1: int) -> None:
         while n0 < n1:
-            n_steps = min(self.steps_per_sweep, self.time_steps.alike(n0, n1) - n0)
-            (self._narrow if n_steps == 1 else self._wide).exchange(state)
-            kernels.advance(state, self._coefficients_at(n0), self._limits[n_steps], self._ring)
-            n0 += n_steps
+            stop = self.time_steps.alike(n0, n1)
+            self.stepper.advance(state, self._coefficients_at(n0), stop - n0)
+            n0 = stop
 
     def _check_finite(self, state: np.ndarray) -> None:
         """See that the state that was just reached is finite on all ranks, and remember it.
@@ -374,26 +329,16 @@ class BurgersModel:
 
     def transposed_step(self, cotangent: Cotangent, state: np.ndarray, n: int) -> None:
         """Apply the transposed Jacobian of step n, in place, linearised at the state at n."""
-        self._paired.exchange(cotangent.field, state)
-        kernels.adjoint(
-            cotangent.field,
-            state,
-            cotangent.viscosity_density,
-            self._coefficients_at(n),
-            self._box,
-            self._adjoint_limits,
-            self._cotangent_ring,
+        self.stepper.adjoint(
+            cotangent.field, state, cotangent.viscosity_density, self._coefficients_at(n)
         )
 
     def tangent_step(
         self, perturbation: np.ndarray, state: np.ndarray, d_viscosity: float, n: int
     ) -> np.ndarray:
         """Perturbation at n+1 of one at n, (2, rows, pitch), linearised at the state at n."""
-        self._paired.exchange(perturbation, state)
-        out = perturbation.copy()
         c = self._coefficients_at(n)._replace(d_nu=d_viscosity)
-        kernels.tangent(perturbation, out, state, c, self._limits[1][0])
-        return out
+        return self.stepper.tangent(perturbation, state, c)
 
     def objective_tangent(
         self, perturbation: np.ndarray, state: np.ndarray, n: int, last: bool = False
