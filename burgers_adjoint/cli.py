@@ -38,6 +38,7 @@ class Request:
     json: str | None
     quiet: bool
     debug: bool
+    observe: str | None = None
 
 
 class Commands(click.Group):
@@ -113,6 +114,13 @@ def _command(name: str, help_text: str) -> None:
 
 _command("gradient", "Forward sweep, reverse sweep and gradient (the default).")
 _command("forward", "The forward sweep alone.")
+commands.commands["forward"].params.append(
+    click.Option(
+        ["--observe"],
+        metavar="FILE",
+        help="Observe the run, with noise, as [observations] says, into an HDF5 file.",
+    )
+)
 _command("check", "Test the gradient; ends with 1 when a test fails.")
 _command("info", "Versions, capabilities of MPI and HDF5, cores and memory.")
 
@@ -261,6 +269,8 @@ def _prepare(request: Request, comm: Any) -> Any:
             config = load(request.config, request.overrides, request.directory)
             if request.json not in (None, "-"):
                 require_writable(request.json)
+            if request.observe is not None:
+                require_writable(request.observe)
     if request.quiet:
         logging.disable(logging.WARNING)
     return comm.bcast(config, root=0)
@@ -296,9 +306,11 @@ def _sweep(request: Request, comm: Any) -> int:
     from burgers_adjoint.output.summary import print_summary
 
     config = _prepare(request, comm)
-    sweep = run.forward if request.command == "forward" else run.gradient
     with Progress(comm.rank == 0 and not request.quiet) as progress:
-        summary = sweep(config, comm, progress)
+        if request.command == "forward":
+            summary = run.forward(config, comm, progress, request.observe)
+        else:
+            summary = run.gradient(config, comm, progress)
     _report(request, comm, summary, print_summary)
     return 0
 

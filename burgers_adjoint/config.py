@@ -81,16 +81,35 @@ class Time(Struct, frozen=True, forbid_unknown_fields=True):
     allow_unstable: bool = False
 
 
-TERMS = ("final_energy", "running_energy", "running_enstrophy")
+Kind = Literal["final_energy", "running_energy", "running_enstrophy", "misfit", "weighted_sum"]
+TERMS = ("final_energy", "running_energy", "running_enstrophy", "misfit")
 
 
 class Objective(Struct, frozen=True, forbid_unknown_fields=True):
     """The scalar whose gradient is computed: one term, or a sum with a weight for each."""
 
-    kind: Literal["final_energy", "running_energy", "running_enstrophy", "weighted_sum"] = (
-        "final_energy"
-    )
+    kind: Literal[
+        "final_energy", "running_energy", "running_enstrophy", "misfit", "weighted_sum"
+    ] = "final_energy"
     weights: dict[str, float] = {}
+
+
+class Observations(Struct, frozen=True, forbid_unknown_fields=True):
+    """What the misfit compares with: an HDF5 file; or how `forward --observe` makes one.
+
+    times wins over count, which spreads that many over the run; sensors over sensor_grid, which
+    spreads (py, px) of them over the domain.
+    """
+
+    path: str = ""
+    between_steps: Literal["refuse", "nearest"] = "refuse"
+    kind: Literal["fields", "sensors"] = "fields"
+    times: tuple[Annotated[float, Meta(ge=0)], ...] = ()
+    count: Count = 10
+    sensors: tuple[tuple[float, float], ...] = ()
+    sensor_grid: tuple[Count, Count] = (8, 8)
+    noise: Positive = 0.01
+    seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
 
 
 class Gradient(Struct, frozen=True, forbid_unknown_fields=True):
@@ -144,6 +163,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     initial: Initial = Initial()
     time: Time = Time()
     objective: Objective = Objective()
+    observations: Observations = Observations()
     gradient: Gradient = Gradient()
     checkpointing: Checkpointing = Checkpointing()
     snapshots: Snapshots = Snapshots()
@@ -222,9 +242,13 @@ def from_dict(data: Mapping[str, Any]) -> Config:
     path, directory = config.initial.path, config.output.directory
     if path:
         path = os.path.abspath(os.path.expanduser(path))
+    observed = config.observations.path
+    if observed:
+        observed = os.path.abspath(os.path.expanduser(observed))
     return msgspec.structs.replace(
         config,
         initial=msgspec.structs.replace(config.initial, path=path),
+        observations=msgspec.structs.replace(config.observations, path=observed),
         output=msgspec.structs.replace(config.output, directory=os.path.expanduser(directory)),
     )
 
@@ -376,7 +400,7 @@ def _cross_check(config: Config) -> None:
     controls = config.gradient.controls
     if len(set(controls)) < len(controls):
         raise ConfigError(f"gradient.controls = {_show(controls)}: expected each control once")
-    _cross_check_objective(config.objective)
+    _cross_check_objective(config.objective, config.observations)
     path, kind = config.initial.path, config.initial.kind
     if kind == "file" and not path:
         raise ConfigError(
@@ -389,7 +413,7 @@ def _cross_check(config: Config) -> None:
         )
 
 
-def _cross_check_objective(objective: Objective) -> None:
+def _cross_check_objective(objective: Objective, observations: Observations) -> None:
     kind, weights = objective.kind, objective.weights
     shown = f"objective.weights = {_show(weights)}"
     for name in weights:
@@ -397,6 +421,11 @@ def _cross_check_objective(objective: Objective) -> None:
             raise ConfigError(
                 f"{shown}: unknown term {name}{_closest(name, TERMS)}; allowed: {', '.join(TERMS)}"
             )
+    if (kind == "misfit" or "misfit" in weights) and not observations.path:
+        raise ConfigError(
+            'observations.path = "": expected the path of an HDF5 file, as the objective has a '
+            "misfit; `forward --observe FILE` makes one"
+        )
     if kind == "weighted_sum" and not weights:
         raise ConfigError(
             f'{shown}: expected a weight for each term of objective.kind = "weighted_sum", '

@@ -9,18 +9,15 @@ from mpi4py import MPI
 
 from burgers_adjoint.burgers import initial
 from burgers_adjoint.burgers.grid import Grid
-from burgers_adjoint.burgers.layout import Layout
 from burgers_adjoint.burgers.model import BurgersModel, Cotangent
-from burgers_adjoint.burgers.objectives.energy import FinalEnergy, RunningEnergy
-from burgers_adjoint.burgers.objectives.enstrophy import RunningEnstrophy
-from burgers_adjoint.burgers.objectives.objective import Objective
-from burgers_adjoint.burgers.objectives.term import Term
+from burgers_adjoint.burgers.observations import Recorder
 from burgers_adjoint.checkpointing.binomial import Binomial
 from burgers_adjoint.checkpointing.executor import Counts, Executor, Observer
 from burgers_adjoint.checkpointing.schedule import Schedule
 from burgers_adjoint.checkpointing.store_all import StoreAll
 from burgers_adjoint.config import Config
 from burgers_adjoint.errors import ConfigError, NumericalError
+from burgers_adjoint.functional import Setting, build_objective
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.reductions import digest, largest
 from burgers_adjoint.snapshots.memory import MemoryStore
@@ -55,6 +52,7 @@ class Problem:
         process_grid: (py, px), in place of the configured one.
 
     Attributes:
+        setting: the configuration with its grid and ranks.
         fields: initial (u, v), (2, ny, nx) of the tile.
 
     Raises:
@@ -86,7 +84,8 @@ class Problem:
             config.time.dt,
             config.gradient.controls,
         )
-        self.model.functional = self._objective()
+        self.setting = Setting(config, self.grid, self.decomposition, self.model.layout)
+        self.model.functional = build_objective(self.setting)
 
     def close(self) -> None:
         """Release what the model holds."""
@@ -103,22 +102,6 @@ class Problem:
         return initial.gaussian(
             self.grid, self.decomposition, section.center, widths, section.amplitude
         )
-
-    def _objective(self) -> Objective:
-        section, layout = self.config.objective, self.model.layout
-        weights = section.weights or {section.kind: 1.0}
-        return Objective(
-            {self._term(name, layout): weight for name, weight in weights.items()},
-            self.decomposition,
-        )
-
-    def _term(self, name: str, layout: Layout) -> Term:
-        dt = self.config.time.dt
-        if name == "running_energy":
-            return RunningEnergy(self.decomposition, layout, dt)
-        if name == "running_enstrophy":
-            return RunningEnstrophy(self.grid, self.decomposition, layout, dt)
-        return FinalEnergy(self.decomposition, layout)
 
     def _require_stable(self) -> None:
         """Check the linear limits of forward Euler with central differences.
@@ -187,12 +170,18 @@ class Problem:
         """J at these initial fields and the model's viscosity, without a gradient."""
         return self.sweep(fields)
 
-    def sweep(self, fields: np.ndarray, update: Callable[[int], None] | None = None) -> float:
+    def sweep(
+        self,
+        fields: np.ndarray,
+        update: Callable[[int], None] | None = None,
+        recorder: Recorder | None = None,
+    ) -> float:
         """Run the primal alone from these initial fields; returns J.
 
         Args:
             fields: (2, ny, nx) of the tile.
             update: called now and then with the number of steps done.
+            recorder: observes the states that it asks for.
 
         Raises:
             NumericalError: on all ranks: a state or J is not finite.
@@ -203,14 +192,20 @@ class Problem:
         while n < self.n_steps:
             if functional.looks_at(n, False):
                 model.observe(state, n, bins)
+            if recorder is not None and recorder.looks_at(n):
+                recorder.record(state, n)
             stop = n + 1
             furthest = min(n + STEPS_PER_UPDATE, self.n_steps)
-            while stop < furthest and not functional.looks_at(stop, False):
+            while stop < furthest and not (
+                functional.looks_at(stop, False) or (recorder and recorder.looks_at(stop))
+            ):
                 stop += 1
             model.advance(state, n, stop)
             n = stop
             if update is not None:
                 update(n)
+        if recorder is not None and recorder.looks_at(n):
+            recorder.record(state, n)
         return model.evaluate(state, bins)
 
     def digest(self, final: np.ndarray, gradient: Gradient) -> str:

@@ -14,6 +14,8 @@ from mpi4py import MPI
 from burgers_adjoint.burgers.model import prepare_kernels
 from burgers_adjoint.config import Config
 from burgers_adjoint.errors import NumericalError
+from burgers_adjoint.functional import recorder
+from burgers_adjoint.inverse import observations as observation_file
 from burgers_adjoint.memory import require_memory
 from burgers_adjoint.output.plots import plot_results
 from burgers_adjoint.output.progress import Progress
@@ -25,8 +27,12 @@ from burgers_adjoint.parallel.reductions import norm
 from burgers_adjoint.problem import Gradient, Problem
 
 
-def forward(config: Config, comm: MPI.Comm, progress: Progress) -> dict[str, Any]:
+def forward(
+    config: Config, comm: MPI.Comm, progress: Progress, observe: str | None = None
+) -> dict[str, Any]:
     """Run the primal alone; returns the summary, the same on all ranks. Collective.
+
+    With `observe`, the path of an HDF5 file, the run is observed as the configuration says.
 
     Raises:
         BurgersAdjointError: on all ranks: a wrong configuration, a state that is not finite, or
@@ -34,11 +40,12 @@ def forward(config: Config, comm: MPI.Comm, progress: Progress) -> dict[str, Any
     """
     directory = prepare_directory(config, comm)
     problem = Problem(config, comm)
+    observer = None if observe is None else recorder(problem.setting)
     prepare_kernels(comm)
     startup = _seconds_since_start(comm)
     progress.begin("forward", problem.n_steps)
     start = _meet(comm)
-    objective = problem.sweep(problem.fields, progress.update)
+    objective = problem.sweep(problem.fields, progress.update, observer)
     sweeps = _meet(comm) - start
     progress.end()
     seconds = {"forward": sweeps, "adjoint": 0.0, "snapshots": 0.0}
@@ -47,6 +54,16 @@ def forward(config: Config, comm: MPI.Comm, progress: Progress) -> dict[str, Any
     summary["snapshot_bytes"] = 0
     summary["published"] = published_comparison(config, objective, None)
     _write(problem, directory, problem.model.final, {}, summary)
+    if observe is not None and observer is not None:
+        observation_file.write(
+            observe,
+            observer.observations,
+            problem.grid,
+            problem.decomposition,
+            {f"initial/{name}": problem.fields[f] for f, name in enumerate("uv")},
+            {"viscosity": problem.model.viscosity},
+            {"config": config.to_toml()},
+        )
     problem.close()
     return summary
 

@@ -62,32 +62,37 @@ def from_file(grid: Grid, decomposition: Decomposition, path: str | Path) -> np.
         try:
             with h5py.File(path, "r") as file:
                 for f, name in enumerate("uv"):
-                    tile[f] = _read_tile(file, name, path, grid, decomposition)
+                    tile[f] = read_tile(file, name, f"initial.path = {path}", grid, decomposition)
         except OSError as error:
             raise ConfigError(f"initial.path = {path}: cannot be read as HDF5: {error}") from error
     return tile
 
 
-def _read_tile(
-    file: "object", name: str, path: str | Path, grid: Grid, decomposition: Decomposition
+def read_tile(
+    file: "object", name: str, label: str, grid: Grid, decomposition: Decomposition
 ) -> np.ndarray:
+    """Read this rank's part of a dataset of shape (ny, nx) in an open HDF5 file.
+
+    Raises:
+        ConfigError: starting with the label: the dataset is missing, has another shape, or holds
+            values that are not finite or no real numbers.
+    """
     import h5py
 
     dataset = file.get(name)  # type: ignore[attr-defined]
     if not isinstance(dataset, h5py.Dataset):
-        raise ConfigError(f"initial.path = {path}: there is no dataset /{name}")
+        raise ConfigError(f"{label}: there is no dataset /{name}")
     if dataset.shape != grid.shape:
         raise ConfigError(
-            f"initial.path = {path}: /{name} has the shape {dataset.shape}, "
-            f"the grid is (ny, nx) = {grid.shape}"
+            f"{label}: /{name} has the shape {dataset.shape}, the grid is (ny, nx) = {grid.shape}"
         )
     if dataset.dtype.kind not in "fiu":
-        raise ConfigError(f"initial.path = {path}: /{name} holds {dataset.dtype}, not real numbers")
+        raise ConfigError(f"{label}: /{name} holds {dataset.dtype}, not real numbers")
     values = dataset[decomposition.rows, decomposition.columns].astype(np.float64)
     if not np.isfinite(values).all():
         j, i = (int(index[0]) for index in np.nonzero(~np.isfinite(values)))
         raise ConfigError(
-            f"initial.path = {path}: /{name} is {values[j, i]} at point "
+            f"{label}: /{name} is {values[j, i]} at point "
             f"[{decomposition.rows.start + j}, {decomposition.columns.start + i}]"
         )
     return values

@@ -204,8 +204,8 @@ COUNT = "a whole number >= 1 and <= 9007199254740992"
         ("time.allow_unstable=1", "time.allow_unstable = 1: expected true or false"),
         (
             "objective.kind=cost",
-            'objective.kind = "cost": expected one of "final_energy", "running_energy", '
-            '"running_enstrophy", "weighted_sum"',
+            'objective.kind = "cost": expected one of "final_energy", "misfit", '
+            '"running_energy", "running_enstrophy", "weighted_sum"',
         ),
         (
             "gradient.controls=[]",
@@ -273,7 +273,7 @@ COUNT = "a whole number >= 1 and <= 9007199254740992"
         (
             "girds.nx=3",
             "unknown section [girds], did you mean grid?; allowed: grid, physics, initial, time, "
-            "objective, gradient, checkpointing, snapshots, parallel, output, check",
+            "objective, observations, gradient, checkpointing, snapshots, parallel, output, check",
         ),
         ("nx=3", "-s nx=3: expected SECTION.KEY=VALUE, for example -s grid.nx=200"),
         ("grid.nx", "-s grid.nx: expected SECTION.KEY=VALUE, for example -s grid.nx=200"),

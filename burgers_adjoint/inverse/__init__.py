@@ -1,0 +1,1 @@
+"""Inverse problems: observations, and PETSc that recovers controls from them."""
