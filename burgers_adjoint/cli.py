@@ -12,12 +12,12 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn, TextIO
 
 import click
 
-from burgers_adjoint.errors import BurgersAdjointError
+from burgers_adjoint.errors import BurgersAdjointError, ConfigError, agreed_error
 from burgers_adjoint.output.system import package_version
 
 NAME = "burgers-adjoint"
@@ -39,6 +39,7 @@ class Request:
     quiet: bool
     debug: bool
     observe: str | None = None
+    resume: str | None = None
 
 
 class Commands(click.Group):
@@ -90,9 +91,17 @@ def commands() -> None:
     """
 
 
-def _command(name: str, help_text: str) -> None:
+def _command(name: str, help_text: str, argument: str = "[CONFIG.toml]") -> None:
+    required = not argument.startswith("[")
+    resume = click.option(
+        "--resume",
+        type=click.Choice(["auto", "never"]),
+        help="Go on with an interrupted run if there is one (auto), or discard it (never).",
+    )
+
     @commands.command(name, help=help_text, context_settings=HELP)
-    @click.argument("config", required=False, metavar="[CONFIG.toml]")
+    @click.argument("config", required=required, metavar=argument)
+    @(resume if name in ("gradient", "forward") else lambda command: command)
     @click.option(
         "-s",
         "overrides",
@@ -122,7 +131,8 @@ commands.commands["forward"].params.append(
     )
 )
 _command("check", "Test the gradient; ends with 1 when a test fails.")
-_command("info", "Versions, capabilities of MPI and HDF5, cores and memory.")
+_command("resume", "Go on with the interrupted run of an output folder.", "DIR")
+_command("info", "Versions and the machine; with DIR, what that output folder holds.", "[DIR]")
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -306,13 +316,40 @@ def _sweep(request: Request, comm: Any) -> int:
     from burgers_adjoint.output.summary import print_summary
 
     config = _prepare(request, comm)
+    if request.resume is not None and not config.restart.enabled:
+        raise agreed_error(
+            ConfigError("--resume needs restart data: set restart.enabled = true from the start")
+        )
+    resume: Any = request.resume or "refuse"
     with Progress(comm.rank == 0 and not request.quiet) as progress:
         if request.command == "forward":
-            summary = run.forward(config, comm, progress, request.observe)
+            summary = run.forward(config, comm, progress, request.observe, resume)
         else:
-            summary = run.gradient(config, comm, progress)
+            summary = run.gradient(config, comm, progress, resume)
     _report(request, comm, summary, print_summary)
     return 0
+
+
+def _resume(request: Request, comm: Any) -> int:
+    """Run the command whose restart data the folder holds, with the configuration it left there."""
+    from burgers_adjoint.durable import folder_of
+    from burgers_adjoint.restart.reader import shared_manifests
+
+    folder = os.path.expanduser(request.config or "")
+    configuration = os.path.join(folder, "config.toml")
+    if not comm.bcast(os.path.isfile(configuration) if comm.rank == 0 else None, root=0):
+        raise agreed_error(
+            ConfigError(f"{folder} is not the output folder of a run: it has no config.toml")
+        )
+    request = replace(request, config=configuration, directory=request.directory or folder)
+    config = _prepare(request, comm)
+    if not config.restart.enabled:
+        raise agreed_error(
+            ConfigError(f"the run in {folder} kept no restart data: restart.enabled = false")
+        )
+    manifests, _ = shared_manifests(comm, folder_of(config))
+    command = manifests[0].command if manifests else "gradient"
+    return _sweep(replace(request, command=command, resume="must"), comm)
 
 
 def _check(request: Request, comm: Any) -> int:
@@ -331,8 +368,34 @@ def _info(request: Request, comm: Any) -> int:
     from burgers_adjoint.output.summary import print_information
     from burgers_adjoint.output.system import information
 
+    if request.config is not None and os.path.isdir(os.path.expanduser(request.config)):
+        return _contents(request, comm)
     _prepare(request, comm)
     _report(request, comm, information(comm), print_information)
+    return 0
+
+
+def _contents(request: Request, comm: Any) -> int:
+    """Tell what an output folder holds and how far its run was."""
+    from burgers_adjoint.durable import folder_of
+    from burgers_adjoint.output.summary import print_contents
+    from burgers_adjoint.parallel.failure import agreed
+    from burgers_adjoint.restart.contents import contents
+
+    folder = os.path.expanduser(request.config or "")
+    configuration = os.path.join(folder, "config.toml")
+    there = comm.bcast(os.path.isfile(configuration) if comm.rank == 0 else None, root=0)
+    request = replace(
+        request,
+        config=configuration if there else None,
+        directory=folder,
+    )
+    config = _prepare(request, comm)
+    found = None
+    with agreed(comm):
+        if comm.rank == 0:
+            found = contents(folder, folder_of(config), there)
+    _report(request, comm, comm.bcast(found, root=0), print_contents)
     return 0
 
 
@@ -340,5 +403,6 @@ _COMMANDS: dict[str, Callable[[Request, Any], int]] = {
     "gradient": _sweep,
     "forward": _sweep,
     "check": _check,
+    "resume": _resume,
     "info": _info,
 }

@@ -135,6 +135,17 @@ class Snapshots(Struct, frozen=True, forbid_unknown_fields=True):
     store: Literal["memory"] = "memory"
 
 
+class Restart(Struct, frozen=True, forbid_unknown_fields=True):
+    """Durable data to go on from after an interruption; seconds where nothing else is said."""
+
+    enabled: bool = False
+    directory: str = ""
+    overhead: Annotated[float, Meta(gt=0, le=1)] = 0.035
+    mtbf: Positive | None = None
+    keep: Annotated[int, Meta(ge=2, le=100)] = 2
+    walltime: Positive | None = None
+
+
 class Parallel(Struct, frozen=True, forbid_unknown_fields=True):
     """How the grid is cut: (py, px) ranks, or chosen from the number of ranks when not given."""
 
@@ -167,6 +178,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     gradient: Gradient = Gradient()
     checkpointing: Checkpointing = Checkpointing()
     snapshots: Snapshots = Snapshots()
+    restart: Restart = Restart()
     parallel: Parallel = Parallel()
     output: Output = Output()
     check: Check = Check()
@@ -224,8 +236,8 @@ def load(path: str | None, overrides: Sequence[str] = (), directory: str | None 
 def from_dict(data: Mapping[str, Any]) -> Config:
     """Check nested sections and keys, as TOML gives them, and make a Config of them.
 
-    A relative `initial.path` is resolved against the current folder, so that the configuration
-    that a run leaves in its output folder means the same file from everywhere.
+    Relative `initial.path` and `restart.directory` are resolved against the current folder, so that
+    the configuration that a run leaves in its output folder means the same from everywhere.
 
     Raises:
         ConfigError: naming the first key that is wrong, its value and what is allowed.
@@ -245,8 +257,12 @@ def from_dict(data: Mapping[str, Any]) -> Config:
     observed = config.observations.path
     if observed:
         observed = os.path.abspath(os.path.expanduser(observed))
+    restart = config.restart.directory
+    if restart:
+        restart = os.path.abspath(os.path.expanduser(restart))
     return msgspec.structs.replace(
         config,
+        restart=msgspec.structs.replace(config.restart, directory=restart),
         initial=msgspec.structs.replace(config.initial, path=path),
         observations=msgspec.structs.replace(config.observations, path=observed),
         output=msgspec.structs.replace(config.output, directory=os.path.expanduser(directory)),

@@ -46,3 +46,15 @@ class InterruptedRunError(BurgersAdjointError):
     """A run that was stopped on purpose, with everything saved that it needs to go on."""
 
     exit_code = 75
+
+
+class RestartWriteError(BurgersAdjointError):
+    """Restart data that cannot be written; older generations of it are as they were."""
+
+    exit_code = 1
+
+
+def agreed_error(error: BurgersAdjointError) -> BurgersAdjointError:
+    """The same error, marked as one that every rank raises together."""
+    error.agreed = True
+    return error

@@ -161,10 +161,15 @@ class Problem:
         model = self.model
         executor: Executor[np.ndarray, Cotangent, np.ndarray]
         executor = Executor(model, schedule, store, observer)
-        counts = executor.run(model.initial_state(fields))
+        executor.run(model.initial_state(fields))
+        return self.result(executor)
+
+    def result(self, executor: Executor[np.ndarray, Cotangent, np.ndarray]) -> Reversal:
+        """What an executor of this problem's model has come to at its end."""
+        model = self.model
         assert executor.cotangent is not None
         gradient = model.gradient(executor.cotangent)
-        return Reversal(model.objective, model.final.copy(), gradient, counts)
+        return Reversal(model.objective, model.final.copy(), gradient, executor.counts)
 
     def evaluate(self, fields: np.ndarray) -> float:
         """J at these initial fields and the model's viscosity, without a gradient."""
@@ -175,6 +180,7 @@ class Problem:
         fields: np.ndarray,
         update: Callable[[int], None] | None = None,
         recorder: Recorder | None = None,
+        start: tuple[np.ndarray, np.ndarray, int] | None = None,
     ) -> float:
         """Run the primal alone from these initial fields; returns J.
 
@@ -182,13 +188,14 @@ class Problem:
             fields: (2, ny, nx) of the tile.
             update: called now and then with the number of steps done.
             recorder: observes the states that it asks for.
+            start: where to go on: a working state, what the objective has seen of those before
+                it, both changed in place, and the number of steps done.
 
         Raises:
             NumericalError: on all ranks: a state or J is not finite.
         """
         model, functional = self.model, self.model.functional
-        state, bins = model.initial_state(fields), functional.new_bins()
-        n = 0
+        state, bins, n = start or (model.initial_state(fields), functional.new_bins(), 0)
         while n < self.n_steps:
             if functional.looks_at(n, False):
                 model.observe(state, n, bins)

@@ -13,7 +13,8 @@ from mpi4py import MPI
 
 from burgers_adjoint.burgers.model import prepare_kernels
 from burgers_adjoint.config import Config
-from burgers_adjoint.errors import NumericalError
+from burgers_adjoint.durable import DurableRun, Resume
+from burgers_adjoint.errors import ConfigError, NumericalError, agreed_error
 from burgers_adjoint.functional import recorder
 from burgers_adjoint.inverse import observations as observation_file
 from burgers_adjoint.memory import require_memory
@@ -28,24 +29,43 @@ from burgers_adjoint.problem import Gradient, Problem
 
 
 def forward(
-    config: Config, comm: MPI.Comm, progress: Progress, observe: str | None = None
+    config: Config,
+    comm: MPI.Comm,
+    progress: Progress,
+    observe: str | None = None,
+    resume: Resume = "refuse",
 ) -> dict[str, Any]:
     """Run the primal alone; returns the summary, the same on all ranks. Collective.
 
-    With `observe`, the path of an HDF5 file, the run is observed as the configuration says.
+    Args:
+        config: what to compute.
+        comm: the ranks.
+        progress: shows how far it is.
+        observe: path of an HDF5 file; the run is observed as the configuration says.
+        resume: where restart data is kept, what to do with data that is there; see `DurableRun`.
 
     Raises:
         BurgersAdjointError: on all ranks: a wrong configuration, a state that is not finite, or
             results that cannot be written.
     """
-    directory = prepare_directory(config, comm)
     problem = Problem(config, comm)
     observer = None if observe is None else recorder(problem.setting)
+    if observe is not None and config.restart.enabled:
+        raise agreed_error(
+            ConfigError("--observe needs a run in one piece: set restart.enabled = false")
+        )
+    durable = DurableRun(problem, "forward", resume) if config.restart.enabled else None
+    if durable is not None and durable.summary is not None:
+        return durable.summary
+    directory = prepare_directory(config, comm)
     prepare_kernels(comm)
     startup = _seconds_since_start(comm)
     progress.begin("forward", problem.n_steps)
     start = _meet(comm)
-    objective = problem.sweep(problem.fields, progress.update, observer)
+    if durable is None:
+        objective = problem.sweep(problem.fields, progress.update, observer)
+    else:
+        objective = durable.sweep(progress.update)
     sweeps = _meet(comm) - start
     progress.end()
     seconds = {"forward": sweeps, "adjoint": 0.0, "snapshots": 0.0}
@@ -53,6 +73,8 @@ def forward(
     summary["schedule"] = None
     summary["snapshot_bytes"] = 0
     summary["published"] = published_comparison(config, objective, None)
+    if durable is not None:
+        summary["restart"] = durable.report(problem.n_steps, problem.n_steps)
     _write(problem, directory, problem.model.final, {}, summary)
     if observe is not None and observer is not None:
         observation_file.write(
@@ -64,20 +86,33 @@ def forward(
             {"viscosity": problem.model.viscosity},
             {"config": config.to_toml()},
         )
+    if durable is not None:
+        durable.conclude(summary)
     problem.close()
     return summary
 
 
-def gradient(config: Config, comm: MPI.Comm, progress: Progress) -> dict[str, Any]:
+def gradient(
+    config: Config, comm: MPI.Comm, progress: Progress, resume: Resume = "refuse"
+) -> dict[str, Any]:
     """Run both sweeps; returns the summary, the same on all ranks. Collective.
+
+    Args:
+        config: what to compute.
+        comm: the ranks.
+        progress: shows how far it is.
+        resume: where restart data is kept, what to do with data that is there; see `DurableRun`.
 
     Raises:
         BurgersAdjointError: on all ranks: a wrong configuration, too little memory, a state or
             gradient that is not finite, or results that cannot be written.
     """
-    directory = prepare_directory(config, comm)
     problem = Problem(config, comm)
-    schedule = problem.schedule()
+    durable = DurableRun(problem, "gradient", resume) if config.restart.enabled else None
+    if durable is not None and durable.summary is not None:
+        return durable.summary
+    directory = prepare_directory(config, comm)
+    schedule = problem.schedule() if durable is None else durable.schedule()
     require_memory(comm, schedule.slots * problem.model.final.nbytes)
     store = problem.store(schedule)
     prepare_kernels(comm)
@@ -85,7 +120,11 @@ def gradient(config: Config, comm: MPI.Comm, progress: Progress) -> dict[str, An
     known = schedule.n_steps
     progress.begin("gradient", None if known is None else schedule.predicted_forward_steps + known)
     start = _meet(comm)
-    result = problem.reverse(schedule, store, problem.fields, progress)
+    if durable is None:
+        result = problem.reverse(schedule, store, problem.fields, progress)
+    else:
+        result = durable.reverse(schedule, store, progress)
+        schedule = durable.schedule_used
     sweeps = _meet(comm) - start
     progress.end()
     counts = result.counts
@@ -110,8 +149,13 @@ def gradient(config: Config, comm: MPI.Comm, progress: Progress) -> dict[str, An
     if isinstance(initial, np.ndarray):
         squares = norm(comm, np.square(initial).sum(axis=0))
     summary["published"] = published_comparison(config, result.objective, squares)
+    if durable is not None:
+        planned = problem.schedule().predicted_forward_steps
+        summary["restart"] = durable.report(counts.forward_steps, planned)
     reported = _in_inner_product(problem, result.gradient)
     _write(problem, directory, result.final, reported, summary)
+    if durable is not None:
+        durable.conclude(summary)
     store.close()
     problem.close()
     return summary

@@ -201,6 +201,19 @@ class BurgersModel:
             rate = max(rate, float(rates[1]) / (2 * self._viscosity))
         self.time_steps.choose(1 / rate if rate > 0 else math.inf)
 
+    def resume(self, state: np.ndarray, fields: np.ndarray, step: int) -> None:
+        """Go on with a run whose state at the start of `step` was (2, ny, nx) of the tile."""
+        self.restart(state, fields)
+        self._finite_until = self._reached = step
+
+    def tile_fields(self, cotangent: Cotangent) -> dict[str, np.ndarray]:
+        """All that a cotangent has of each point of the tile: views (k, ny, nx), by name."""
+        fields = {"field": self.layout.interior(cotangent.field)}
+        if cotangent.viscosity_density.size:
+            density = cotangent.viscosity_density[None]
+            fields["viscosity_density"] = self.layout.interior(density)
+        return fields
+
     def advance(self, state: np.ndarray, n0: int, n1: int) -> None:
         """Take steps n0 .. n1-1 in place.
 

@@ -1,5 +1,6 @@
 """The summary of a run: as JSON, and as tables for people."""
 
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any, TextIO
 
@@ -123,6 +124,34 @@ def print_information(information: Mapping[str, Any], stream: TextIO, terminal: 
     _console(stream, terminal).print(_table(("", ""), rows))
 
 
+def print_contents(found: Mapping[str, Any], stream: TextIO, terminal: bool) -> None:
+    """Print what an output folder holds; see `restart.contents`."""
+    console = _console(stream, terminal)
+    rows = [
+        ("folder", found["folder"]),
+        ("configuration", "config.toml" if found["configuration"] else "none"),
+        ("results", "results.h5" if found["results"] else "none"),
+        ("restart data", found["restart"] if found["generations"] else "none"),
+    ]
+    console.print(_table(("", ""), rows))
+    if found["generations"]:
+        header = ("generation", "saved", "how far", "snapshots", "ranks", "size")
+        console.print(_table(header, map(_generation, found["generations"])))
+
+
+def _generation(found: Mapping[str, Any]) -> tuple[str, ...]:
+    number = str(found["generation"])
+    if found["state"] != "whole":
+        return (number, "", found["state"], "", "", "")
+    saved = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(found["saved_at"]))
+    far = f"{found['command']}: {found['phase']} sweep, step {found['position']}"
+    if found["phase"] == "done":
+        far = f"{found['command']}: done"
+    far += f" of {found['steps']}"
+    ranks, size = str(found["ranks"]), _size(found["bytes"])
+    return (number, saved, far, str(found["snapshots"]), ranks, size)
+
+
 def _compared(quantity: str, published: float, ours: float, note: str) -> dict[str, Any]:
     return {
         "quantity": quantity,
@@ -150,6 +179,19 @@ def _summary_rows(summary: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
         )
     elif "steps" in summary:
         yield "time steps", str(summary["steps"])
+    restart = summary.get("restart")
+    if restart:
+        yield (
+            "restart data",
+            f"saved {restart['saves']} times, {restart['overhead']:.2%} of the time "
+            f"(predicted {restart['predicted_overhead']:.2%})",
+        )
+        if restart["resumed"]:
+            yield (
+                "interruptions",
+                f"{restart['resumed']}; {restart['lost_steps']} steps lost, "
+                f"{restart['repeated_steps']} forward steps beyond the plan",
+            )
     seconds = summary.get("seconds", {})
     for title, names in (
         ("seconds", ("startup", "sweeps", "output")),

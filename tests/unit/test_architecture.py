@@ -27,23 +27,25 @@ ALLOWED = {
     "inverse": {"errors", "parallel", "burgers", "output"},
     "memory": {"errors", "parallel"},
     "verification": {"errors", "protocols"},
+    "restart": {"errors", "protocols", "config", "parallel"},
     "output": {"errors", "config", "compilation", "parallel"},
 }
-COMPOSING = {"__init__", "__main__", "cli", "run", "check", "problem", "functional"}
+COMPOSING = {"__init__", "__main__", "cli", "run", "check", "problem", "functional", "durable"}
 
 # For each foreign package the parts or modules that may import it, all others may not.
 USERS = {
     "numba": {"compilation", "burgers.lanes", "output.system"},
     "mpi4py": {
         "parallel", "burgers.model", "memory", "problem", "run", "check", "cli", "output.system",
+        "restart", "durable",
     },
     "h5py": {"burgers.initial", "inverse.observations", "output"},
     "petsc4py": {"output.system", "burgers.implicit", "inverse.tao"},
     "matplotlib": {"output"},
     "rich": {"output"},
     "click": {"cli"},
-    "msgspec": {"config", "output"},
-    "psutil": {"memory", "run", "output.system"},
+    "msgspec": {"config", "output", "restart", "durable"},
+    "psutil": {"memory", "run", "output.system", "restart.deadline"},
 }  # fmt: skip
 # These cost a second to import, or may be absent: only where and when they are used.
 LAZY = {"matplotlib", "petsc4py", "rich"}

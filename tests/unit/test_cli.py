@@ -17,7 +17,7 @@ from burgers_adjoint.config import load
 from burgers_adjoint.errors import BurgersAdjointError, NumericalError, SnapshotError
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ("gradient", "forward", "check", "info")
+COMMANDS = ("gradient", "forward", "check", "resume", "info")
 SMALL = ["-s", "grid.nx=9", "-s", "grid.ny=7", "-s", "time.steps=6", "-s", "output.plots=false"]
 # Any folder will do as the current one, so the package is found by name.
 PACKAGE = {"PYTHONPATH": str(ROOT)}
@@ -87,8 +87,14 @@ def test_options_may_stand_before_and_after_the_configuration():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["optimize"], "unknown command 'optimize'; there are gradient, forward, check, info"),
-        (["plan", "run.toml"], "unknown command 'plan'; there are gradient, forward, check, info"),
+        (
+            ["optimize"],
+            "unknown command 'optimize'; there are gradient, forward, check, resume, info",
+        ),
+        (
+            ["plan", "run.toml"],
+            "unknown command 'plan'; there are gradient, forward, check, resume, info",
+        ),
         (["--fast"], r"No such option:? '?--fast"),
         (["-s"], "Option '-s' requires an argument"),
         (["--json"], "Option '--json' requires an argument"),
@@ -278,7 +284,7 @@ def test_an_interrupt_that_compiled_code_swallows_is_not_lost(tmp_path, then):
         "def compare(a, b):\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"
         "    return 0\n"
-        "def swallow(config, comm, progress):\n"
+        "def swallow(*arguments):\n"
         "    ctypes.CDLL(None).qsort((ctypes.c_int * 2)(), 2, 4, compare)\n"
         f"    {then}\n"
         "run.forward = swallow\n"
@@ -378,7 +384,7 @@ def test_one_failing_rank_ends_those_that_wait_for_it(mpiexec, tmp_path, error, 
         "from burgers_adjoint import run\n"
         "from burgers_adjoint.cli import main\n"
         "from burgers_adjoint.errors import SnapshotError\n"
-        "def fail(config, comm, progress):\n"
+        "def fail(config, comm, *others):\n"
         f"    if comm.rank == 1: raise {error}\n"
         "    comm.Barrier()\n"
         "run.forward = fail\n"

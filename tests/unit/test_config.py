@@ -273,7 +273,8 @@ COUNT = "a whole number >= 1 and <= 9007199254740992"
         (
             "girds.nx=3",
             "unknown section [girds], did you mean grid?; allowed: grid, physics, initial, time, "
-            "objective, observations, gradient, checkpointing, snapshots, parallel, output, check",
+            "objective, observations, gradient, checkpointing, snapshots, restart, "
+            "parallel, output, check",
         ),
         ("nx=3", "-s nx=3: expected SECTION.KEY=VALUE, for example -s grid.nx=200"),
         ("grid.nx", "-s grid.nx: expected SECTION.KEY=VALUE, for example -s grid.nx=200"),

@@ -1,0 +1,1 @@
+"""Durable state of a run: written while it goes on, read by the run that takes over."""

@@ -1,0 +1,389 @@
+"""Keeps the restart data of a run up to date while its sweeps go on, and stops it in time."""
+
+import logging
+import math
+import time
+from collections import defaultdict
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn, Protocol
+
+import msgspec
+import numpy as np
+from mpi4py import MPI
+
+from burgers_adjoint.config import Restart
+from burgers_adjoint.errors import (
+    InterruptedRunError,
+    RestartWriteError,
+    SnapshotError,
+    agreed_error,
+)
+from burgers_adjoint.parallel.decomposition import Decomposition
+from burgers_adjoint.parallel.failure import agreed
+from burgers_adjoint.protocols import SnapshotStore
+from burgers_adjoint.restart.choice import worth_saving
+from burgers_adjoint.restart.deadline import deadline
+from burgers_adjoint.restart.manifest import Manifest, next_generation
+from burgers_adjoint.restart.parts import Fields
+from burgers_adjoint.restart.policy import Pace, Policy
+from burgers_adjoint.restart.progress import note_progress
+from burgers_adjoint.restart.signals import SIGNALS, StopSignals
+from burgers_adjoint.restart.writer import Writer
+
+logger = logging.getLogger(__name__)
+
+SECONDS_BETWEEN_LOOKS = 0.1
+SNAPSHOTS_PER_SAVE = 2
+# A snapshot is worth saving when the steps to make it anew take this share of a save's time; most
+# of that time costs nothing, as the sweeps go on meanwhile.
+WORTH = 0.03
+GUESSED_BYTES_PER_SECOND = 1e9
+BY_WALLTIME = 1  # reasons to stop; above it, the signals
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Which run it is.
+
+    Attributes:
+        command: of the command line.
+        values: what a run must have in common with this one to go on with it, as JSON has it.
+        n_steps: steps of the forward sweep.
+        goes_on_with: the command that resumes it, for people.
+    """
+
+    command: str
+    values: dict[str, Any]
+    n_steps: int
+    goes_on_with: str
+
+
+class Sweeps(Protocol):
+    """A run at some moment; fields are (k, ny, nx) of the tile.
+
+    Attributes:
+        position: step at whose start the working state is, or, once it is turned, the cotangent.
+        turned: whether the cotangent has been seeded.
+        complete: whether no step is left.
+        live: step to slot of the snapshots that are there.
+        longest_advance: steps in a row without a look; set by the keeper.
+    """
+
+    live: dict[int, int]
+    longest_advance: int
+
+    @property
+    def position(self) -> int: ...
+    @property
+    def turned(self) -> bool: ...
+    @property
+    def complete(self) -> bool: ...
+
+    def counts(self) -> dict[str, int | float]:
+        """What is done: forward_steps, reverse_steps, seconds_forward, seconds_adjoint, others."""
+        ...
+
+    def sweep_fields(self) -> Fields:
+        """Working state in the forward sweep, cotangent in the reverse sweep."""
+        ...
+
+    def final_fields(self) -> Fields:
+        """The final state, which stays as it is after the turn."""
+        ...
+
+    def facts(self) -> dict[str, Any]:
+        """Numbers beyond the fields. Collective."""
+        ...
+
+
+class Keeper:
+    """An observer of a run's sweeps that saves them; a context manager around the sweeps.
+
+    All ranks look up together after as many steps as take a tenth of a second: whether one of them
+    has got a signal, whether the job's time is nearly over, whether a save is due, whether one in
+    the background has come a stage further. What they do follows from the agreed answers alone.
+
+    Args:
+        settings: the section [restart].
+        folder: of the restart data; it must be there.
+        decomposition: who owns which points.
+        identity: of the run.
+        resumed: the generation that the run goes on from, if it does.
+    """
+
+    def __init__(
+        self,
+        settings: Restart,
+        folder: Path,
+        decomposition: Decomposition,
+        identity: Identity,
+        resumed: Manifest | None,
+    ) -> None:
+        self.settings, self.folder, self.identity = settings, folder, identity
+        self.decomposition, self.comm = decomposition, decomposition.comm
+        name = f"{time.time_ns():x}-{id(self):x}" if resumed is None else resumed.run
+        with agreed(self.comm):
+            generation = next_generation(folder) if self.comm.rank == 0 else 0
+        name, self._generation = self.comm.bcast((name, generation), root=0)
+        self.writer = Writer(decomposition, folder, name, settings.keep)
+        self.writer.kept = [] if resumed is None else [resumed]
+        self._final = None if resumed is None else resumed.final
+        self._sweep: tuple[int, str] | None = None
+        self._pool: dict[tuple[int, ...], list[np.ndarray]] = defaultdict(list)
+        self._lent: list[np.ndarray] = []
+        self._signals = StopSignals()
+        self._pace = Pace()
+        self._stall = 0.0
+        self._failed = False
+
+    def watch(self, sweeps: Sweeps, store: SnapshotStore[np.ndarray] | None) -> None:
+        """Say what is to be saved, and where its snapshots are, before the sweeps begin."""
+        self._sweeps, self._store = sweeps, store
+        now = time.time()
+        nbytes = sum(field.nbytes for field in sweeps.sweep_fields().values())
+        self._policy = Policy(
+            self.settings.overhead,
+            self.settings.mtbf,
+            (1 + SNAPSHOTS_PER_SAVE) * nbytes / GUESSED_BYTES_PER_SECOND,
+            now,
+        )
+        self._begun = now
+        self._deadline = deadline(self.settings.walltime) if self.comm.rank == 0 else None
+        self._steps = self._done()
+        self._next_look, self._last_look = self._steps, now
+        self._gap = 1
+
+    def __enter__(self) -> "Keeper":
+        self._signals.__enter__()
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self._signals.__exit__(*failure)
+
+    def done(self, steps: int) -> None:
+        """Note that so many forward and reverse steps are done, and look up when it is time.
+
+        Raises:
+            InterruptedRunError: on all ranks: the run is to stop, and everything is saved.
+        """
+        if steps >= self._next_look:
+            self.look()
+
+    def _done(self) -> int:
+        counts = self._sweeps.counts()
+        return int(counts["forward_steps"] + counts["reverse_steps"])
+
+    def look(self) -> None:
+        """Look up, together with all other ranks, and do what has to be done; see `done`."""
+        stop, busy, due, steps, self._gap = self._agree()
+        begin = time.perf_counter()
+        self._steps = self._done()
+        self._next_look = self._steps + steps
+        self._sweeps.longest_advance = steps
+        if self.writer.stage is not None and not busy:
+            self._proceed()
+        if not self._sweeps.complete:
+            if stop:
+                self._stop(stop)
+            elif due and self.writer.stage is None:
+                self._save(SNAPSHOTS_PER_SAVE)
+        self._stall += time.perf_counter() - begin
+
+    def _agree(self) -> tuple[int, bool, bool, int, int]:
+        """What all ranks do now: stop and why, writing, save, steps to the next look, least gap."""
+        wishes = np.zeros(5)
+        received = self._signals.received
+        if received is not None:
+            wishes[0] = BY_WALLTIME + 1 + [number.name for number in SIGNALS].index(received)
+        wishes[1] = self.writer.busy
+        if self.comm.rank == 0:
+            now = time.time()
+            counts = self._sweeps.counts()
+            self._pace.measure(counts, self.writer.stage is not None)
+            if self._deadline is not None and now >= self._deadline - self._margin():
+                wishes[0] = max(wishes[0], BY_WALLTIME)
+            wishes[2] = self.writer.stage is None and self._policy.due(now)
+            wishes[3] = self._steps_ahead(now)
+            wishes[4] = self._pace.steps_worth(WORTH * self._policy.slowest)
+            note_progress(self.folder, self.writer.run, self._done())
+        self.comm.Allreduce(MPI.IN_PLACE, wishes, op=MPI.MAX)
+        return int(wishes[0]), bool(wishes[1]), bool(wishes[2]), int(wishes[3]), int(wishes[4])
+
+    def _steps_ahead(self, now: float) -> int:
+        done = self._done() - self._steps
+        seconds, self._last_look = now - self._last_look, now
+        ahead = done * SECONDS_BETWEEN_LOOKS / max(seconds, 1e-9)
+        # At most doubled at a time: the first steps may have been far from the usual speed.
+        return max(1, int(min(ahead, 2 * done)))
+
+    def _margin(self) -> float:
+        """Seconds before the deadline at which to stop."""
+        assert self._deadline is not None
+        share = 0.01 * (self._deadline - self._begun)
+        return 1 + min(share, 60) + 3 * self._policy.slowest
+
+    def _save(self, most: int) -> None:
+        """Begin to save: copy what changes, and let the writer do the rest."""
+        sweeps = self._sweeps
+        self._policy.begun(time.time())
+        self._generation += 1
+        suffix = f"{self._generation:08d}"
+        new: dict[str, Fields] = {}
+        at = self._done()
+        if self._sweep is None or self._sweep[0] != at:
+            self._sweep = (at, f"sweep-{suffix}")
+            new[self._sweep[1]] = {
+                name: self._copy(field) for name, field in sweeps.sweep_fields().items()
+            }
+        final = self._final
+        if sweeps.turned and final is None:
+            final = f"final-{suffix}"
+            new[final] = sweeps.final_fields()
+        snapshots = {
+            step: part for step, part in self.writer.snapshots.items() if step in sweeps.live
+        }
+        for step in self._missing(most):
+            fields = self._read_snapshot(step)
+            if fields is not None:
+                snapshots[step] = f"snapshot-{step}-{suffix}"
+                new[snapshots[step]] = fields
+        self.writer.begin(self._draft(final, snapshots), new)
+
+    def _draft(self, final: str | None, snapshots: dict[int, str]) -> Manifest:
+        sweeps = self._sweeps
+        return Manifest(
+            run=self.writer.run,
+            generation=self._generation,
+            saved_at=time.time(),
+            identity=self.identity.values,
+            shape=self.decomposition.shape,
+            n_steps=self.identity.n_steps,
+            command=self.identity.command,
+            phase="reverse" if sweeps.turned else "forward",
+            position=sweeps.position,
+            counts=sweeps.counts(),
+            facts=sweeps.facts(),
+            sweep=None if self._sweep is None else self._sweep[1],
+            final=final,
+            snapshots=snapshots,
+        )
+
+    def _missing(self, most: int) -> list[int]:
+        """Steps of the live snapshots to save next."""
+        live, saved = set(self._sweeps.live), set(self.writer.snapshots)
+        return worth_saving(live, saved, self._sweeps.position, most, self._gap)
+
+    def _read_snapshot(self, step: int) -> Fields | None:
+        """Copy of a snapshot; None, on all ranks, where the store cannot give it."""
+        assert self._store is not None
+        copies: list[np.ndarray] = []
+        try:
+            with agreed(self.comm):
+                slot = self._sweeps.live[step]
+                self._store.load(slot, step, lambda data: copies.append(self._copy(data)))
+        except SnapshotError:
+            return None
+        return {"state": copies[0]}
+
+    def _copy(self, field: np.ndarray) -> np.ndarray:
+        spare = self._pool[field.shape]
+        buffer = spare.pop() if spare else np.empty(field.shape)
+        buffer[...] = field
+        self._lent.append(buffer)
+        return buffer
+
+    def _proceed(self, last: bool = False) -> None:
+        try:
+            valid = self.writer.proceed()
+        except RestartWriteError as error:
+            self._return_buffers()
+            self._sweep = None
+            self._policy.failed()
+            if last:
+                raise
+            if not self._failed and self.comm.rank == 0:
+                logger.warning("%s; the run goes on, and tries again later", error)
+            self._failed = True
+            return
+        if not valid:
+            self._return_buffers()
+            return
+        self._failed = False
+        self._final = self.writer.kept[-1].final
+        self._policy.ended(time.time(), self._stall, self._pace.take_excess())
+        self._stall = 0.0
+
+    def _return_buffers(self) -> None:
+        for buffer in self._lent:
+            self._pool[buffer.shape].append(buffer)
+        self._lent.clear()
+
+    def _drain(self, last: bool = False) -> None:
+        """Wait until what is being written is on the disk. Collective."""
+        while self.writer.stage is not None:
+            self.writer.wait()
+            self._proceed(last)
+
+    def _stop(self, reason: int) -> NoReturn:
+        """Save everything and end the run on all ranks.
+
+        The first generation has the sweep alone, which is soon on the disk; snapshots follow while
+        there is time.
+
+        Raises:
+            InterruptedRunError: everything is saved.
+            RestartWriteError: it cannot be written.
+        """
+        self._drain()
+        self._save(0)
+        self._drain(last=True)
+        with suppress(RestartWriteError):
+            while self._time_left() and self._missing(1):
+                self._save(SNAPSHOTS_PER_SAVE)
+                self._drain(last=True)
+        sweep = "reverse" if self._sweeps.turned else "forward"
+        at = f"at step {self._sweeps.position} of {self.identity.n_steps} of the {sweep} sweep"
+        why = "the end of the walltime" if reason == BY_WALLTIME else SIGNALS[reason - 2].name
+        raise agreed_error(
+            InterruptedRunError(
+                f"stopped by {why} {at}; everything is saved: {self.identity.goes_on_with} goes on"
+            )
+        )
+
+    def _time_left(self) -> bool:
+        left = True
+        if self.comm.rank == 0 and self._deadline is not None:
+            left = time.time() < self._deadline - self._margin() / 2
+        return bool(self.comm.bcast(left, root=0))
+
+    def finish(self) -> None:
+        """End the sweeps: wait for what is being written. Collective."""
+        self._drain()
+        self._elapsed = time.time() - self._begun
+
+    def conclude(self, summary: dict[str, Any]) -> None:
+        """Leave a note that the run is done, with its summary, in place of its data. Collective."""
+        self._generation += 1
+        draft = self._draft(None, {})
+        facts = {**draft.facts, "summary": summary}
+        draft = msgspec.structs.replace(draft, phase="done", sweep=None, facts=facts)
+        try:
+            self.writer.finish(draft)
+        except RestartWriteError as error:
+            if self.comm.rank == 0:
+                logger.warning("%s", error)
+
+    def report(self) -> dict[str, Any]:
+        """What saving has cost, the same on all ranks. Collective."""
+        policy = self._policy
+        found = {
+            "saves": policy.saves,
+            "seconds": policy.spent,
+            "overhead": policy.spent / self._elapsed if self._elapsed else 0.0,
+            "predicted_overhead": policy.predicted_overhead,
+            "interval": policy.interval if math.isfinite(policy.interval) else None,
+        }
+        found["bytes"] = self.comm.allreduce(self.writer.nbytes, op=MPI.SUM)
+        return dict(self.comm.bcast(found, root=0))
