@@ -8,7 +8,7 @@ padding or the halo, or keep their values (boundary) and are put back.
 
 import numpy as np
 
-from burgers_adjoint.burgers.lanes import copy_doubles
+from burgers_adjoint.burgers.lanes import copy_lines
 from burgers_adjoint.burgers.layout import LINE
 from burgers_adjoint.burgers.stencil import (
     adjoint_row,
@@ -82,16 +82,19 @@ def advance(state, c, limits, ring):
                 if r + 1 < limits[s - 1, 1]:
                     north = address(ring, ((s - 1) * 3 + (r + 1) % 3) * 2, first)
                     to_v_north = ring_to_v
-            step_row(
-                c,
-                star(south, here, north)
-                + star(south + to_v_south, here + to_v, north + to_v_north),
-                (
-                    address(ring, (s * 3 + r % 3) * 2, first),
-                    address(ring, (s * 3 + r % 3) * 2 + 1, first),
-                ),
-                n_lines,
+            sources = star(south, here, north) + star(
+                south + to_v_south, here + to_v, north + to_v_north
             )
+            targets = (
+                address(ring, (s * 3 + r % 3) * 2, first),
+                address(ring, (s * 3 + r % 3) * 2 + 1, first),
+            )
+            if s == 0:
+                # this step alone reads from memory: fetch its next row while it computes
+                ahead = address(state, min(r + 2, rows - 1), first)
+                step_row(c, sources, targets, (ahead, ahead + to_v), n_lines)
+            else:
+                step_row(c, sources, targets, (), n_lines)
             # a boundary column keeps its value; elsewhere the next step does not read these
             for f in range(2):
                 ring[s, r % 3, f, column0 - 1] = state[f, r, column0 - 1]
@@ -106,13 +109,19 @@ def advance(state, c, limits, ring):
 
 @compiled
 def flush(ring, s, state, r, column0, column1):
-    """Copy row r, finished by step s, from the ring to the state."""
-    for f in range(2):
-        copy_doubles(
-            address(ring, (s * 3 + r % 3) * 2 + f, column0),
-            address(state, f * state.shape[1] + r, column0),
-            column1 - column0,
-        )
+    """Copy row r, finished by step s, from the ring to the state, and zeros to the padding."""
+    first, n_lines = lines_of(column0, column1)
+    for i in range(column1 + 1, first + n_lines * LINE):
+        ring[s, r % 3, 0, i] = 0.0
+        ring[s, r % 3, 1, i] = 0.0
+    row = (s * 3 + r % 3) * 2
+    copy_lines(
+        (),
+        (address(ring, row, first), address(ring, row + 1, first)),
+        (address(state, r, first), address(state, state.shape[1] + r, first)),
+        (),
+        n_lines,
+    )
 
 
 @compiled
@@ -145,6 +154,7 @@ def tangent(perturbation, out, state, c, limits):
             + row_star(perturbation, 0, r, first)
             + row_star(perturbation, 1, r, first),
             (address(out, r, first), address(out, out.shape[1] + r, first)),
+            (),
             n_lines,
         )
         for f in range(2):
@@ -160,21 +170,24 @@ def load_moving(cotangent, r, box, limits, ring):
     boundary there is nothing.
     """
     row0, row1, column0, column1 = limits
-    west, east = box[2] - 1, box[3] + 1
+    west, east = box[2] - 1, box[3]
+    moves = row0 <= r < row1
+    if moves:
+        first, n_lines = lines_of(box[2], box[3])
+        copy_lines(
+            (),
+            (address(cotangent, r, first), address(cotangent, cotangent.shape[1] + r, first)),
+            (address(ring, r % 3 * 2, first), address(ring, r % 3 * 2 + 1, first)),
+            (),
+            n_lines,
+        )
     for f in range(2):
-        if r < row0 or r >= row1:
-            for i in range(west, east):
-                ring[r % 3, f, i] = 0.0
-        else:
-            copy_doubles(
-                address(cotangent, f * cotangent.shape[1] + r, west),
-                address(ring, r % 3 * 2 + f, west),
-                east - west,
-            )
-            for i in range(west, column0):
-                ring[r % 3, f, i] = 0.0
-            for i in range(column1, east):
-                ring[r % 3, f, i] = 0.0
+        for i in (west, east):
+            ring[r % 3, f, i] = cotangent[f, r, i]
+        for i in range(west, column0 if moves else east + 1):
+            ring[r % 3, f, i] = 0.0
+        for i in range(column1 if moves else east + 1, east + 1):
+            ring[r % 3, f, i] = 0.0
 
 
 @compiled
@@ -217,11 +230,17 @@ def adjoint(cotangent, state, density, c, box, limits, ring):
             address(cotangent, r, first),
             address(cotangent, cotangent.shape[1] + r, first),
         )
+        ahead = (
+            address(state, min(r + 2, row1), first),
+            address(state, state.shape[1] + min(r + 2, row1), first),
+            address(cotangent, min(r + 2, row1), first),
+            address(cotangent, cotangent.shape[1] + min(r + 2, row1), first),
+        )
         if density.size > 0:
             own = (address(density, r, first),)
-            adjoint_viscosity_row(c, sources + own, targets + own, n_lines)
+            adjoint_viscosity_row(c, sources + own, targets + own, ahead, n_lines)
         else:
-            adjoint_row(c, sources, targets, n_lines)
+            adjoint_row(c, sources, targets, ahead, n_lines)
         # what does not move is carried over: the identity row of a boundary point, transposed
         if not row_moves:
             cotangent[0, r, column0:column1] += still[0, column0:column1]

@@ -10,7 +10,7 @@ the machine's vector width.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from llvmlite import ir
 from numba.core import cgutils, types
@@ -79,22 +79,26 @@ def row_kernel(formula: Callable[..., tuple[Any, ...]], coefficients: type) -> A
         coefficients: the NamedTuple type of floats that is its first argument.
 
     Returns:
-        A function for compiled code, (c, inputs, outputs, n_lines): c a tuple of the coefficients,
-        inputs and outputs tuples of addresses of the first point of every stream, n_lines the
-        number of cache lines of points to compute. Streams may coincide but not overlap shifted:
+        A function for compiled code, (c, inputs, outputs, ahead, n_lines): c a tuple of the
+        coefficients, inputs and outputs tuples of addresses of the first point of every stream,
+        ahead a tuple of those of streams to fetch into the cache meanwhile, n_lines the number of
+        cache lines of points to compute. Streams may coincide but not overlap shifted:
         a line is stored before the next one is loaded.
     """
 
     @intrinsic
-    def row(typing_context: Any, c: Any, inputs: Any, outputs: Any, n_lines: Any) -> Any:
+    def row(
+        typing_context: Any, c: Any, inputs: Any, outputs: Any, ahead: Any, n_lines: Any
+    ) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            c_value, inputs_value, outputs_value, n_value = arguments
+            c_value, inputs_value, outputs_value, ahead_value, n_value = arguments
             constants = [
                 Lanes(builder, _splat(builder, builder.extract_value(c_value, k)))
                 for k in range(len(signature.args[0]))
             ]
             sources = [builder.extract_value(inputs_value, k) for k in range(len(inputs))]
             targets = [builder.extract_value(outputs_value, k) for k in range(len(outputs))]
+            soon = [builder.extract_value(ahead_value, k) for k in range(len(ahead))]
             with cgutils.for_range(builder, n_value) as loop:
                 offset = builder.mul(loop.index, ir.Constant(POINTER_BITS, LINE * DOUBLE_BYTES))
 
@@ -106,13 +110,27 @@ def row_kernel(formula: Callable[..., tuple[Any, ...]], coefficients: type) -> A
                     for source in sources
                 ]
                 results = formula(coefficients(*constants), *points)
+                for address in soon:
+                    _prefetch(builder, place(address))
                 for target, result in zip(targets, results, strict=True):
                     builder.store(result.value, place(target), align=DOUBLE_BYTES)
             return context.get_dummy_value()
 
-        return types.void(c, inputs, outputs, n_lines), generate
+        return types.void(c, inputs, outputs, ahead, n_lines), generate
 
     return row
+
+
+def _prefetch(builder: Any, place: Any) -> None:
+    """Begin to load a cache line."""
+    byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+    function = cgutils.get_or_insert_function(
+        builder.module,
+        ir.FunctionType(ir.VoidType(), [byte, number, number, number]),
+        "llvm.prefetch.p0i8",
+    )
+    read, keep, data = (ir.Constant(number, value) for value in (0, 2, 1))
+    builder.call(function, [builder.bitcast(place, byte), read, keep, data])
 
 
 def _splat(builder: Any, scalar: Any) -> Any:
@@ -124,20 +142,8 @@ def _splat(builder: Any, scalar: Any) -> Any:
     return builder.shuffle_vector(first, ir.Constant(VECTOR, ir.Undefined), pattern)
 
 
-@intrinsic
-def copy_doubles(typing_context: Any, source: Any, target: Any, count: Any) -> Any:
-    """Copy `count` doubles from one address to another; they must not overlap."""
+class NoCoefficients(NamedTuple):
+    """Of a formula that needs none."""
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        byte = ir.IntType(8).as_pointer()
-        source_value, target_value, count_value = arguments
-        cgutils.raw_memcpy(
-            builder,
-            builder.inttoptr(target_value, byte),
-            builder.inttoptr(source_value, byte),
-            count_value,
-            DOUBLE_BYTES,
-        )
-        return context.get_dummy_value()
 
-    return types.void(types.int64, types.int64, types.int64), generate
+copy_lines = row_kernel(lambda c, *points: points, NoCoefficients)

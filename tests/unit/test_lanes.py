@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from burgers_adjoint.burgers.lanes import copy_doubles, fma, row_kernel
+from burgers_adjoint.burgers.lanes import copy_lines, fma, row_kernel
 from burgers_adjoint.burgers.layout import LINE, aligned_zeros
 from burgers_adjoint.compilation import compiled
 
@@ -25,19 +25,20 @@ mixed_row = row_kernel(lambda c, x, y: (-(c.factor * x) + 3.0 - y, fma(2.0, x, y
 @compiled
 def fused(x: Any, y: Any, z: Any, out: Any) -> None:
     inputs = (np.int64(x.ctypes.data), np.int64(y.ctypes.data), np.int64(z.ctypes.data))
-    fused_row(Scale(0.0), inputs, (np.int64(out.ctypes.data),), out.size // LINE)
+    fused_row(Scale(0.0), inputs, (np.int64(out.ctypes.data),), (), out.size // LINE)
 
 
 @compiled
 def mixed(x: Any, y: Any, out0: Any, out1: Any) -> None:
     inputs = (np.int64(x.ctypes.data), np.int64(y.ctypes.data))
     outputs = (np.int64(out0.ctypes.data), np.int64(out1.ctypes.data))
-    mixed_row(Scale(0.1), inputs, outputs, out0.size // LINE)
+    mixed_row(Scale(0.1), inputs, outputs, (), out0.size // LINE)
 
 
 @compiled
-def copy(source: Any, target: Any, count: Any) -> None:
-    copy_doubles(np.int64(source.ctypes.data), np.int64(target.ctypes.data), count)
+def copy(source: Any, target: Any, n_lines: Any) -> None:
+    addresses = (np.int64(source.ctypes.data),), (np.int64(target.ctypes.data),)
+    copy_lines((), addresses[0], addresses[1], addresses[0], n_lines)
 
 
 def fuse_one(x: float, y: float, z: float) -> float:
@@ -87,11 +88,11 @@ def test_streams_may_coincide() -> None:
     np.testing.assert_array_equal(x, np.arange(2 * LINE) * (np.arange(2 * LINE) + 1.0))
 
 
-@pytest.mark.parametrize("count", [0, 1, LINE, LINE + 3])
-def test_copy_writes_so_many_doubles(count: int) -> None:
-    source, target = np.arange(20.0) + 1, np.zeros(20)
-    copy(source, target, count)
-    np.testing.assert_array_equal(target, np.where(np.arange(20) < count, source, 0))
+@pytest.mark.parametrize("n_lines", [0, 1, 3])
+def test_copy_writes_so_many_lines(n_lines: int) -> None:
+    source, target = np.arange(5.0 * LINE) + 1, np.zeros(5 * LINE)
+    copy(source, target, n_lines)
+    np.testing.assert_array_equal(target, np.where(source <= n_lines * LINE, source, 0))
 
 
 def test_arrays_start_on_a_cache_line_with_a_line_to_spare_on_either_side() -> None:
