@@ -155,29 +155,33 @@ class BurgersModel:
             NumericalError: on all ranks, when a state is no longer finite.
         """
         steps = self.time_steps
+        self._look_ahead(state, n0)
         while n0 < n1 and steps.n_steps is None:
-            if n0 + 1 == steps.most:
-                steps.n_steps = steps.most
-            elif steps.chosen <= n0:
-                self._choose_step(state, n0)
-            if steps.n_steps is not None:
-                break
             look = n0 - n0 % STEPS_BETWEEN_LOOKS + STEPS_BETWEEN_LOOKS
-            if steps.steady is not None and n0 + 1 == look:
+            stop = n0 + 1 if steps.adaptive else min(n1, max(n0 + 1, look - 1))
+            if steps.most is not None:
+                stop = min(stop, steps.most - 1)
+            if steps.steady is not None and stop == look:
                 before = self.new_snapshot()
                 self.snapshot(state, before)
-                self.advance(state, n0, look)
-                change = np.abs(self.layout.interior(state) - before)
-                if largest(self.comm, change) < steps.steady * steps.length(n0):
-                    steps.n_steps = look
-                n0 = look
-            else:
-                stop = n0 + 1 if steps.adaptive else min(n1, look - 1)
-                if steps.most is not None:
-                    stop = min(stop, steps.most - 1)
                 self.advance(state, n0, stop)
-                n0 = stop
+                change = largest(self.comm, np.abs(self.layout.interior(state) - before))
+                if change < steps.steady * steps.length(n0):
+                    steps.n_steps = stop
+            else:
+                self.advance(state, n0, stop)
+            n0 = stop
+            self._look_ahead(state, n0)
         return n0
+
+    def _look_ahead(self, state: np.ndarray, n: int) -> None:
+        """See whether step n will be the last."""
+        steps = self.time_steps
+        if steps.n_steps is None:
+            if n + 1 == steps.most:
+                steps.n_steps = steps.most
+            elif steps.chosen <= n:
+                self._choose_step(state, n)
 
     def _choose_step(self, state: np.ndarray, n: int) -> None:
         """Choose the length of step n by the state at its start. Collective.

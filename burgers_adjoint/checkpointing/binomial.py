@@ -37,7 +37,16 @@ from dataclasses import dataclass
 from math import comb
 from typing import Self
 
-from burgers_adjoint.checkpointing.actions import Action, Advance, Load, Reverse, Save, Turn
+from burgers_adjoint.checkpointing.actions import (
+    Action,
+    Advance,
+    Free,
+    Load,
+    Reverse,
+    Save,
+    Turn,
+)
+from burgers_adjoint.checkpointing.remainder import cheapest_choice
 from burgers_adjoint.checkpointing.schedule import Schedule, at_least_one
 from burgers_adjoint.errors import ScheduleError
 
@@ -82,6 +91,12 @@ def _repetitions(n: int, s: int) -> int:
     return high
 
 
+def _bound(n: int, s: int) -> tuple[int, int]:
+    """Return the repetitions r that n steps with s slots need, and b(s, r)."""
+    r = _repetitions(n, s)
+    return r, comb(s + r, s)
+
+
 @dataclass(slots=True)
 class _Live:
     """A live snapshot, with reach = b(s, r) for the s slots that are its own or still empty.
@@ -94,6 +109,7 @@ class _Live:
     slot: int
     r: int
     reach: int
+    moved: bool = False
 
 
 class Binomial(Schedule):
@@ -124,7 +140,9 @@ class Binomial(Schedule):
         self.position = 0
         self.to_reverse = n_steps
         self.turned = False
-        self._to_the_turn = False
+        self._surplus: list[tuple[int, int]] = []
+        self._target: int | None = None
+        self._behind: tuple[int, int] | None = None
         self.live: list[_Live] = []
         self.free = list(range(self.slots - 1, -1, -1))
         self._predicted_forward_steps = least_forward_steps(n_steps, snapshots) + 1
@@ -140,11 +158,10 @@ class Binomial(Schedule):
         forward_steps: int = 0,
         position: int | None = None,
     ) -> Self:
-        """Plan the rest of a reversal anew from the snapshots that are alive.
+        """Plan the rest of a reversal anew, in the fewest forward steps.
 
-        The first action loads the last of them, or goes on from the state in hand to the turn. Each
-        of them stays until the steps up to the next one are reversed, in the fewest forward steps
-        with the slots that are empty by then.
+        The first actions free the snapshots that are better dropped. Then the last of the others
+        is loaded, or the state in hand saved, or taken on.
 
         Args:
             n_steps: steps of the whole reversal.
@@ -153,8 +170,8 @@ class Binomial(Schedule):
             to_reverse: steps still to be reversed, when the cotangent has been seeded; None says
                 that it has not.
             forward_steps: forward steps already taken, to be counted by the prediction.
-            position: step at whose start a working state beyond the last snapshot is, which goes
-                on to the turn without being saved; only while nothing is reversed.
+            position: step at whose start a working state is, that of the last snapshot or one
+                behind it; only while nothing is reversed.
 
         Raises:
             ConfigError: `n_steps` or `snapshots` is below 1.
@@ -179,24 +196,53 @@ class Binomial(Schedule):
         self.slots = max(self.slots, max(slots) + 1)
         self.position = n_steps
         if position is not None:
-            if self.turned or not steps[-1] < position < n_steps:
+            if self.turned or not steps[-1] <= position < n_steps:
                 raise ScheduleError(
                     f"a state at the start of step {position} cannot go on from the snapshot of "
                     f"step {steps[-1]} to the turn"
                 )
-            self.position, end = position, n_steps - 1
-        self.free = [slot for slot in range(self.slots - 1, -1, -1) if slot not in slots]
+            self.position = position
         self._predicted_forward_steps = forward_steps + (0 if self.turned else 1)
-        if position is not None:
-            self._predicted_forward_steps += end - position
-            self._to_the_turn = True
-        for index, (step, slot) in enumerate(places):
-            n = (steps[index + 1] if index + 1 < len(steps) else end) - step
-            s = self.slots - index
-            r = _repetitions(n, s)
-            self.live.append(_Live(step, slot, r, comb(s + r, s)))
-            self._predicted_forward_steps += least_forward_steps(n, s)
+        self._keep(places, end, position)
         return self
+
+    def _keep(self, places: list[tuple[int, int]], end: int, position: int | None) -> None:
+        """Keep the snapshots that are worth it, and count the rest of the forward steps."""
+        bounds = [step for step, _ in places]
+        # The state at the start of the last step is where the turn needs it.
+        stop = end if position is None or position < end - 1 else position
+        in_hand = len(places)
+        if position == bounds[-1]:
+            in_hand -= 1
+        elif position is not None and position < stop:
+            bounds.append(position)
+        if bounds[-1] < stop:
+            bounds.append(stop)
+        if len(bounds) == 1:
+            # nothing to reverse but the step in hand
+            self._surplus = places
+            return
+        total, ranges = cheapest_choice(bounds, self.slots, least_forward_steps, _last_front_of)
+        self._predicted_forward_steps += int(total)
+        ends = [bounds[start] for start, _ in ranges[1:]] + [bounds[-1]]
+        kept = set()
+        for (start, moved), stop in zip(ranges, ends, strict=True):
+            bound = _bound(stop - bounds[start], self.slots - len(self.live))
+            if start == len(places):
+                self._behind = bound
+                continue
+            kept.add(start)
+            self.live.append(_Live(*places[start], *bound))
+            if moved == in_hand:
+                self._target = self._go_on_from(bounds[moved])
+            elif moved >= 0:
+                kept.add(moved)
+                self.live.append(_Live(*places[moved], 0, 1, moved=True))
+        if position is not None and position < end - 1 and in_hand not in ranges[-1]:
+            self.position = self.n_steps
+        self._surplus = [place for index, place in enumerate(places) if index not in kept]
+        slots = {snapshot.slot for snapshot in self.live}
+        self.free = [slot for slot in range(self.slots - 1, -1, -1) if slot not in slots]
 
     @property
     def predicted_forward_steps(self) -> int:
@@ -205,18 +251,20 @@ class Binomial(Schedule):
 
     def next_action(self) -> Action | None:
         """Return the next action, or None when every step is reversed."""
+        if self._surplus:
+            return Free(*self._surplus.pop())
         last = self.to_reverse - 1
         if self.position > last:
             return self._load(last) if last >= 0 else None
         if self.position == last:
             if not self.turned:
-                self.turned, self._to_the_turn = True, False
+                self.turned = True
                 return Turn(last)
             self.to_reverse = last
             return Reverse(last)
-        if self._to_the_turn:
-            step, self.position = self.position, last
-            return Advance(step, last)
+        if self._target is not None:
+            step, self.position, self._target = self.position, self._target, None
+            return Advance(step, self.position)
         if not self.live or self.live[-1].step < self.position:
             return self._save()
         return self._advance()
@@ -224,21 +272,31 @@ class Binomial(Schedule):
     def _load(self, last: int) -> Action:
         top = self.live[-1]
         self.position = top.step
-        if top.step < last:
+        if top.step < last and not top.moved:
             return Load(top.step, top.slot, False)
         self.free.append(self.live.pop().slot)
+        if top.moved:
+            self._target = self._go_on_from(top.step)
         return Load(top.step, top.slot, True)
+
+    def _go_on_from(self, position: int) -> int:
+        """Return the split of the range of the last snapshot that a state inside it goes on to."""
+        top = self.live[-1]
+        n, s = self.to_reverse - top.step, self.slots - len(self.live) + 1
+        within = top.reach * top.r // (s + top.r)
+        return max(top.step + _front(n, s, top.r, top.reach, within), position + 1)
 
     def _save(self) -> Action:
         s = len(self.free)
         slot = self.free.pop()
-        if self.live:
+        if self._behind is not None:
+            (r, reach), self._behind = self._behind, None
+        elif self.live:
             # The range behind a split: one slot less than the whole, as many repetitions.
             whole = self.live[-1]
             r, reach = whole.r, whole.reach * (s + 1) // (s + 1 + whole.r)
         else:
-            r = _repetitions(self.to_reverse, s)
-            reach = comb(s + r, s)
+            r, reach = _bound(self.to_reverse, s)
         self.live.append(_Live(self.position, slot, r, reach))
         return Save(self.position, slot)
 
@@ -274,3 +332,13 @@ def _front(n: int, s: int, r: int, reach: int, within: int) -> int:
     fewest_behind, most_behind = within - fewest_front, reach - within
     knee = fewest_front + fewest_behind * (r - 1) // (s + r - 2)
     return max(min(knee, n - fewest_behind), n - most_behind)
+
+
+def _last_front_of(n: int, s: int) -> int:
+    """Return the most steps in front of a split of n steps with the fewest forward steps.
+
+    At most b(s, r - 1) are in front and at least b(s - 1, r - 1) behind.
+    """
+    r, reach = _bound(n, s)
+    within = reach * r // (s + r)
+    return 0 if r == 0 else min(within, n - within * s // (s + r - 1))

@@ -191,6 +191,27 @@ def run(
     return machine
 
 
+def run_online(schedule: Schedule, n_steps: int, ahead: bool) -> SymbolicMachine:
+    """Carry out a schedule that is told the end on the way.
+
+    It is told when the end is reached, or, with `ahead`, at the start of the last step.
+    """
+    machine = machine_for(schedule, n_steps)
+    known_at = n_steps - 1 if ahead else n_steps
+    for action in schedule:
+        if isinstance(action, Advance) and not machine.told:
+            reached = min(action.step1, known_at)
+            if reached > action.step0:
+                machine.perform(Advance(action.step0, reached))
+            if reached == known_at:
+                machine.told = True
+                schedule.end(n_steps, reached)
+        else:
+            machine.perform(action)
+    machine.finish(schedule)
+    return machine
+
+
 class Recorded(Schedule):
     """Plays a list of actions, right or wrong."""
 

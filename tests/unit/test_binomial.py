@@ -1,15 +1,18 @@
 import heapq
 import pickle
 import tracemalloc
+from collections.abc import Iterable
 from functools import cache
+from itertools import combinations, pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from symbolic_machine import run
 
-from burgers_adjoint.checkpointing.actions import Advance, Load, Save
+from burgers_adjoint.checkpointing.actions import Advance, Free, Load, Save
 from burgers_adjoint.checkpointing.binomial import Binomial, least_forward_steps, least_saves
+from burgers_adjoint.checkpointing.remainder import cheapest_choice
 from burgers_adjoint.errors import ConfigError, ScheduleError
 
 # Griewank and Walther's closed form and checkpoint_schedules' Multistage schedule agree on p; the
@@ -66,9 +69,11 @@ def test_closed_forms_equal_a_dynamic_program() -> None:
             assert least_saves(n, s) == saves + (n > 1)
 
 
-def cheapest_of_all(n_steps: int, snapshots: int) -> tuple[int, int]:
+def cheapest_of_all(
+    n_steps: int, snapshots: int, position: int = 0, live: Iterable[int] = ()
+) -> tuple[int, int]:
     """Forward steps, then saves, by Dijkstra's search through all that a machine could do."""
-    start = (0, n_steps, frozenset[int]())
+    start = (position, n_steps, frozenset(live))
     best = {start: (0, 0)}
     queue = [(0, 0, 0, start)]
     pushed = 0
@@ -223,6 +228,55 @@ def test_the_rest_can_be_planned_from_any_snapshots(
             run(anew, held, position=position)
 
 
+@pytest.mark.parametrize("snapshots", [1, 2, 3])
+def test_no_sequence_of_actions_is_cheaper_than_a_plan_made_anew(snapshots: int) -> None:
+    for n_steps in range(1, 9):
+        for size in range(snapshots):
+            for later in combinations(range(1, n_steps), size):
+                live = [(step, slot) for slot, step in enumerate((0, *later))]
+                held = {slot: step for step, slot in live}
+                anew = Binomial.resume(n_steps, snapshots, live, to_reverse=n_steps)
+                machine = run(anew, held, n_steps)
+                least, _ = cheapest_of_all(n_steps, snapshots, n_steps, held.values())
+                assert machine.forward_steps == least
+                for position in range(live[-1][0], n_steps):
+                    anew = Binomial.resume(n_steps, snapshots, live, position=position)
+                    machine = run(anew, held, position=position)
+                    least, _ = cheapest_of_all(n_steps, snapshots, position, held.values())
+                    assert machine.forward_steps == least + 1
+
+
+@settings(max_examples=30, deadline=None)
+@given(data=st.data(), snapshots=st.integers(1, 12), n_steps=st.integers(1, 400))
+def test_the_choice_of_snapshots_is_the_best_of_all(
+    data: st.DataObject, snapshots: int, n_steps: int
+) -> None:
+    later = data.draw(st.sets(st.integers(1, max(1, n_steps - 1)), max_size=snapshots - 1))
+    bounds = [0, *sorted(later - {n_steps}), n_steps]
+    inner = bounds[1:-1]
+    best = min(
+        sum(
+            least_forward_steps(b - a, snapshots - j)
+            for j, (a, b) in enumerate(pairwise((0, *kept, n_steps)))
+        )
+        for size in range(len(inner) + 1)
+        for kept in combinations(inner, size)
+    )
+    # without moves, which only the search through all sequences of actions knows
+    choice = cheapest_choice(bounds, snapshots, least_forward_steps, lambda n, s: 0)
+    assert choice.forward_steps == best
+    assert choice.ranges[0] == (0, -1)
+
+
+def test_snapshots_that_crowd_the_beginning_are_dropped() -> None:
+    live = [(step, step) for step in range(100)]
+    anew = Binomial.resume(100_000, 100, live, to_reverse=100_000)
+    assert isinstance(anew.next_action(), Free)
+    crowded = 5e9  # one slot for the long range: every step from its snapshot on, over and over
+    assert anew.predicted_forward_steps < crowded / 10_000
+    assert anew.predicted_forward_steps <= 1.01 * least_forward_steps(100_000, 100)
+
+
 def test_a_plan_made_anew_counts_the_steps_before() -> None:
     before = Binomial.resume(10, 3, [(0, 0)], to_reverse=4)
     assert before.predicted_forward_steps == least_forward_steps(4, 3)
@@ -251,7 +305,7 @@ def test_impossible_left_overs_are_refused(
         Binomial.resume(10, 3, live, to_reverse=to_reverse)
 
 
-@pytest.mark.parametrize(("position", "to_reverse"), [(2, None), (10, None), (5, 10)])
+@pytest.mark.parametrize(("position", "to_reverse"), [(1, None), (10, None), (5, 10)])
 def test_a_state_that_cannot_go_on_to_the_turn_is_refused(
     position: int, to_reverse: int | None
 ) -> None:
