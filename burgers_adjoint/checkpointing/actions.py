@@ -110,3 +110,14 @@ class Reverse:
 
 
 Action: TypeAlias = Advance | Save | Load | Fetch | Free | Turn | Seed | Reverse
+
+
+def shifted(action: Action, steps: int) -> Action:
+    """Return the action that many steps later."""
+    if isinstance(action, Advance):
+        return Advance(action.step0 + steps, action.step1 + steps)
+    if isinstance(action, Load):
+        return Load(action.step + steps, action.slot, action.free)
+    if isinstance(action, Save | Fetch | Free):
+        return type(action)(action.step + steps, action.slot)
+    return type(action)(action.step + steps)

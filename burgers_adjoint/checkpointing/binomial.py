@@ -342,3 +342,9 @@ def _last_front_of(n: int, s: int) -> int:
     r, reach = _bound(n, s)
     within = reach * r // (s + r)
     return 0 if r == 0 else min(within, n - within * s // (s + r - 1))
+
+
+def first_front(n: int, s: int) -> int:
+    """Return the steps in front of the first split of n > 1 steps with s slots."""
+    r, reach = _bound(n, s)
+    return _front(n, s, r, reach, reach * r // (s + r))
