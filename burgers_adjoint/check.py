@@ -11,13 +11,14 @@ from mpi4py import MPI
 
 from burgers_adjoint.burgers.model import prepare_kernels
 from burgers_adjoint.config import Config
-from burgers_adjoint.memory import node_memory, require_memory
+from burgers_adjoint.memory import node_memory
 from burgers_adjoint.output.plots import plot_differences
 from burgers_adjoint.output.progress import Progress
 from burgers_adjoint.output.results import prepare_directory
 from burgers_adjoint.parallel.failure import agreed
 from burgers_adjoint.parallel.reductions import exact_sum, largest, norm, random_field
 from burgers_adjoint.problem import Gradient, Problem, Reversal
+from burgers_adjoint.storage import Store, closed_at_end
 from burgers_adjoint.verification import central_differences, taylor_test
 
 TAYLOR_SIZES = tuple(1e-2 * 2.0**-k for k in range(8))  # of the control's own size
@@ -67,11 +68,10 @@ def check(config: Config, comm: MPI.Comm, progress: Progress) -> dict[str, Any]:
     """
     directory = prepare_directory(config, comm)
     problem = Problem(config, comm)
-    schedule = problem.schedule()
-    require_memory(comm, schedule.slots * problem.model.final.nbytes)
-    prepare_kernels(comm)
-    checker = Checker(problem, progress)
-    curves = checker.run()
+    with closed_at_end(problem.store(problem.schedule())) as store:
+        prepare_kernels(comm)
+        checker = Checker(problem, store, progress)
+        curves = checker.run()
     if config.output.plots:
         with agreed(comm):
             if comm.rank == 0:
@@ -91,13 +91,13 @@ def check(config: Config, comm: MPI.Comm, progress: Progress) -> dict[str, Any]:
 class Checker:
     """The tests of one problem, in the order in which they are reported."""
 
-    def __init__(self, problem: Problem, progress: Progress) -> None:
+    def __init__(self, problem: Problem, store: Store, progress: Progress) -> None:
         self.problem = problem
         self.comm = problem.comm
         self.seed = problem.config.check.seed
         self.checks: list[Check] = []
         self.left_out: list[str] = []
-        self._store = problem.store(problem.schedule())
+        self._store = store
         self._progress = progress
         self._sweeps = 0
         progress.begin("check", self._sweeps_ahead())
@@ -301,7 +301,8 @@ class Checker:
         fresh.model.viscosity = 0.99 * nu
         schedule = fresh.schedule()
         self._count()
-        expected = fresh.reverse(schedule, fresh.store(schedule), fields)
+        with closed_at_end(fresh.store(schedule)) as store:
+            expected = fresh.reverse(schedule, store, fields)
         found = problem.digest(reused.final, reused.gradient)
         self._compare(
             "second control value, reused against fresh",
@@ -328,7 +329,8 @@ class Checker:
             )
             return
         self._count()
-        result = problem.reverse(schedule, problem.store(schedule), problem.fields)
+        with closed_at_end(problem.store(schedule)) as store:
+            result = problem.reverse(schedule, store, problem.fields)
         self._compare(
             f"{other} against {configured.schedule}",
             problem.digest(result.final, result.gradient),
@@ -343,7 +345,7 @@ class Checker:
             return
         ny, nx = self.problem.grid.shape
         size = 2 * ny * nx * np.dtype(np.float64).itemsize
-        if not self._fits((self._store.capacity + 10) * size if comm.rank == 0 else 0):
+        if not self._fits((self.problem.schedule().slots + 10) * size if comm.rank == 0 else 0):
             self.left_out.append(
                 f"one rank against {comm.size}: it needs more than half of the free memory"
             )
@@ -354,7 +356,8 @@ class Checker:
             if comm.rank == 0:
                 alone = Problem(config, MPI.COMM_SELF, process_grid=(1, 1))
                 schedule = alone.schedule()
-                result = alone.reverse(schedule, alone.store(schedule), alone.fields)
+                with closed_at_end(alone.store(schedule)) as store:
+                    result = alone.reverse(schedule, store, alone.fields)
                 found = alone.digest(result.final, result.gradient)
                 alone.close()
         self._compare(

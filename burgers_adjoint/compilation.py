@@ -48,4 +48,4 @@ def compiled(function: Callable[..., Any]) -> Any:
     No fast-math flag of any kind: the compiler must neither reassociate nor contract, so that the
     vector body and the scalar remainder of a loop, and hence every tiling, give the same bits.
     """
-    return numba.njit(function, cache=True, error_model="numpy")
+    return numba.njit(function, cache=True, nogil=True, error_model="numpy")

@@ -33,6 +33,7 @@ from msgspec.inspect import (
 )
 
 from .errors import ConfigError
+from .sizes import parse_size
 
 # Beyond these, indices and step counts would no longer fit the integers of kernels and files.
 Points = Annotated[int, Meta(ge=3, le=2**31 - 1)]
@@ -130,9 +131,17 @@ class Checkpointing(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Snapshots(Struct, frozen=True, forbid_unknown_fields=True):
-    """Where snapshots live."""
+    """Where snapshots live, and how much memory they may take.
 
-    store: Literal["memory"] = "memory"
+    memory is a size per rank ("2 GiB"), or a share of what is free on a node.
+    """
+
+    store: Literal["memory", "hdf5", "hdf5_shared", "tiered"] = "memory"
+    directory: str = ""
+    asynchronous: bool | None = None
+    buffers: Annotated[int, Meta(ge=2, le=1024)] = 4
+    keep: bool = False
+    memory: str | float | None = None
 
 
 class Restart(Struct, frozen=True, forbid_unknown_fields=True):
@@ -266,6 +275,9 @@ def from_dict(data: Mapping[str, Any]) -> Config:
         initial=msgspec.structs.replace(config.initial, path=path),
         observations=msgspec.structs.replace(config.observations, path=observed),
         output=msgspec.structs.replace(config.output, directory=os.path.expanduser(directory)),
+        snapshots=msgspec.structs.replace(
+            config.snapshots, directory=os.path.expanduser(config.snapshots.directory)
+        ),
     )
 
 
@@ -417,6 +429,7 @@ def _cross_check(config: Config) -> None:
     if len(set(controls)) < len(controls):
         raise ConfigError(f"gradient.controls = {_show(controls)}: expected each control once")
     _cross_check_objective(config.objective, config.observations)
+    _cross_check_snapshots(config.snapshots)
     path, kind = config.initial.path, config.initial.kind
     if kind == "file" and not path:
         raise ConfigError(
@@ -426,6 +439,20 @@ def _cross_check(config: Config) -> None:
         raise ConfigError(
             f"initial.path = {_show(path)}: expected no path, as initial.kind = {_show(kind)}; "
             'set initial.kind = "file" to read it'
+        )
+
+
+def _cross_check_snapshots(snapshots: Snapshots) -> None:
+    memory = snapshots.memory
+    if isinstance(memory, str):
+        try:
+            parse_size(memory)
+        except ValueError as error:
+            raise ConfigError(f"snapshots.memory = {_show(memory)}: {error}") from None
+    elif memory is not None and not 0 < memory <= 1:
+        raise ConfigError(
+            f"snapshots.memory = {_show(memory)}: expected a size per rank such as "
+            '"2 GiB", or a share of the free memory > 0 and <= 1'
         )
 
 

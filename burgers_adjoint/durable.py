@@ -237,7 +237,13 @@ class DurableRun:
                 position = found.position
         rest = self._rest(live, position or None)
         executor = Executor(
-            model, rest, store, counts=counts, position=position, cotangent=cotangent
+            model,
+            rest,
+            store,
+            counts=counts,
+            position=position,
+            cotangent=cotangent,
+            held={slot: step for step, slot in live.items()},
         )
         return executor, live
 

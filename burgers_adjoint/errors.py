@@ -30,6 +30,12 @@ class SnapshotError(BurgersAdjointError):
     exit_code = 4
 
 
+class StorageError(BurgersAdjointError):
+    """Snapshots that cannot be written: no room, no permission, no folder."""
+
+    exit_code = 1
+
+
 class ScheduleError(BurgersAdjointError):
     """An action whose precondition does not hold: the schedule is wrong, not its user."""
 

@@ -5,6 +5,7 @@ from mpi4py import MPI
 
 from burgers_adjoint.errors import ConfigError
 from burgers_adjoint.parallel.failure import agreed
+from burgers_adjoint.sizes import parse_size
 
 
 def node_memory(comm: MPI.Comm, n_bytes: int) -> tuple[int, int, int]:
@@ -36,3 +37,19 @@ def require_memory(comm: MPI.Comm, n_bytes: int) -> None:
                 f"{available / 2**30:.3g} GiB are free there: use fewer "
                 "(checkpointing.snapshots) or more nodes"
             )
+
+
+def memory_limit(comm: MPI.Comm, limit: str | float | None) -> int | None:
+    """Bytes per rank that `snapshots.memory` allows, the same on all ranks. Collective.
+
+    Args:
+        comm: all ranks.
+        limit: a size such as "2 GiB" per rank, or the share of the free memory of a node that its
+            ranks may take together; None for no limit.
+    """
+    if limit is None:
+        return None
+    if isinstance(limit, str):
+        return parse_size(limit)
+    _, available, n_ranks = node_memory(comm, 0)
+    return int(comm.allreduce(int(limit * available / n_ranks), op=MPI.MIN))

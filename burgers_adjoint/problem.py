@@ -20,7 +20,7 @@ from burgers_adjoint.errors import ConfigError, NumericalError
 from burgers_adjoint.functional import Setting, build_objective
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.reductions import digest, largest
-from burgers_adjoint.snapshots.memory import MemoryStore
+from burgers_adjoint.storage import Store, StoreMaker
 
 Gradient = dict[str, np.ndarray | float]
 STEPS_PER_UPDATE = 256
@@ -35,12 +35,14 @@ class Reversal:
         final: final state, (2, ny, nx) of the tile.
         gradient: Euclidean, per control, as `BurgersModel.gradient` returns it.
         counts: what the executor did.
+        damages: what was wrong with each snapshot that was computed anew.
     """
 
     objective: float
     final: np.ndarray
     gradient: Gradient
     counts: Counts
+    damages: list[str]
 
 
 class Problem:
@@ -142,14 +144,20 @@ class Problem:
             return StoreAll(self.n_steps)
         return Binomial(self.n_steps, section.snapshots)
 
-    def store(self, schedule: Schedule) -> MemoryStore[np.ndarray]:
-        """A new store with the slots of the schedule."""
-        return MemoryStore(self.model.new_snapshot, schedule.slots)
+    def store(self, schedule: Schedule) -> Store:
+        """A new store with the slots of the schedule, as [snapshots] says.
+
+        Raises:
+            ConfigError: on all ranks: the memory or the disk is too small for it.
+            StorageError: on all ranks: the folder or a file cannot be made.
+        """
+        maker = StoreMaker(self.config, self.decomposition, self.model.new_snapshot)
+        return maker.make(schedule)
 
     def reverse(
         self,
         schedule: Schedule,
-        store: MemoryStore[np.ndarray],
+        store: Store,
         fields: np.ndarray,
         observer: Observer | None = None,
     ) -> Reversal:
@@ -169,7 +177,9 @@ class Problem:
         model = self.model
         assert executor.cotangent is not None
         gradient = model.gradient(executor.cotangent)
-        return Reversal(model.objective, model.final.copy(), gradient, executor.counts)
+        return Reversal(
+            model.objective, model.final.copy(), gradient, executor.counts, executor.damages
+        )
 
     def evaluate(self, fields: np.ndarray) -> float:
         """J at these initial fields and the model's viscosity, without a gradient."""

@@ -64,14 +64,16 @@ class SnapshotStore(Protocol[Snapshot_co]):
     """Numbered slots, each of them empty or holding the snapshot of one step.
 
     A store owns its buffers and never aliases those of its caller: `fill` and `read` get a buffer
-    that is valid during the call alone.
+    that is valid during the call alone. Where ranks share a run, a call raises on all of them or on
+    none.
     """
 
     def save(self, slot: int, step: int, fill: Callable[[Snapshot_co], None]) -> None:
         """Let `fill` write the snapshot of `step` to `slot`, in place of what the slot holds.
 
         Raises:
-            SnapshotError: there is no such slot, or it cannot be written.
+            SnapshotError: there is no such slot.
+            StorageError: a snapshot, this one or an earlier one, cannot be written.
         """
         ...
 

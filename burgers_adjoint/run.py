@@ -17,7 +17,6 @@ from burgers_adjoint.durable import DurableRun, Resume
 from burgers_adjoint.errors import ConfigError, NumericalError, agreed_error
 from burgers_adjoint.functional import recorder
 from burgers_adjoint.inverse import observations as observation_file
-from burgers_adjoint.memory import require_memory
 from burgers_adjoint.output.plots import plot_results
 from burgers_adjoint.output.progress import Progress
 from burgers_adjoint.output.results import prepare_directory, write_results
@@ -26,6 +25,7 @@ from burgers_adjoint.output.system import versions
 from burgers_adjoint.parallel.failure import agreed
 from burgers_adjoint.parallel.reductions import norm
 from burgers_adjoint.problem import Gradient, Problem
+from burgers_adjoint.storage import closed_at_end
 
 
 def forward(
@@ -113,20 +113,21 @@ def gradient(
         return durable.summary
     directory = prepare_directory(config, comm)
     schedule = problem.schedule() if durable is None else durable.schedule()
-    require_memory(comm, schedule.slots * problem.model.final.nbytes)
-    store = problem.store(schedule)
-    prepare_kernels(comm)
-    startup = _seconds_since_start(comm)
-    known = schedule.n_steps
-    progress.begin("gradient", None if known is None else schedule.predicted_forward_steps + known)
-    start = _meet(comm)
-    if durable is None:
-        result = problem.reverse(schedule, store, problem.fields, progress)
-    else:
-        result = durable.reverse(schedule, store, progress)
-        schedule = durable.schedule_used
-    sweeps = _meet(comm) - start
-    progress.end()
+    with closed_at_end(problem.store(schedule), config.snapshots.keep) as store:
+        prepare_kernels(comm)
+        startup = _seconds_since_start(comm)
+        known = schedule.n_steps
+        total = None if known is None else schedule.predicted_forward_steps + known
+        progress.begin("gradient", total)
+        start = _meet(comm)
+        if durable is None:
+            result = problem.reverse(schedule, store, problem.fields, progress)
+        else:
+            result = durable.reverse(schedule, store, progress)
+            schedule = durable.schedule_used
+        sweeps = _meet(comm) - start
+        progress.end()
+        snapshot_bytes = comm.allreduce(store.nbytes, op=MPI.MAX)
     counts = result.counts
     seconds = {
         "forward": counts.seconds_forward,
@@ -142,8 +143,12 @@ def gradient(
         "forward_steps": counts.forward_steps,
         "predicted_forward_steps": schedule.predicted_forward_steps,
         "snapshots_written": counts.saves,
+        "store": config.snapshots.store,
+        "damaged": counts.damaged,
+        "recomputed_steps": counts.recomputed_steps,
+        "damages": result.damages,
     }
-    summary["snapshot_bytes"] = comm.allreduce(store.nbytes, op=MPI.MAX)
+    summary["snapshot_bytes"] = snapshot_bytes
     squares = None
     initial = result.gradient.get("initial")
     if isinstance(initial, np.ndarray):
@@ -156,7 +161,6 @@ def gradient(
     _write(problem, directory, result.final, reported, summary)
     if durable is not None:
         durable.conclude(summary)
-    store.close()
     problem.close()
     return summary
 

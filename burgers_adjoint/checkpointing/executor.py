@@ -19,7 +19,7 @@ from burgers_adjoint.checkpointing.actions import (
     Turn,
 )
 from burgers_adjoint.checkpointing.schedule import Schedule
-from burgers_adjoint.errors import ScheduleError
+from burgers_adjoint.errors import ScheduleError, SnapshotError
 from burgers_adjoint.protocols import AdjointModel, OnlineModel, SnapshotStore
 
 State = TypeVar("State")
@@ -32,13 +32,16 @@ class Counts:
     """What has been done so far; the seconds are wall time of the model's and the store's calls.
 
     The last step, taken by `Turn`, is among `forward_steps`. `seconds_adjoint` has the seeding in
-    it; `seconds_snapshots` has every copy of a state, and the waiting for it.
+    it; `seconds_snapshots` has every copy of a state, and the waiting for it. What it took to make
+    damaged snapshots anew is apart, in `recomputed_steps`, as no schedule has planned it.
     """
 
     forward_steps: int = 0
     reverse_steps: int = 0
     saves: int = 0
     loads: int = 0
+    damaged: int = 0
+    recomputed_steps: int = 0
     seconds_forward: float = 0.0
     seconds_adjoint: float = 0.0
     seconds_snapshots: float = 0.0
@@ -52,8 +55,10 @@ LONGEST_ADVANCE = 256
 class Executor(Generic[State, Cotangent, Snapshot]):
     """One gradient: the forward sweep and the reverse sweep of one schedule.
 
+    A snapshot that is damaged or missing is computed anew from an earlier one, and the run goes on.
+
     All that a run needs to go on after any action is the schedule, the working state, what the
-    store holds, and the three attributes `counts`, `position` and `cotangent`; an executor made
+    store holds, and the attributes `counts`, `position`, `cotangent` and `held`; an executor made
     with these, given to it as arguments, carries on where another one stopped (with a schedule made
     anew where that was in the middle of a long `Advance`).
 
@@ -62,6 +67,8 @@ class Executor(Generic[State, Cotangent, Snapshot]):
         position: step at whose start the working state is.
         cotangent: dJ/d(state) at the start of step `n_steps - counts.reverse_steps`; None before
             the turn; after the run, dJ/d(initial state).
+        held: slot to the step whose start it holds.
+        damages: what was wrong with each snapshot that was computed anew.
         longest_advance: steps after which a longer `Advance` pauses for the observer; an observer
             may set it, to the same number wherever the run is shared.
     """
@@ -76,6 +83,7 @@ class Executor(Generic[State, Cotangent, Snapshot]):
         counts: Counts | None = None,
         position: int = 0,
         cotangent: Cotangent | None = None,
+        held: dict[int, int] | None = None,
     ) -> None:
         """Prepare a run.
 
@@ -89,6 +97,7 @@ class Executor(Generic[State, Cotangent, Snapshot]):
             counts: what has been done before, when a run is carried on; counted up in place.
             position: step at whose start the working state is.
             cotangent: the cotangent, when the run that is carried on had seeded it.
+            held: slot to the step whose start the store holds there, when a run is carried on.
         """
         self.model = model
         self.schedule = schedule
@@ -97,6 +106,8 @@ class Executor(Generic[State, Cotangent, Snapshot]):
         self.counts = Counts() if counts is None else counts
         self.position = position
         self.cotangent = cotangent
+        self.held = {} if held is None else dict(held)
+        self.damages: list[str] = []
         self.longest_advance = LONGEST_ADVANCE
         self._ran = False
 
@@ -110,7 +121,9 @@ class Executor(Generic[State, Cotangent, Snapshot]):
         Raises:
             ScheduleError: an action does not fit what is there, the forward or reverse steps are
                 not as many as the schedule promised, or `run` is called a second time.
-            SnapshotError: the store cannot save, or does not hold what it is asked for.
+            SnapshotError: the store does not hold what it is asked for, or it is damaged and there
+                is no earlier snapshot to compute it from.
+            StorageError: the store cannot save.
         """
         if self._ran:
             raise ScheduleError("this executor has run: make a new one for every gradient")
@@ -134,15 +147,20 @@ class Executor(Generic[State, Cotangent, Snapshot]):
                 self._advance(action, state)
                 continue
             elif isinstance(action, Load):
-                store.load(action.slot, action.step, read)
+                try:
+                    store.load(action.slot, action.step, read)
+                except SnapshotError as error:
+                    self._recompute(action, error, state, fill, read)
                 if action.free:
                     store.free(action.slot)
+                    self.held.pop(action.slot, None)
                 counts.seconds_snapshots += perf_counter() - start
                 counts.loads += 1
                 self.position = action.step
             elif isinstance(action, Save):
                 self._require_position(action, action.step)
                 store.save(action.slot, action.step, fill)
+                self.held[action.slot] = action.step
                 counts.seconds_snapshots += perf_counter() - start
                 counts.saves += 1
             elif isinstance(action, Fetch):
@@ -150,6 +168,7 @@ class Executor(Generic[State, Cotangent, Snapshot]):
                 counts.seconds_snapshots += perf_counter() - start
             elif isinstance(action, Free):
                 store.free(action.slot)
+                self.held.pop(action.slot, None)
                 counts.seconds_snapshots += perf_counter() - start
             elif isinstance(action, Seed):
                 self._seed(action, state)
@@ -182,6 +201,39 @@ class Executor(Generic[State, Cotangent, Snapshot]):
                 self.observer(piece, self.counts)
             if exploring and self.schedule.n_steps is not None:
                 break
+
+    def _recompute(
+        self,
+        action: Load,
+        error: SnapshotError,
+        state: State,
+        fill: Callable[[Snapshot], None],
+        read: Callable[[Snapshot], None],
+    ) -> None:
+        """Compute a snapshot that cannot be loaded from the nearest earlier one that can.
+
+        Raises:
+            SnapshotError: there is none; or the schedule, not the store, is wrong.
+        """
+        if self.held.get(action.slot) != action.step:
+            raise error
+        for slot, step in sorted(self.held.items(), key=lambda item: -item[1]):
+            if step < action.step:
+                try:
+                    self.store.load(slot, step, read)
+                except SnapshotError:
+                    continue
+                break
+        else:
+            final = SnapshotError(f"{error}; no earlier snapshot is left to compute it from")
+            final.agreed = error.agreed
+            raise final from error
+        self.model.advance(state, step, action.step)
+        self.counts.damaged += 1
+        self.counts.recomputed_steps += action.step - step
+        self.damages.append(f"{error}; computed anew from step {step}")
+        if not action.free:
+            self.store.save(action.slot, action.step, fill)
 
     def _explore(self, piece: Advance, state: State) -> Advance:
         """Take steps for the first time, and tell the schedule when the model knows the end.

@@ -177,6 +177,10 @@ def _summary_rows(summary: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
             f"written {schedule['snapshots_written']} times, "
             f"{_size(summary['snapshot_bytes'])} per rank",
         )
+        for damage in schedule.get("damages", ()):
+            yield "damaged snapshot", damage
+        if schedule.get("damaged"):
+            yield "extra steps", f"{schedule['recomputed_steps']}, for damaged snapshots"
     elif "steps" in summary:
         yield "time steps", str(summary["steps"])
     restart = summary.get("restart")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from burgers_adjoint.errors import SnapshotError
+from burgers_adjoint.snapshots.slots import Slots
 
 Snapshot = TypeVar("Snapshot")
 
@@ -26,7 +26,7 @@ class MemoryStore(Generic[Snapshot]):
         """
         self.capacity = capacity
         self._buffers = [new_buffer() for _ in range(capacity)]
-        self._steps: list[int | None] = [None] * capacity
+        self._slots = Slots(capacity)
 
     def save(self, slot: int, step: int, fill: Callable[[Snapshot], None]) -> None:
         """Let `fill` write the snapshot of `step` to `slot`, in place of what the slot holds.
@@ -36,10 +36,9 @@ class MemoryStore(Generic[Snapshot]):
         Raises:
             SnapshotError: there is no such slot.
         """
-        buffer = self._buffer(slot)
-        self._steps[slot] = None
-        fill(buffer)
-        self._steps[slot] = step
+        self._slots.put(slot, None)
+        fill(self._buffers[slot])
+        self._slots.put(slot, step)
 
     def load(self, slot: int, step: int, read: Callable[[Snapshot], None]) -> None:
         """Let `read` read the snapshot of `step` from `slot`, which keeps it.
@@ -47,13 +46,8 @@ class MemoryStore(Generic[Snapshot]):
         Raises:
             SnapshotError: there is no such slot, or it does not hold `step`.
         """
-        buffer = self._buffer(slot)
-        held = self._steps[slot]
-        if held is None:
-            raise SnapshotError(f"slot {slot} is empty: it does not hold step {step}")
-        if held != step:
-            raise SnapshotError(f"slot {slot} holds step {held}, not step {step}")
-        read(buffer)
+        self._slots.require_held(slot, step)
+        read(self._buffers[slot])
 
     def fetch(self, slot: int, step: int) -> None:
         """Do nothing: all slots are near."""
@@ -64,24 +58,14 @@ class MemoryStore(Generic[Snapshot]):
         Raises:
             SnapshotError: there is no such slot, or it is empty.
         """
-        self._buffer(slot)
-        if self._steps[slot] is None:
-            raise SnapshotError(f"slot {slot} is empty: there is nothing to free")
-        self._steps[slot] = None
+        self._slots.free(slot)
 
     def close(self) -> None:
         """Give the buffers back; every later use is an error that says so."""
         self._buffers.clear()
-        self._steps.clear()
+        self._slots.close()
 
     @property
     def nbytes(self) -> int:
         """Bytes of all buffers, full or empty, by their own `nbytes`; 0 where they have none."""
         return sum(getattr(buffer, "nbytes", 0) for buffer in self._buffers)
-
-    def _buffer(self, slot: int) -> Snapshot:
-        if len(self._buffers) < self.capacity:
-            raise SnapshotError(f"slot {slot} is gone: the store is closed")
-        if not 0 <= slot < self.capacity:
-            raise SnapshotError(f"there is no slot {slot}: the store has {self.capacity}")
-        return self._buffers[slot]

@@ -155,8 +155,9 @@ def test_a_gradient_leaves_its_config_and_results(tmp_path, capsys):
         assert file["gradient/initial/v"].shape == (7, 9)
     assert summary["steps"] == 6
     assert summary["gradient_norm"].keys() == {"initial", "viscosity"}
-    schedule = {"name", "snapshots", "forward_steps", "predicted_forward_steps"}
-    assert schedule | {"snapshots_written"} == summary["schedule"].keys()
+    schedule = {"name", "snapshots", "forward_steps", "predicted_forward_steps", "store"}
+    schedule |= {"snapshots_written", "damaged", "damages", "recomputed_steps"}
+    assert schedule == summary["schedule"].keys()
     parts = {"startup", "sweeps", "forward", "adjoint", "snapshots", "halo", "output"}
     assert parts == summary["seconds"].keys()
     rest = {"objective", "digest", "ranks", "peak_rss_bytes", "snapshot_bytes", "checks"}

@@ -236,7 +236,26 @@ COUNT = "a whole number >= 1 and <= 9007199254740992"
             "checkpointing.schedule=random",
             'checkpointing.schedule = "random": expected one of "binomial", "store_all"',
         ),
-        ("snapshots.store=tape", 'snapshots.store = "tape": expected "memory"'),
+        (
+            "snapshots.store=tape",
+            'snapshots.store = "tape": expected one of "hdf5", "hdf5_shared", "memory", "tiered"',
+        ),
+        (
+            "snapshots.buffers=1",
+            "snapshots.buffers = 1: expected a whole number >= 2 and <= 1024",
+        ),
+        ("snapshots.asynchronous=2", "snapshots.asynchronous = 2: expected true or false"),
+        ("snapshots.keep=no", 'snapshots.keep = "no": expected true or false'),
+        (
+            "snapshots.memory=2 Gib",
+            'snapshots.memory = "2 Gib": expected a size such as 2 GiB or 500 MB, '
+            "with B, kB, MB, GB, TB, KiB, MiB, GiB, TiB",
+        ),
+        (
+            "snapshots.memory=1.5",
+            'snapshots.memory = 1.5: expected a size per rank such as "2 GiB", '
+            "or a share of the free memory > 0 and <= 1",
+        ),
         (
             "parallel.process_grid=[0, 4]",
             f"parallel.process_grid = [0, 4]: expected a list of 2, each {COUNT}",

@@ -1,0 +1,61 @@
+"""Snapshots of all ranks in one file, each snapshot in global order, as plain h5py reads it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from burgers_adjoint.snapshots.layout import Layout
+
+
+class Places(Protocol):
+    """Numbered arrays in a file that ranks share, each with its block; all calls are collective."""
+
+    def write(self, number: int, data: np.ndarray) -> None:
+        """Write this rank's block of an array; raises OSError."""
+        ...
+
+    def read(self, number: int, data: np.ndarray) -> None:
+        """Read this rank's block of an array; raises OSError or EOFError."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the file."""
+        ...
+
+
+class SharedFile:
+    """A `SlotFile` that all ranks share: /snapshots, (slots, 2, ny, nx), and a record per rank.
+
+    Args:
+        path: made by one rank with `layout.create`, which returned `layout`.
+        snapshots: the places of /snapshots.
+        records: the places of /records.
+    """
+
+    def __init__(self, path: Path, layout: Layout, snapshots: Places, records: Places) -> None:
+        self.path = path
+        self.layout = layout
+        self._snapshots = snapshots
+        self._records = records
+
+    def write(self, slot: int, data: np.ndarray, record: np.ndarray) -> None:
+        """Write this rank's part of a snapshot and its record. Collective."""
+        try:
+            self._snapshots.write(slot, data)
+        finally:
+            self._records.write(slot, record.view(np.uint8))
+
+    def read(self, slot: int, data: np.ndarray, record: np.ndarray) -> None:
+        """Read this rank's part of a snapshot and its record. Collective."""
+        try:
+            self._snapshots.read(slot, data)
+        finally:
+            self._records.read(slot, record.view(np.uint8))
+
+    def close(self) -> None:
+        """Let go of the file; it stays. Collective."""
+        self._snapshots.close()
+        self._records.close()

@@ -1,0 +1,237 @@
+"""Makes the snapshot store that a configuration asks for, on all ranks or on none."""
+
+import secrets
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI
+
+from burgers_adjoint.checkpointing.schedule import Schedule
+from burgers_adjoint.config import Config
+from burgers_adjoint.errors import ConfigError, StorageError
+from burgers_adjoint.memory import memory_limit, require_memory
+from burgers_adjoint.parallel.decomposition import Decomposition
+from burgers_adjoint.parallel.failure import agreed
+from burgers_adjoint.parallel.shared_file import SharedPlaces
+from burgers_adjoint.protocols import SnapshotStore
+from burgers_adjoint.snapshots.agreed import AgreedStore
+from burgers_adjoint.snapshots.memory import MemoryStore
+from burgers_adjoint.snapshots.tiered import TieredStore
+
+Store = SnapshotStore[np.ndarray]
+
+
+class StoreMaker:
+    """Makes stores for the snapshots of one configuration; all methods are collective.
+
+    Args:
+        config: [snapshots] says where they live.
+        decomposition: whose tiles they are.
+        new_buffer: returns a new buffer for this rank's part.
+    """
+
+    def __init__(
+        self, config: Config, decomposition: Decomposition, new_buffer: Callable[[], np.ndarray]
+    ) -> None:
+        self.config = config
+        self.comm: Any = decomposition.comm
+        self._decomposition = decomposition
+        self._new_buffer = new_buffer
+        sample = new_buffer()
+        self._shape, self._dtype, self.slot_bytes = sample.shape, sample.dtype, sample.nbytes
+        self.largest_slot_bytes = self.comm.allreduce(sample.nbytes, op=MPI.MAX)
+
+    def make(self, schedule: Schedule) -> Store:
+        """A new store with the slots of the schedule.
+
+        Raises:
+            ConfigError: on all ranks: the memory or the disk is too small for it.
+            StorageError: on all ranks: the folder or a file cannot be made.
+        """
+        kind, slots = self.config.snapshots.store, schedule.slots
+        near = self.near_slots(schedule)
+        buffers = 0 if kind == "memory" else self._buffers(slots - near)
+        require_memory(self.comm, (near + buffers) * self.slot_bytes)
+        self._require_limit((near + buffers) * self.largest_slot_bytes)
+        memory = MemoryStore(self._new_buffer, near) if near else None
+        if near == slots:
+            return memory or MemoryStore(self._new_buffer, 0)
+        disk = self._disk(slots - near, shared=kind == "hdf5_shared")
+        return disk if memory is None else TieredStore(memory, disk, near)
+
+    def near_slots(self, schedule: Schedule) -> int:
+        """How many of a schedule's slots are in memory."""
+        kind = self.config.snapshots.store
+        if kind == "memory":
+            return schedule.slots
+        if kind != "tiered":
+            return 0
+        if schedule.memory_slots < schedule.slots:
+            return schedule.memory_slots
+        limit = memory_limit(self.comm, self.config.snapshots.memory)
+        if limit is None:
+            return min(schedule.slots, self.config.checkpointing.snapshots)
+        fitting = limit // self.largest_slot_bytes - self.config.snapshots.buffers
+        return max(0, min(schedule.slots, fitting))
+
+    @property
+    def asynchronous(self) -> bool:
+        """Whether a thread writes behind and fetches ahead."""
+        section = self.config.snapshots
+        if section.asynchronous is None:
+            return section.store != "hdf5_shared"
+        return section.asynchronous
+
+    def _buffers(self, slots: int) -> int:
+        return max(2, min(self.config.snapshots.buffers, slots)) if self.asynchronous else 1
+
+    def _require_limit(self, n_bytes: int) -> None:
+        limit = memory_limit(self.comm, self.config.snapshots.memory)
+        if limit is not None and n_bytes > limit:
+            error = ConfigError(
+                f"the snapshots need {n_bytes} bytes of memory per rank, snapshots.memory = "
+                f"{self.config.snapshots.memory!r} allows {limit}: use fewer "
+                "(checkpointing.snapshots), or a store on disk (snapshots.store)"
+            )
+            error.agreed = True
+            raise error
+
+    def _disk(self, capacity: int, shared: bool) -> Store:
+        from burgers_adjoint.snapshots.background import BackgroundStore
+        from burgers_adjoint.snapshots.hdf5 import HDF5Store
+
+        comm, keep = self.comm, self.config.snapshots.keep
+        # Files are named by run; whoever starts two at a time gets two names.
+        stamp = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
+        self.run = comm.bcast(stamp, root=0)
+        threads = MPI.Query_thread() == MPI.THREAD_MULTIPLE
+        if shared and self.asynchronous and not threads:
+            error = ConfigError(
+                "snapshots.asynchronous = true with hdf5_shared needs an MPI that allows calls "
+                "from several threads (MPI_THREAD_MULTIPLE); this one does not"
+            )
+            error.agreed = True
+            raise error
+        folder = self._folder(capacity, shared)
+        file: Any = self._shared_file(folder, capacity) if shared else None
+        with agreed(comm):
+            if not shared:
+                file = self._local_file(folder, capacity)
+        store = HDF5Store(file, self._new_buffer, keep, owner=not shared or comm.rank == 0)
+        if not self.asynchronous:
+            return AgreedStore(store, partial(agreed, comm))
+        background = BackgroundStore(
+            store, self._new_buffer, capacity, self.config.snapshots.buffers
+        )
+        return AgreedStore(background, partial(agreed, comm))
+
+    def _folder(self, capacity: int, shared: bool) -> Path:
+        """Make the folder, and see that it has room for the files of all ranks of the node."""
+        from burgers_adjoint.snapshots.layout import needed_bytes
+
+        config, comm = self.config, self.comm
+        folder = Path(config.snapshots.directory or config.output.directory)
+        needed = needed_bytes(capacity, self.slot_bytes)
+        writers = comm if shared else comm.Split_type(MPI.COMM_TYPE_SHARED)
+        total, n_ranks = writers.allreduce(needed, op=MPI.SUM), writers.size
+        if not shared:
+            writers.Free()
+        with agreed(comm):
+            try:
+                if not shared or comm.rank == 0:
+                    folder.mkdir(parents=True, exist_ok=True)
+                    free = shutil.disk_usage(folder).free
+                    # A real try: root passes every test of permissions, and disks are read-only.
+                    tempfile.TemporaryFile(dir=folder).close()
+                    if free < total:
+                        raise ConfigError(
+                            f"the snapshots need {total} bytes in {folder} ({n_ranks} ranks), "
+                            f"{free} are free there: use fewer (checkpointing.snapshots) or "
+                            "another folder (snapshots.directory)"
+                        )
+            except OSError as error:
+                raise StorageError(
+                    f"cannot use the snapshot folder {folder}, which is to hold {total} bytes: "
+                    f"{error.strerror}"
+                ) from error
+        return folder
+
+    def _local_file(self, folder: Path, capacity: int) -> Any:
+        from burgers_adjoint.snapshots.hdf5 import LocalFile
+
+        rank = self.comm.rank
+        rows, columns = self._decomposition.rows, self._decomposition.columns
+        attributes = {
+            "run": self.run,
+            "rank": rank,
+            "rows": (rows.start, rows.stop),
+            "columns": (columns.start, columns.stop),
+        }
+        path = folder / f"snapshots-{self.run}-rank{rank}.h5"
+        return LocalFile(path, capacity, self._shape, self._dtype, attributes)
+
+    def _shared_file(self, folder: Path, capacity: int) -> Any:
+        from burgers_adjoint.snapshots.hdf5 import cannot_make
+        from burgers_adjoint.snapshots.layout import RECORD, create, needed_bytes
+        from burgers_adjoint.snapshots.shared_hdf5 import SharedFile
+
+        comm, decomposition, shape = self.comm, self._decomposition, self._shape
+        whole = (*shape[:-2], *decomposition.shape)
+        path, layout = folder / f"snapshots-{self.run}-shared.h5", None
+        with agreed(comm):
+            if comm.rank == 0:
+                try:
+                    layout = create(
+                        path, capacity, whole, self._dtype, {"run": self.run}, comm.size
+                    )
+                except OSError as error:
+                    size = int(np.prod(whole)) * self._dtype.itemsize
+                    raise cannot_make(path, needed_bytes(capacity, size), error) from error
+        layout = comm.bcast(layout, root=0)
+        block = (*(slice(0, n) for n in shape[:-2]), decomposition.rows, decomposition.columns)
+        mine = (slice(comm.rank, comm.rank + 1), slice(0, RECORD.itemsize))
+        records = (comm.size, RECORD.itemsize)
+        open_places = partial(SharedPlaces, comm, str(path))
+        return SharedFile(
+            path,
+            layout,
+            open_places(layout.data, whole, block, self._dtype.itemsize),
+            open_places(layout.records, records, mine, 1),
+        )
+
+
+@contextmanager
+def closed_at_end(store: Store, keep: bool = False) -> Iterator[Store]:
+    """Close a store at the end, and remove its files unless they are to be kept.
+
+    Collective, but after a failure that the other ranks know nothing of: then nobody is waited for.
+    """
+    try:
+        yield store
+        if keep:
+            _each(store, "flush")
+    except BaseException as error:
+        if getattr(error, "agreed", False):
+            store.close()
+        else:
+            _each(store, "abandon")
+        raise
+    store.close()
+
+
+def _each(store: Any, method: str) -> None:
+    """Call a method of the store or of those in it that have it."""
+    for part in (store, *(getattr(store, name, None) for name in ("store", "near", "far"))):
+        if part is None:
+            continue
+        if hasattr(part, method):
+            getattr(part, method)()
+        elif part is not store:
+            _each(part, method)
