@@ -75,7 +75,12 @@ class SymbolicMachine:
                 self._require(
                     slot not in self.held, action, f"the slot holds {self.held.get(slot)}"
                 )
-                self._require(step not in self.held.values(), action, "it is saved already")
+                same_tier = {
+                    at
+                    for other, at in self.held.items()
+                    if (other < self.memory_slots) == (slot < self.memory_slots)
+                }
+                self._require(step not in same_tier, action, "it is saved already")
                 self.held[slot] = step
                 self.saves += 1
                 on_disk = sum(held >= self.memory_slots for held in self.held)
