@@ -54,7 +54,7 @@ def advance(state, c, limits, ring):
         c: `stencil.Coefficients`.
         limits: (k, 4) row start, row stop, column start, column stop that step s computes. Points
             beyond the limits of step s - 1 keep their values (boundary) or are not read.
-        ring: (k, 3, 2, pitch) work space.
+        ring: (k, 4, 2, pitch) work space.
     """
     k = limits.shape[0]
     rows = state.shape[1]
@@ -75,19 +75,19 @@ def advance(state, c, limits, ring):
             if s > 0:
                 # ... or in the ring, where the step before has left them
                 ring_to_v = ring.shape[3] * DOUBLE_BYTES
-                here, to_v = address(ring, ((s - 1) * 3 + r % 3) * 2, first), ring_to_v
+                here, to_v = address(ring, ((s - 1) * 4 + (r & 3)) * 2, first), ring_to_v
                 if r - 1 >= limits[s - 1, 0]:
-                    south = address(ring, ((s - 1) * 3 + (r - 1) % 3) * 2, first)
+                    south = address(ring, ((s - 1) * 4 + (r - 1 & 3)) * 2, first)
                     to_v_south = ring_to_v
                 if r + 1 < limits[s - 1, 1]:
-                    north = address(ring, ((s - 1) * 3 + (r + 1) % 3) * 2, first)
+                    north = address(ring, ((s - 1) * 4 + (r + 1 & 3)) * 2, first)
                     to_v_north = ring_to_v
             sources = star(south, here, north) + star(
                 south + to_v_south, here + to_v, north + to_v_north
             )
             targets = (
-                address(ring, (s * 3 + r % 3) * 2, first),
-                address(ring, (s * 3 + r % 3) * 2 + 1, first),
+                address(ring, (s * 4 + (r & 3)) * 2, first),
+                address(ring, (s * 4 + (r & 3)) * 2 + 1, first),
             )
             if s == 0:
                 # this step alone reads from memory: fetch its next row while it computes
@@ -97,8 +97,8 @@ def advance(state, c, limits, ring):
                 step_row(c, sources, targets, (), n_lines)
             # a boundary column keeps its value; elsewhere the next step does not read these
             for f in range(2):
-                ring[s, r % 3, f, column0 - 1] = state[f, r, column0 - 1]
-                ring[s, r % 3, f, column1] = state[f, r, column1]
+                ring[s, r & 3, f, column0 - 1] = state[f, r, column0 - 1]
+                ring[s, r & 3, f, column1] = state[f, r, column1]
             if s == k - 1:
                 # one row late: step 0 has just read the old row r - 1 for the last time
                 if r > row0:
@@ -112,9 +112,9 @@ def flush(ring, s, state, r, column0, column1):
     """Copy row r, finished by step s, from the ring to the state, and zeros to the padding."""
     first, n_lines = lines_of(column0, column1)
     for i in range(column1 + 1, first + n_lines * LINE):
-        ring[s, r % 3, 0, i] = 0.0
-        ring[s, r % 3, 1, i] = 0.0
-    row = (s * 3 + r % 3) * 2
+        ring[s, r & 3, 0, i] = 0.0
+        ring[s, r & 3, 1, i] = 0.0
+    row = (s * 4 + (r & 3)) * 2
     copy_lines(
         (),
         (address(ring, row, first), address(ring, row + 1, first)),

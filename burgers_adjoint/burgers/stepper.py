@@ -37,7 +37,7 @@ class Stepper:
         self._narrow = Halo(decomposition, frame, depth=1, n_fields=2, corners=False)
         self._wide = Halo(decomposition, frame, self.layout.halo, n_fields=2, corners=True)
         self._paired = Halo(decomposition, frame, depth=1, n_fields=4, corners=False)
-        self._ring = aligned_zeros((self.steps_per_sweep, 3, 2, self.layout.pitch))
+        self._ring = aligned_zeros((self.steps_per_sweep, 4, 2, self.layout.pitch))
         self._cotangent_ring = aligned_zeros((4, 2, self.layout.pitch))
         self._limits = {
             n: np.array([self._moving(n - 1 - s) for s in range(n)], dtype=np.int64)
@@ -50,7 +50,7 @@ class Stepper:
     def _choose_steps(self, alone: bool) -> int:
         """Steps per sweep whose ring of rows stays in the cache, the same on every rank."""
         widest = -(-self.decomposition.shape[1] // self.decomposition.process_grid[1])
-        bytes_per_step = 3 * 2 * 8 * widest
+        bytes_per_step = 4 * 2 * 8 * widest
         steps = max(1, min(LONGEST_SWEEP, SWEEP_BYTES // bytes_per_step))
         return steps if alone else min(steps, *self.decomposition.smallest_tile)
 
