@@ -151,7 +151,9 @@ class Problem:
             ConfigError: on all ranks: the memory or the disk is too small for it.
             StorageError: on all ranks: the folder or a file cannot be made.
         """
-        maker = StoreMaker(self.config, self.decomposition, self.model.new_snapshot)
+        maker = StoreMaker(
+            self.config, self.decomposition, self.model.new_snapshot, self.model.new_state
+        )
         return maker.make(schedule)
 
     def reverse(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
+State = TypeVar("State")
 Cotangent = TypeVar("Cotangent")
 Snapshot = TypeVar("Snapshot")
 State_contra = TypeVar("State_contra", contravariant=True)
@@ -60,6 +61,14 @@ class OnlineModel(AdjointModel[State_contra, Cotangent, Snapshot], Protocol):
         ...
 
 
+class ExchangingModel(AdjointModel[State_contra, Cotangent, Snapshot], Protocol):
+    """A model whose snapshots can be states, and that can step from one state to another."""
+
+    def advance_from(self, source: State_contra, state: State_contra, n0: int, n1: int) -> None:
+        """Take the steps n0 .. n1-1, at least one, from `source`, which stays, to `state`."""
+        ...
+
+
 class SnapshotStore(Protocol[Snapshot_co]):
     """Numbered slots, each of them empty or holding the snapshot of one step.
 
@@ -107,4 +116,31 @@ class SnapshotStore(Protocol[Snapshot_co]):
     @property
     def nbytes(self) -> int:
         """Bytes that the store holds in memory for snapshots, in this process."""
+        ...
+
+
+class ExchangingStore(SnapshotStore[State], Protocol):
+    """A store in memory whose snapshots are states: it swaps memory with its caller, and no bytes.
+
+    Its model has to be an `ExchangingModel`.
+
+    Attributes:
+        exchanges: True, where a store can do this.
+    """
+
+    exchanges: bool
+
+    def hand_over(self, slot: int, step: int, state: State) -> State:
+        """Keep `state` itself as the snapshot of `step`, and give another state for it.
+
+        The caller may go on reading `state` until its next call of the store.
+        """
+        ...
+
+    def take_over(self, slot: int, step: int, state: State) -> State:
+        """Give the snapshot of `step` itself, and keep the memory of `state`; free the slot.
+
+        Raises:
+            SnapshotError: the slot does not hold `step`.
+        """
         ...

@@ -26,6 +26,7 @@ from burgers_adjoint.snapshots.memory import MemoryStore
 from burgers_adjoint.snapshots.tiered import TieredStore
 
 Store = SnapshotStore[np.ndarray]
+LARGEST_STATE = 1.125  # times a snapshot's bytes, for states to be used as snapshots
 
 
 class StoreMaker:
@@ -35,15 +36,22 @@ class StoreMaker:
         config: [snapshots] says where they live.
         decomposition: whose tiles they are.
         new_buffer: returns a new buffer for this rank's part.
+        new_state: returns a new working state, which holds this rank's part with its halo and
+            padding; where those are small, a store in memory swaps states instead of copying.
     """
 
     def __init__(
-        self, config: Config, decomposition: Decomposition, new_buffer: Callable[[], np.ndarray]
+        self,
+        config: Config,
+        decomposition: Decomposition,
+        new_buffer: Callable[[], np.ndarray],
+        new_state: Callable[[], np.ndarray] | None = None,
     ) -> None:
         self.config = config
         self.comm: Any = decomposition.comm
         self._decomposition = decomposition
         self._new_buffer = new_buffer
+        self._new_state = new_state
         sample = new_buffer()
         self._shape, self._dtype, self.slot_bytes = sample.shape, sample.dtype, sample.nbytes
         self.largest_slot_bytes = self.comm.allreduce(sample.nbytes, op=MPI.MAX)
@@ -60,11 +68,18 @@ class StoreMaker:
         buffers = 0 if kind == "memory" else self._buffers(slots - near)
         require_memory(self.comm, (near + buffers) * self.slot_bytes)
         self._require_limit((near + buffers) * self.largest_slot_bytes)
-        memory = MemoryStore(self._new_buffer, near) if near else None
         if near == slots:
-            return memory or MemoryStore(self._new_buffer, 0)
+            return self._in_memory(slots)
+        memory = MemoryStore(self._new_buffer, near) if near else None
         disk = self._disk(slots - near, shared=kind == "hdf5_shared")
         return disk if memory is None else TieredStore(memory, disk, near)
+
+    def _in_memory(self, slots: int) -> Store:
+        limit = self.config.snapshots.memory
+        if self._new_state is not None and limit is None:
+            if self._new_state().nbytes <= LARGEST_STATE * self.slot_bytes:
+                return MemoryStore(self._new_state, slots, exchanges=True)
+        return MemoryStore(self._new_buffer, slots)
 
     def near_slots(self, schedule: Schedule) -> int:
         """How many of a schedule's slots are in memory."""

@@ -42,16 +42,18 @@ def lines_of(column0, column1):
 
 
 @compiled
-def advance(state, c, limits, ring):
-    """Advance the state by several steps in one sweep over memory, in place.
+def advance(source, state, c, box, limits, ring):
+    """Advance the source by several steps in one sweep over memory, into the state.
 
     Row r of step s needs rows r-1 .. r+1 of step s-1. So while step 0 is at row j, step s is at
     row j-s, and the rows in between live in a ring buffer that stays in the cache. Every point is
     computed by the same operations as in single steps: the bits are the same.
 
     Args:
-        state: (2, rows, pitch).
+        source: (2, rows, pitch), halo filled; kept as it is, unless it is the state itself.
+        state: the same shape, or the source itself; gets the result.
         c: `stencil.Coefficients`.
+        box: row start, row stop, column start, column stop of the tile.
         limits: (k, 4) row start, row stop, column start, column stop that step s computes. Points
             beyond the limits of step s - 1 keep their values (boundary) or are not read.
         ring: (k, 4, 2, pitch) work space.
@@ -65,11 +67,11 @@ def advance(state, c, limits, ring):
             if r < row0 or r >= row1:
                 continue
             first, n_lines = lines_of(column0, column1)
-            # addresses in the state, where boundary rows and the first step's rows are ...
+            # addresses in the source, where boundary rows and the first step's rows are ...
             south, here, north = (
-                address(state, r - 1, first),
-                address(state, r, first),
-                address(state, r + 1, first),
+                address(source, r - 1, first),
+                address(source, r, first),
+                address(source, r + 1, first),
             )
             to_v = to_v_south = to_v_north = rows * state.shape[2] * DOUBLE_BYTES
             if s > 0:
@@ -91,25 +93,34 @@ def advance(state, c, limits, ring):
             )
             if s == 0:
                 # this step alone reads from memory: fetch its next row while it computes
-                ahead = address(state, min(r + 2, rows - 1), first)
+                ahead = address(source, min(r + 2, rows - 1), first)
                 step_row(c, sources, targets, (ahead, ahead + to_v), n_lines)
             else:
                 step_row(c, sources, targets, (), n_lines)
             # a boundary column keeps its value; elsewhere the next step does not read these
             for f in range(2):
-                ring[s, r & 3, f, column0 - 1] = state[f, r, column0 - 1]
-                ring[s, r & 3, f, column1] = state[f, r, column1]
+                ring[s, r & 3, f, column0 - 1] = source[f, r, column0 - 1]
+                ring[s, r & 3, f, column1] = source[f, r, column1]
             if s == k - 1:
                 # one row late: step 0 has just read the old row r - 1 for the last time
                 if r > row0:
                     flush(ring, s, state, r - 1, column0, column1)
                 if r == row1 - 1:
                     flush(ring, s, state, r, column0, column1)
+    if source.ctypes.data != state.ctypes.data:
+        for r in range(box[0], box[1]):
+            if r < limits[k - 1, 0] or r >= limits[k - 1, 1]:
+                for f in range(2):
+                    for i in range(box[2], box[3]):
+                        state[f, r, i] = source[f, r, i]
 
 
 @compiled
 def flush(ring, s, state, r, column0, column1):
     """Copy row r, finished by step s, from the ring to the state, and zeros to the padding."""
+    for f in range(2):
+        state[f, r, column0 - 1] = ring[s, r & 3, f, column0 - 1]
+        state[f, r, column1] = ring[s, r & 3, f, column1]
     first, n_lines = lines_of(column0, column1)
     for i in range(column1 + 1, first + n_lines * LINE):
         ring[s, r & 3, 0, i] = 0.0

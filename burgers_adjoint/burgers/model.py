@@ -130,7 +130,7 @@ class BurgersModel:
 
         A replay takes the very steps of the run before, other runs choose their own.
         """
-        state = self.layout.new_array(2)
+        state = self.new_state()
         if not replay:
             self.time_steps.forget()
         self.restart(state, fields)
@@ -226,23 +226,29 @@ class BurgersModel:
         Raises:
             NumericalError: on all ranks, when a state is no longer finite.
         """
+        self.advance_from(state, state, n0, n1)
+
+    def advance_from(self, source: np.ndarray, state: np.ndarray, n0: int, n1: int) -> None:
+        """Take steps n0 .. n1-1, at least one, from the source, which stays, to the state."""
         while n0 < n1:
             stop = n1
             if self.time_steps.chosen < n1:
                 if self.time_steps.chosen <= n0:
-                    self._choose_step(state, n0)
+                    self._choose_step(source, n0)
                 stop = n0 + 1
             if stop > self._finite_until:
                 stop = min(stop, self._finite_until + STEPS_BETWEEN_CHECKS)
-            self._advance_unchecked(state, n0, stop)
+            self._advance_unchecked(source, state, n0, stop)
+            source = state
             n0 = self._reached = stop
             if stop == self._finite_until + STEPS_BETWEEN_CHECKS:
                 self._check_finite(state)
 
-    def _advance_unchecked(self, state: np.ndarray, n0: int, n1: int) -> None:
+    def _advance_unchecked(self, source: np.ndarray, state: np.ndarray, n0: int, n1: int) -> None:
         while n0 < n1:
             stop = self.time_steps.alike(n0, n1)
-            self.stepper.advance(state, self._coefficients_at(n0), stop - n0)
+            self.stepper.advance(source, state, self._coefficients_at(n0), stop - n0)
+            source = state
             n0 = stop
 
     def _check_finite(self, state: np.ndarray) -> None:
@@ -259,7 +265,7 @@ class BurgersModel:
         step = self._finite_until
         self.restore(self._last_finite, state)
         while (place := self._find_not_finite(state)) is None:
-            self._advance_unchecked(state, step, step + 1)
+            self._advance_unchecked(state, state, step, step + 1)
             step += 1
         field, row, column = place
         time = self.time_steps.time(step)
@@ -388,13 +394,23 @@ class BurgersModel:
         """A buffer for the tile's own points, (2, ny, nx)."""
         return np.zeros((2, *self.decomposition.tile_shape))
 
+    def new_state(self) -> np.ndarray:
+        """A working state of zeros, (2, rows, pitch)."""
+        return self.layout.new_array(2)
+
     def snapshot(self, state: np.ndarray, out: np.ndarray) -> None:
-        """Copy the state's own points to a snapshot; the halo is filled anew by every step."""
-        out[...] = self.layout.interior(state)
+        """Copy the state's own points to a snapshot; the halo is filled anew by every step.
+
+        A snapshot that is another state, as in a store that exchanges them, gets all points.
+        """
+        out[...] = state if out.shape == state.shape else self.layout.interior(state)
 
     def restore(self, snapshot: np.ndarray, state: np.ndarray) -> None:
-        """Copy a snapshot to the state's own points."""
-        self.layout.interior(state)[...] = snapshot
+        """Copy a snapshot, or another state, to the state's own points."""
+        if snapshot.shape == state.shape:
+            state[...] = snapshot
+        else:
+            self.layout.interior(state)[...] = snapshot
 
 
 def prepare_kernels(comm: MPI.Comm) -> None:

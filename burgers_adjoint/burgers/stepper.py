@@ -83,12 +83,16 @@ class Stepper:
         for halo in (self._narrow, self._wide, self._paired):
             halo.close()
 
-    def advance(self, state: np.ndarray, c: Coefficients, n_steps: int) -> None:
-        """Take so many steps in place, all with these coefficients."""
+    def advance(self, source: np.ndarray, state: np.ndarray, c: Coefficients, n_steps: int) -> None:
+        """Take so many steps, all with these coefficients, from the source's points to the state's.
+
+        The source keeps its own points, unless it is the state.
+        """
         while n_steps > 0:
             n_now = min(self.steps_per_sweep, n_steps)
-            (self._narrow if n_now == 1 else self._wide).exchange(state)
-            kernels.advance(state, c, self._limits[n_now], self._ring)
+            (self._narrow if n_now == 1 else self._wide).exchange(source)
+            kernels.advance(source, state, c, self._box, self._limits[n_now], self._ring)
+            source = state
             n_steps -= n_now
 
     def adjoint(

@@ -20,7 +20,13 @@ from burgers_adjoint.checkpointing.actions import (
 )
 from burgers_adjoint.checkpointing.schedule import Schedule
 from burgers_adjoint.errors import ScheduleError, SnapshotError
-from burgers_adjoint.protocols import AdjointModel, OnlineModel, SnapshotStore
+from burgers_adjoint.protocols import (
+    AdjointModel,
+    ExchangingModel,
+    ExchangingStore,
+    OnlineModel,
+    SnapshotStore,
+)
 
 State = TypeVar("State")
 Cotangent = TypeVar("Cotangent")
@@ -110,13 +116,14 @@ class Executor(Generic[State, Cotangent, Snapshot]):
         self.damages: list[str] = []
         self.longest_advance = LONGEST_ADVANCE
         self._ran = False
+        self._source: State | None = None  # where the working state is, if not in its own memory
 
     def run(self, state: State) -> Counts:
         """Carry out the schedule's actions, all that are left, and return the counts.
 
         Args:
-            state: the working state at the start of step `position`, stepped in place; after the
-                run it is the one at the start of step 0, as the last reverse step needed it.
+            state: the working state at the start of step `position`, stepped in place. A store
+                that exchanges states keeps it in the reverse sweep, and gives others for it.
 
         Raises:
             ScheduleError: an action does not fit what is there, the forward or reverse steps are
@@ -130,6 +137,15 @@ class Executor(Generic[State, Cotangent, Snapshot]):
         self._ran = True
         model, store, counts, observer = self.model, self.store, self.counts, self.observer
 
+        exchanging = None
+        if getattr(store, "exchanges", False):
+            if not hasattr(model, "advance_from"):
+                raise ScheduleError(
+                    f"a store that exchanges states needs a model that steps from one to another: "
+                    f"{type(model).__name__} has no `advance_from` (protocols.ExchangingModel)"
+                )
+            exchanging = cast(ExchangingStore[State], store)
+
         def fill(snapshot: Snapshot) -> None:
             model.snapshot(state, snapshot)
 
@@ -139,6 +155,7 @@ class Executor(Generic[State, Cotangent, Snapshot]):
         for action in self.schedule:
             start = perf_counter()
             if isinstance(action, Reverse):
+                self._settle(state)
                 cotangent = self._reversible(action)
                 model.adjoint_step(cotangent, state, action.step)
                 counts.seconds_adjoint += perf_counter() - start
@@ -147,19 +164,25 @@ class Executor(Generic[State, Cotangent, Snapshot]):
                 self._advance(action, state)
                 continue
             elif isinstance(action, Load):
-                try:
-                    store.load(action.slot, action.step, read)
-                except SnapshotError as error:
-                    self._recompute(action, error, state, fill, read)
-                if action.free:
-                    store.free(action.slot)
+                self._source = None
+                if exchanging is not None and action.free:
+                    # the last use: the slot gets the working state's memory in return
+                    state = exchanging.take_over(action.slot, action.step, state)
                     self.held.pop(action.slot, None)
+                else:
+                    self._load(action, state, fill, read)
                 counts.seconds_snapshots += perf_counter() - start
                 counts.loads += 1
                 self.position = action.step
             elif isinstance(action, Save):
                 self._require_position(action, action.step)
-                store.save(action.slot, action.step, fill)
+                if exchanging is not None:
+                    # an advance is next, as a rule: it reads the snapshot and writes elsewhere
+                    self._settle(state)
+                    self._source = state
+                    state = exchanging.hand_over(action.slot, action.step, state)
+                else:
+                    store.save(action.slot, action.step, fill)
                 self.held[action.slot] = action.step
                 counts.seconds_snapshots += perf_counter() - start
                 counts.saves += 1
@@ -171,9 +194,11 @@ class Executor(Generic[State, Cotangent, Snapshot]):
                 self.held.pop(action.slot, None)
                 counts.seconds_snapshots += perf_counter() - start
             elif isinstance(action, Seed):
+                self._settle(state)
                 self._seed(action, state)
                 counts.seconds_adjoint += perf_counter() - start
             else:
+                self._settle(state)
                 self._turn(action, state)
             if observer is not None:
                 observer(action, counts)
@@ -191,7 +216,12 @@ class Executor(Generic[State, Cotangent, Snapshot]):
             piece = Advance(self.position, stop)
             start = perf_counter()
             if exploring:
+                self._settle(state)
                 piece = self._explore(piece, state)
+            elif self._source is not None:
+                model = cast(ExchangingModel[State, Cotangent, Snapshot], self.model)
+                model.advance_from(self._source, state, piece.step0, piece.step1)
+                self._source = None
             else:
                 self.model.advance(state, piece.step0, piece.step1)
             self.counts.seconds_forward += perf_counter() - start
@@ -201,6 +231,28 @@ class Executor(Generic[State, Cotangent, Snapshot]):
                 self.observer(piece, self.counts)
             if exploring and self.schedule.n_steps is not None:
                 break
+
+    def _settle(self, state: State) -> None:
+        """Copy what was handed over to the store back to the working state, if it is to be read."""
+        if self._source is not None:
+            self.model.restore(cast(Snapshot, self._source), state)
+            self._source = None
+
+    def _load(
+        self,
+        action: Load,
+        state: State,
+        fill: Callable[[Snapshot], None],
+        read: Callable[[Snapshot], None],
+    ) -> None:
+        """Load a snapshot, or compute it anew where it cannot be loaded."""
+        try:
+            self.store.load(action.slot, action.step, read)
+        except SnapshotError as error:
+            self._recompute(action, error, state, fill, read)
+        if action.free:
+            self.store.free(action.slot)
+            self.held.pop(action.slot, None)
 
     def _recompute(
         self,

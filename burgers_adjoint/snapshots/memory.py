@@ -17,13 +17,18 @@ class MemoryStore(Generic[Snapshot]):
         capacity: number of slots.
     """
 
-    def __init__(self, new_buffer: Callable[[], Snapshot], capacity: int) -> None:
+    def __init__(
+        self, new_buffer: Callable[[], Snapshot], capacity: int, exchanges: bool = False
+    ) -> None:
         """Make all buffers.
 
         Args:
             new_buffer: returns a new buffer, such as a model's `new_snapshot`.
             capacity: number of slots, at least 0; a schedule's `slots` is what it needs.
+            exchanges: the buffers are states, and may be swapped for the working state; see
+                `protocols.ExchangingStore`.
         """
+        self.exchanges = exchanges
         self.capacity = capacity
         self._buffers = [new_buffer() for _ in range(capacity)]
         self._slots = Slots(capacity)
@@ -51,6 +56,19 @@ class MemoryStore(Generic[Snapshot]):
 
     def fetch(self, slot: int, step: int) -> None:
         """Do nothing: all slots are near."""
+
+    def hand_over(self, slot: int, step: int, state: Snapshot) -> Snapshot:
+        """Keep `state` itself as the snapshot of `step`; see `protocols.ExchangingStore`."""
+        self._slots.put(slot, step)
+        buffer, self._buffers[slot] = self._buffers[slot], state
+        return buffer
+
+    def take_over(self, slot: int, step: int, state: Snapshot) -> Snapshot:
+        """Give the snapshot of `step` itself for `state`; see `protocols.ExchangingStore`."""
+        self._slots.require_held(slot, step)
+        self._slots.put(slot, None)
+        buffer, self._buffers[slot] = self._buffers[slot], state
+        return buffer
 
     def free(self, slot: int) -> None:
         """Forget what `slot` holds.

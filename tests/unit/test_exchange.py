@@ -1,0 +1,85 @@
+"""Stores that swap memory with the working state instead of copying it."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from mpi4py import MPI
+
+from burgers_adjoint.burgers.grid import Grid
+from burgers_adjoint.burgers.model import BurgersModel
+from burgers_adjoint.checkpointing.binomial import Binomial
+from burgers_adjoint.checkpointing.executor import Executor
+from burgers_adjoint.checkpointing.schedule import Schedule
+from burgers_adjoint.checkpointing.store_all import StoreAll
+from burgers_adjoint.errors import ScheduleError, SnapshotError
+from burgers_adjoint.parallel.decomposition import Decomposition
+from burgers_adjoint.snapshots.memory import MemoryStore
+
+Array = np.ndarray
+SCHEDULES: list[Callable[[int], Schedule]] = [
+    StoreAll,
+    *(lambda n, s=s: Binomial(n, s) for s in (1, 2, 3, 5)),
+]
+
+
+def model_on(periodic: bool) -> tuple[BurgersModel, Array]:
+    grid = Grid(13, 9, (0.0, 3.0), (-1.0, 1.0), periodic)
+    decomposition = Decomposition(MPI.COMM_SELF, grid.shape, periodic)
+    model = BurgersModel(grid, decomposition, 0.05, 0.01, ("initial", "viscosity"))
+    return model, np.random.default_rng(3).normal(size=(2, *grid.shape))
+
+
+def gradient(
+    model: BurgersModel, fields: Array, schedule: Schedule, exchanges: bool
+) -> list[bytes]:
+    new_buffer = model.new_state if exchanges else model.new_snapshot
+    store = MemoryStore(new_buffer, schedule.slots, exchanges)
+    executor = Executor(model, schedule, store)
+    executor.run(model.initial_state(fields))
+    assert executor.cotangent is not None
+    parts = model.gradient(executor.cotangent)
+    return [model.final.tobytes(), *(np.asarray(part).tobytes() for part in parts.values())]
+
+
+@pytest.mark.parametrize("new_schedule", SCHEDULES)
+@pytest.mark.parametrize("periodic", [False, True])
+def test_swapping_gives_the_bits_of_copying(
+    periodic: bool, new_schedule: Callable[[int], Schedule]
+) -> None:
+    model, fields = model_on(periodic)
+    for n_steps in (1, 2, 3, 7, 20):
+        copied = gradient(model, fields, new_schedule(n_steps), exchanges=False)
+        assert gradient(model, fields, new_schedule(n_steps), exchanges=True) == copied
+
+
+def test_stepping_from_a_state_leaves_it_and_every_point_of_the_target_is_set() -> None:
+    model, fields = model_on(periodic=False)
+    source, target, stepped = (model.initial_state(fields) for _ in range(3))
+    target[...] = np.nan
+    model.advance_from(source, target, 0, 3)
+    model.advance(stepped, 0, 3)
+    own = model.layout.interior
+    np.testing.assert_array_equal(own(source), fields)
+    np.testing.assert_array_equal(own(target), own(stepped))
+
+
+def test_memory_store_swaps_and_keeps_its_promises() -> None:
+    store = MemoryStore(lambda: np.zeros(2), capacity=1, exchanges=True)
+    state = np.ones(2)
+    other = store.hand_over(0, 5, state)
+    assert other is not state
+    with pytest.raises(SnapshotError, match="slot 0 holds step 5, not step 4"):
+        store.take_over(0, 4, other)
+    assert store.take_over(0, 5, other) is state
+    with pytest.raises(SnapshotError, match="slot 0 is empty: it does not hold step 5"):
+        store.take_over(0, 5, other)
+
+
+def test_model_that_cannot_step_from_state_to_state_is_refused() -> None:
+    class Model:
+        pass
+
+    store = MemoryStore(lambda: np.zeros(2), capacity=1, exchanges=True)
+    with pytest.raises(ScheduleError, match=r"Model has no `advance_from`"):
+        Executor(Model(), Binomial(3, 1), store).run(np.zeros(2))  # type: ignore[arg-type]
