@@ -75,11 +75,15 @@ class StoreMaker:
         return disk if memory is None else TieredStore(memory, disk, near)
 
     def _in_memory(self, slots: int) -> Store:
-        limit = self.config.snapshots.memory
-        if self._new_state is not None and limit is None:
-            if self._new_state().nbytes <= LARGEST_STATE * self.slot_bytes:
-                return MemoryStore(self._new_state, slots, exchanges=True)
-        return MemoryStore(self._new_buffer, slots)
+        """A store of states, unless they take much more than snapshots or memory is counted."""
+        new_state = self._new_state
+        if (
+            new_state is None
+            or self.config.snapshots.memory is not None
+            or new_state().nbytes > LARGEST_STATE * self.slot_bytes
+        ):
+            return MemoryStore(self._new_buffer, slots)
+        return MemoryStore(new_state, slots, exchanges=True)
 
     def near_slots(self, schedule: Schedule) -> int:
         """How many of a schedule's slots are in memory."""
