@@ -1,7 +1,9 @@
 """Runs that outlive their jobs: composes the sweeps of a problem with durable restart data."""
 
 import logging
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -84,12 +86,20 @@ class DurableRun:
         self.summary: dict[str, Any] | None = None
         self._vital: dict[str, np.ndarray] = {}
         self._lost = 0
+        self._resume_seconds = 0.0
         if resume != "never":
-            self._find(resume)
+            with self._timed():
+                self._find(resume)
         self._prepare_folder()
         self.keeper = Keeper(
             problem.config.restart, self.folder, problem.decomposition, self.identity, self.found
         )
+
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
+        begin = time.perf_counter()
+        yield
+        self._resume_seconds += time.perf_counter() - begin
 
     def _say(self, message: str, *values: object) -> None:
         if self.comm.rank == 0:
@@ -195,7 +205,8 @@ class DurableRun:
             executor = Executor(model, schedule, store)
             live: dict[int, int] = {}
         else:
-            executor, live = self._go_on(state, store)
+            with self._timed():
+                executor, live = self._go_on(state, store)
         self.schedule_used = executor.schedule
         sweeps = GradientSweeps(self, executor, state, live, observer)
         executor.observer = sweeps
@@ -307,6 +318,7 @@ class DurableRun:
             "resumed": facts["resumed"],
             "lost_steps": facts["lost_steps"],
             "repeated_steps": forward_steps - planned,
+            "resume_seconds": self.comm.allreduce(self._resume_seconds, op=MPI.MAX),
             **self.keeper.report(),
         }
 

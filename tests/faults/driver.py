@@ -7,6 +7,7 @@ below, COUNT which time it is passed (from 1), ACTION what happens then:
     write-after ... remove-after                         the same, after it
     write-half                                           half of the data is written before it
     steps                                                COUNT steps are done, of both sweeps
+    time                                                 COUNT seconds of the sweeps are over
     save                                                 a save begins
 
     kill term usr1 int        that signal, to the rank itself
@@ -15,14 +16,19 @@ below, COUNT which time it is passed (from 1), ACTION what happens then:
     off                       the operation is left out, from then on; for `checksum` too
     early                     for `remove`: everything older goes before the manifest has its name
 
-`pace:SECONDS` makes looks that often, for runs that last a second.
+`pace:SECONDS` makes looks that often, for short runs. `log:FOLDER` notes all operations
+of restart/disk.py there, one file per rank, and moves what is removed into it.
 """
 
 import errno
+import json
 import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 SIGNALS = {
@@ -57,16 +63,19 @@ def main() -> None:
 
             keeper.SECONDS_BETWEEN_LOOKS = float(fault.partition(":")[2])
             continue
+        if fault.startswith("log:"):
+            log_operations(Path(fault.partition(":")[2]), MPI.COMM_WORLD.rank)
+            continue
         rank, point, count, action = fault.split(":")
         if rank in ("*", str(MPI.COMM_WORLD.rank)):
-            inject(point, int(count), action)
+            inject(point, float(count), action)
     cli.main(arguments)
 
 
-def inject(point: str, count: int, action: str) -> None:
+def inject(point: str, count: float, action: str) -> None:
     name, _, moment = point.partition("-")
-    if name == "steps":
-        inject_at_steps(count, action)
+    if name in ("steps", "time"):
+        inject_in_sweeps(name, count, action)
     elif name == "save":
         from burgers_adjoint.restart.keeper import Keeper
 
@@ -88,7 +97,7 @@ def inject(point: str, count: int, action: str) -> None:
         raise SystemExit(f"no such point: {point}")
 
 
-def inject_at_steps(count: int, action: str) -> None:
+def inject_in_sweeps(name: str, count: float, action: str) -> None:
     from burgers_adjoint.restart.keeper import Keeper
 
     original = Keeper.done
@@ -96,7 +105,13 @@ def inject_at_steps(count: int, action: str) -> None:
 
     def done(self: Keeper, steps: int) -> None:
         nonlocal due
-        if due and steps >= count:
+        if due and name == "time":
+            due = False
+            # A thread of its own: the signal comes wherever the sweeps and the writer are.
+            timer = threading.Timer(count, act, [action])
+            timer.daemon = True
+            timer.start()
+        elif due and steps >= count:
             due = False
             act(action)
         original(self, steps)
@@ -104,9 +119,9 @@ def inject_at_steps(count: int, action: str) -> None:
     Keeper.done = done  # type: ignore[method-assign]
 
 
-def wrap(owner: Any, name: str, count: int, action: str, moment: str) -> None:
+def wrap(owner: Any, name: str, count: float, action: str, moment: str) -> None:
     original: Callable[..., Any] = getattr(owner, name)
-    left = count
+    left = int(count)
 
     def wrapped(*arguments: Any) -> Any:
         nonlocal left
@@ -124,6 +139,40 @@ def wrap(owner: Any, name: str, count: int, action: str, moment: str) -> None:
     setattr(owner, name, wrapped)
 
 
+def log_operations(folder: Path, rank: int) -> None:
+    from burgers_adjoint.restart import disk
+
+    folder.mkdir(parents=True, exist_ok=True)
+    log = open(folder / f"rank-{rank}.jsonl", "a", encoding="utf-8", buffering=1)  # noqa: SIM115
+    names: dict[int, str] = {}
+
+    def note(operation: str, *words: str) -> None:
+        log.write(json.dumps([time.monotonic_ns(), operation, *words]) + "\n")
+
+    def noted(name: str) -> None:
+        original = getattr(disk, name)
+
+        def wrapped(*arguments: Any) -> Any:
+            if name == "remove" and arguments[0].exists():
+                arguments[0].rename(folder / arguments[0].name)
+            result = original(*arguments)
+            if name == "create":
+                names[result] = arguments[0].name
+            # A descriptor stands for the name that it was opened with.
+            words = [
+                names.get(word, "") if isinstance(word, int) else word.name
+                for word in arguments
+                if isinstance(word, int | Path)
+            ]
+            note(name, *words)
+            return result
+
+        setattr(disk, name, wrapped)
+
+    for name in OPERATIONS:
+        noted(name)
+
+
 def remove_early() -> None:
     """Remove what is old before the manifest that makes it old has its name."""
     from burgers_adjoint.restart import writer
@@ -131,7 +180,7 @@ def remove_early() -> None:
     original = writer.write_manifest
 
     def write_manifest(folder: Any, manifest: Any) -> None:
-        writer.remove_all_but(folder, [])
+        writer.remove_all_but(folder, [manifest])
         original(folder, manifest)
 
     writer.write_manifest = write_manifest
