@@ -33,6 +33,7 @@ lint: env
 	@$(PYTHON) -m ruff format --check --quiet
 	@$(PYTHON) -m mypy
 	@shellcheck .ci/run tools/set-up tools/mpi-tests
+	@shellcheck --external-sources jobs/*
 
 clean:
 	rm -rf .venv build output *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -14,7 +14,7 @@ import numpy as np
 from mpi4py import MPI
 
 from burgers_adjoint.burgers.model import Cotangent
-from burgers_adjoint.checkpointing.actions import Action, Free, Load, Save
+from burgers_adjoint.checkpointing.actions import Action
 from burgers_adjoint.checkpointing.binomial import Binomial
 from burgers_adjoint.checkpointing.executor import LONGEST_ADVANCE, Counts, Executor, Observer
 from burgers_adjoint.checkpointing.schedule import Schedule
@@ -58,6 +58,21 @@ def identity_of(problem: Problem, command: str) -> Identity:
     values = msgspec.json.decode(msgspec.json.encode({"command": command, **values}))
     goes_on = f"burgers-adjoint resume {config.output.directory}"
     return Identity(command, values, problem.n_steps, goes_on)
+
+
+class Rest(Binomial):
+    """The least work for what remains of a reversal, whatever schedule has begun it.
+
+    Attributes:
+        memory: slots that may be in memory.
+    """
+
+    memory: int
+
+    @property
+    def memory_slots(self) -> int:
+        """Slots in memory, the first ones."""
+        return min(self.memory, self.slots)
 
 
 class DurableRun:
@@ -184,14 +199,16 @@ class DurableRun:
         """The least work from the live snapshots on, whatever schedule has left them."""
         assert self.found is not None
         whole, found = self.problem.schedule(), self.found
-        return Binomial.resume(
+        rest = Rest.resume(
             self.identity.n_steps,
-            whole.snapshots,
+            whole.snapshots + whole.snapshots_on_disk,
             live.items(),
             to_reverse=found.position if found.phase == "reverse" else None,
             forward_steps=int(found.counts["forward_steps"]),
             position=position,
         )
+        rest.memory = whole.snapshots
+        return rest
 
     def reverse(self, schedule: Schedule, store: Store, observer: Observer) -> Reversal:
         """Do what is left of both sweeps; see `Problem.reverse`.
@@ -203,12 +220,11 @@ class DurableRun:
         state = model.initial_state(problem.fields)
         if self.found is None:
             executor = Executor(model, schedule, store)
-            live: dict[int, int] = {}
         else:
             with self._timed():
-                executor, live = self._go_on(state, store)
+                executor = self._go_on(state, store)
         self.schedule_used = executor.schedule
-        sweeps = GradientSweeps(self, executor, state, live, observer)
+        sweeps = GradientSweeps(self, executor, state, observer)
         executor.observer = sweeps
         self.keeper.watch(sweeps, store)
         with self.keeper:
@@ -218,16 +234,16 @@ class DurableRun:
 
     def _go_on(
         self, state: np.ndarray, store: Store
-    ) -> tuple[Executor[np.ndarray, Cotangent, np.ndarray], dict[int, int]]:
-        """An executor for what is left, and the snapshots that are in the store."""
+    ) -> Executor[np.ndarray, Cotangent, np.ndarray]:
+        """An executor for what is left, with the snapshots that are saved in the store."""
         found, model = self.found, self.problem.model
         assert found is not None
-        n_steps, limit = self.identity.n_steps, self.problem.schedule().snapshots
+        whole = self.problem.schedule()
+        n_steps, limit = self.identity.n_steps, whole.snapshots + whole.snapshots_on_disk
         counts = Counts(**found.counts)  # type: ignore[arg-type]
-        position, cotangent = 0, None
-        reverse = found.phase == "reverse"
+        position, cotangent = None, None
         live = self._load_snapshots(store, limit)
-        if reverse:
+        if found.phase == "reverse":
             model.resume(state, self.problem.fields, n_steps)
             cotangent = model.new_cotangent()
             for name, field in model.tile_fields(cotangent).items():
@@ -236,27 +252,17 @@ class DurableRun:
                 cotangent.bins[...] = found.facts["bins"]
             model.final[...] = self._vital["final"]
         else:
-            model.resume(state, self._vital["state"], found.position)
-            if (
-                found.position < n_steps
-                and found.position not in live
-                and len(live) < min(limit, n_steps - 1)
-            ):
-                live[found.position] = len(live)
-                store.save(len(live) - 1, found.position, lambda out: model.snapshot(state, out))
-            elif found.position not in live and found.position < n_steps:
-                position = found.position
-        rest = self._rest(live, position or None)
-        executor = Executor(
+            position = found.position
+            model.resume(state, self._vital["state"], position)
+        return Executor(
             model,
-            rest,
+            self._rest(live, position),
             store,
             counts=counts,
-            position=position,
+            position=position or 0,
             cotangent=cotangent,
             held={slot: step for step, slot in live.items()},
         )
-        return executor, live
 
     def _load_snapshots(self, store: Store, limit: int) -> dict[int, int]:
         """Bring the saved snapshots into the store; returns step to slot."""
@@ -341,19 +347,16 @@ class GradientSweeps:
     run: DurableRun
     executor: Executor[np.ndarray, Cotangent, np.ndarray]
     state: np.ndarray
-    live: dict[int, int]
     observer: Observer
 
     def __call__(self, action: Action, counts: Counts) -> None:
-        if isinstance(action, Save):
-            self.live[action.step] = action.slot
-        elif isinstance(action, Load):
-            if action.free:
-                self.live.pop(action.step, None)
-        elif isinstance(action, Free):
-            self.live = {step: slot for step, slot in self.live.items() if slot != action.slot}
         self.observer(action, counts)
         self.run.keeper.done(counts.forward_steps + counts.reverse_steps)
+
+    @property
+    def live(self) -> dict[int, int]:
+        """Step to slot of the snapshots that are in the store."""
+        return {step: slot for slot, step in self.executor.held.items()}
 
     @property
     def longest_advance(self) -> int:
@@ -418,7 +421,6 @@ class ForwardSweep:
 
     def __post_init__(self) -> None:
         self.live: dict[int, int] = {}
-        self.began = self.position
 
     @property
     def complete(self) -> bool:

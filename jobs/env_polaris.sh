@@ -12,6 +12,12 @@ if [[ -d /soft/modulefiles ]] && type module &>/dev/null; then
     module load conda cray-hdf5-parallel
 fi
 
+# shellcheck disable=SC2034  # the scripts use it
 NNODES=$(sort -u "$PBS_NODEFILE" | wc -l)
-# The SSD of a node, which is wiped between jobs: for snapshots, never for restart data.
-LOCAL_SCRATCH=/local/scratch
+# Working snapshots go to the SSD of each node, which is wiped between jobs; restart data does not.
+# shellcheck disable=SC2034  # the scripts use it
+SNAPSHOTS=()
+# shellcheck disable=SC2034  # the scripts use it
+if [[ -d /local/scratch && -w /local/scratch ]]; then
+    SNAPSHOTS=(-s snapshots.store=hdf5 -s snapshots.directory=/local/scratch)
+fi

@@ -71,9 +71,10 @@ class Sweeps(Protocol):
         longest_advance: steps in a row without a look; set by the keeper.
     """
 
-    live: dict[int, int]
     longest_advance: int
 
+    @property
+    def live(self) -> dict[int, int]: ...
     @property
     def position(self) -> int: ...
     @property
@@ -280,9 +281,8 @@ class Keeper:
         assert self._store is not None
         copies: list[np.ndarray] = []
         try:
-            with agreed(self.comm):
-                slot = self._sweeps.live[step]
-                self._store.load(slot, step, lambda data: copies.append(self._copy(data)))
+            slot = self._sweeps.live[step]
+            self._store.load(slot, step, lambda data: copies.append(self._copy(data)))
         except SnapshotError:
             return None
         return {"state": copies[0]}

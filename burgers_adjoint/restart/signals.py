@@ -22,7 +22,9 @@ class StopSignals:
 
     def __enter__(self) -> "StopSignals":
         # Under nohup interrupts are ignored, and stay so.
-        active = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+        active = list(SIGNALS)
+        if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+            active.remove(signal.SIGINT)
         self._before = {number: signal.signal(number, self._note) for number in active}
         return self
 
