@@ -139,7 +139,7 @@ class Snapshots(Struct, frozen=True, forbid_unknown_fields=True):
     store: Literal["memory", "hdf5", "hdf5_shared", "tiered"] = "memory"
     directory: str = ""
     asynchronous: bool | None = None
-    buffers: Annotated[int, Meta(ge=2, le=1024)] = 4
+    buffers: Annotated[int, Meta(ge=2, le=1024)] = 8
     keep: bool = False
     memory: str | float | None = None
 

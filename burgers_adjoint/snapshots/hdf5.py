@@ -8,30 +8,44 @@ from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 import numpy as np
+import xxhash
 
 from burgers_adjoint.errors import SnapshotError, StorageError
-from burgers_adjoint.snapshots.layout import RECORD, Layout, checksum, create, needed_bytes
+from burgers_adjoint.snapshots.layout import (
+    Layout,
+    create,
+    needed_bytes,
+    new_record,
+    read_record,
+)
 from burgers_adjoint.snapshots.slots import Slots
 
 Snapshot = TypeVar("Snapshot")
+
+# A piece is hashed while it is in the second-level cache on its way to or from the file.
+PIECE = 2**19
 
 
 class SlotFile(Protocol):
     """Moves bytes between memory and the places of a snapshot file.
 
-    A file that ranks share communicates in `write` and `read`, and then in the same way whether
-    they raise or not.
+    Both directions return the checksum of the data, which is cheapest while they pass. A file that
+    ranks share communicates in all calls, and then in the same way whether they raise or not.
     """
 
     path: Path
     layout: Layout
 
-    def write(self, slot: int, data: np.ndarray, record: np.ndarray) -> None:
-        """Write a snapshot and its record; raises OSError."""
+    def write(self, slot: int, step: int, data: np.ndarray) -> None:
+        """Write a snapshot, its step and its checksum; raises OSError."""
         ...
 
-    def read(self, slot: int, data: np.ndarray, record: np.ndarray) -> None:
-        """Read a snapshot and its record; raises OSError, EOFError where bytes are missing."""
+    def read(self, slot: int, data: np.ndarray) -> tuple[int, int, int]:
+        """Read a snapshot; raises OSError, EOFError where bytes are missing.
+
+        Returns:
+            The step and the checksum that were written, and the checksum of what was read.
+        """
         ...
 
     def close(self) -> None:
@@ -63,15 +77,18 @@ class LocalFile:
             needed = needed_bytes(capacity, int(np.prod(shape)) * dtype.itemsize)
             raise cannot_make(path, needed, error) from error
 
-    def write(self, slot: int, data: np.ndarray, record: np.ndarray) -> None:
-        """Write a snapshot and its record."""
-        _write(self._descriptor, data, self.layout.data + slot * self.layout.slot_bytes)
-        _write(self._descriptor, record, self.layout.record(slot, 0))
+    def write(self, slot: int, step: int, data: np.ndarray) -> None:
+        """Write a snapshot, its step and its checksum."""
+        begin = self.layout.data + slot * self.layout.slot_bytes
+        found = _write(self._descriptor, data, begin)
+        _write(self._descriptor, new_record(step, found), self.layout.record(slot, 0))
 
-    def read(self, slot: int, data: np.ndarray, record: np.ndarray) -> None:
-        """Read a snapshot and its record."""
-        _read(self._descriptor, data, self.layout.data + slot * self.layout.slot_bytes)
+    def read(self, slot: int, data: np.ndarray) -> tuple[int, int, int]:
+        """Read a snapshot; returns step and checksum as written, and checksum as found."""
+        record = new_record()
+        found = _read(self._descriptor, data, self.layout.data + slot * self.layout.slot_bytes)
         _read(self._descriptor, record, self.layout.record(slot, 0))
+        return (*read_record(record), found)
 
     def close(self) -> None:
         """Let go of the file; it stays."""
@@ -103,7 +120,6 @@ class HDF5Store(Generic[Snapshot]):
         self._new_buffer = new_buffer
         self._made: Snapshot | None = None
         self._slots = Slots(file.layout.capacity)
-        self._record = np.zeros(1, RECORD)
         self._remove = owner and not keep
         self._closed = False
 
@@ -127,9 +143,8 @@ class HDF5Store(Generic[Snapshot]):
         """
         self._slots.put(slot, None)
         data = _bytes(buffer)
-        self._record["step"], self._record["checksum"] = step, checksum(data)
         try:
-            self.file.write(slot, data, self._record)
+            self.file.write(slot, step, data)
         except OSError as error:
             raise StorageError(
                 f"cannot write the snapshot of step {step} ({data.nbytes} bytes) to "
@@ -156,13 +171,12 @@ class HDF5Store(Generic[Snapshot]):
         self._slots.require_held(slot, step)
         data, damage = _bytes(buffer), None
         try:
-            self.file.read(slot, data, self._record)
+            held, written, found = self.file.read(slot, data)
         except (OSError, EOFError) as error:
             damage = f"it cannot be read: {getattr(error, 'strerror', None) or error}"
         else:
-            found, written = checksum(data), int(self._record["checksum"][0])
-            if int(self._record["step"][0]) != step:
-                damage = f"it says that it is step {int(self._record['step'][0])}"
+            if held != step:
+                damage = f"it says that it is step {held}"
             elif found != written:
                 damage = f"its checksum is {found:016x}, not {written:016x}"
         if damage is not None:
@@ -223,17 +237,29 @@ def _bytes(buffer: Any) -> np.ndarray:
     return cast(np.ndarray, array.reshape(-1).view(np.uint8))
 
 
-def _write(descriptor: int, data: np.ndarray, offset: int) -> None:
-    view = memoryview(data.view(np.uint8))  # type: ignore[arg-type]
-    while len(view):
-        done = os.pwrite(descriptor, view, offset)
-        view, offset = view[done:], offset + done
+def _write(descriptor: int, data: np.ndarray, offset: int) -> int:
+    hashing, whole = xxhash.xxh3_64(), _view(data)
+    for begin in range(0, len(whole), PIECE):
+        view = whole[begin : begin + PIECE]
+        hashing.update(view)
+        while len(view):
+            done = os.pwrite(descriptor, view, offset)
+            view, offset = view[done:], offset + done
+    return hashing.intdigest()
 
 
-def _read(descriptor: int, data: np.ndarray, offset: int) -> None:
-    view = memoryview(data.view(np.uint8))  # type: ignore[arg-type]
-    while len(view):
-        done = os.preadv(descriptor, [view], offset)
-        if done == 0:
-            raise EOFError("the file is cut short")
-        view, offset = view[done:], offset + done
+def _read(descriptor: int, data: np.ndarray, offset: int) -> int:
+    hashing, whole = xxhash.xxh3_64(), _view(data)
+    for begin in range(0, len(whole), PIECE):
+        piece = view = whole[begin : begin + PIECE]
+        while len(view):
+            done = os.preadv(descriptor, [view], offset)
+            if done == 0:
+                raise EOFError("the file is cut short")
+            view, offset = view[done:], offset + done
+        hashing.update(piece)
+    return hashing.intdigest()
+
+
+def _view(data: np.ndarray) -> memoryview:
+    return memoryview(data.view(np.uint8))  # type: ignore[arg-type]

@@ -15,7 +15,6 @@ from typing import Any
 
 import h5py
 import numpy as np
-import xxhash
 
 PAGE = 4096
 RECORD = np.dtype([("step", "<i8"), ("checksum", "<u8")])
@@ -118,6 +117,12 @@ def _write_layout(
     )
 
 
-def checksum(data: Any) -> int:
-    """XXH3 (64 bits) of contiguous data: tens of gigabytes a second, next to a copy it is free."""
-    return xxhash.xxh3_64_intdigest(data)
+def new_record(step: int = 0, checksum: int = 0) -> np.ndarray:
+    """A record, as bytes: the step and the checksum, XXH3 (64 bits), of a snapshot."""
+    return np.array([(step, checksum)], RECORD).view(np.uint8)
+
+
+def read_record(record: np.ndarray) -> tuple[int, int]:
+    """The step and the checksum in a record."""
+    step, checksum = record.view(RECORD)[0].tolist()
+    return step, checksum

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+import xxhash
 
-from burgers_adjoint.snapshots.layout import Layout
+from burgers_adjoint.snapshots.layout import Layout, new_record, read_record
 
 
 class Places(Protocol):
@@ -41,21 +42,27 @@ class SharedFile:
         self._snapshots = snapshots
         self._records = records
 
-    def write(self, slot: int, data: np.ndarray, record: np.ndarray) -> None:
-        """Write this rank's part of a snapshot and its record. Collective."""
+    def write(self, slot: int, step: int, data: np.ndarray) -> None:
+        """Write this rank's part of a snapshot, its step and its checksum. Collective."""
         try:
             self._snapshots.write(slot, data)
         finally:
-            self._records.write(slot, record.view(np.uint8))
+            self._records.write(slot, new_record(step, _checksum(data)))
 
-    def read(self, slot: int, data: np.ndarray, record: np.ndarray) -> None:
-        """Read this rank's part of a snapshot and its record. Collective."""
+    def read(self, slot: int, data: np.ndarray) -> tuple[int, int, int]:
+        """Read this rank's part of a snapshot; returns what `SlotFile` says. Collective."""
+        record = new_record()
         try:
             self._snapshots.read(slot, data)
         finally:
-            self._records.read(slot, record.view(np.uint8))
+            self._records.read(slot, record)
+        return (*read_record(record), _checksum(data))
 
     def close(self) -> None:
         """Let go of the file; it stays. Collective."""
         self._snapshots.close()
         self._records.close()
+
+
+def _checksum(data: np.ndarray) -> int:
+    return xxhash.xxh3_64_intdigest(memoryview(data))  # type: ignore[arg-type]

@@ -25,13 +25,14 @@ SLOTS = 7
 KINDS = [
     {"store": "memory"},
     {"store": "hdf5", "asynchronous": False},
-    {"store": "hdf5", "buffers": 2},
-    {"store": "hdf5", "buffers": 4},
+    {"store": "hdf5", "buffers": 3},
     {"store": "hdf5_shared"},
     {"store": "hdf5_shared", "asynchronous": True, "buffers": 3},
-    {"store": "tiered", "memory": f"{COMM.size * 10} kB"},
-    {"store": "tiered", "asynchronous": False},
+    {"store": "tiered", "asynchronous": True, "buffers": 2},
 ]
+if COMM.size in (1, 6):
+    # The pair that differs most from what other rank counts try.
+    KINDS = [KINDS[2], KINDS[4]]
 ON_DISK = [kind for kind in KINDS if kind["store"].startswith("hdf5")]
 
 
@@ -96,7 +97,7 @@ def loaded(store: Any, slot: int, step: int) -> np.ndarray:
 @over_stores
 def test_what_is_saved_is_loaded_in_any_order_as_often_as_wanted(folder, kind):
     with closed_at_end(make(folder, kind)) as store:
-        for turn in range(3):
+        for turn in range(2):
             for slot in range(SLOTS):
                 save(store, slot, 10 * turn + slot)
             order = np.random.default_rng(turn).permutation(2 * SLOTS) % SLOTS
@@ -171,7 +172,7 @@ def test_memory_is_what_it_says_and_does_not_grow(folder, kind):
             sizes.add(store.nbytes)
         assert len(sizes) == 1
         if kind["store"].startswith("hdf5"):
-            assert store.nbytes == one * (kind.get("buffers", 4) if "buffers" in kind else 1)
+            assert store.nbytes == one * (kind.get("buffers", 1))
 
 
 @over_files
@@ -270,7 +271,7 @@ def expected() -> str:
 @over_stores
 @pytest.mark.parametrize("schedule", [Binomial, StoreAll])
 def test_a_run_has_the_same_bits_with_every_store(folder, kind, schedule, expected):
-    one = problem(COMM, directory=str(folder), **{**kind, "memory": None})
+    one = problem(COMM, directory=str(folder), **kind)
     found, _ = gradient(one, schedule(40, 5) if schedule is Binomial else schedule(40))
     assert found == expected
     assert os.listdir(folder) == []

@@ -46,7 +46,7 @@ USERS = {
     "petsc4py": {"output.system", "burgers.implicit", "inverse.tao"},
     "matplotlib": {"output"},
     "rich": {"output"},
-    "xxhash": {"snapshots.layout"},
+    "xxhash": {"snapshots"},
     "click": {"cli"},
     "msgspec": {"config", "output", "restart", "durable"},
     "checkpoint_schedules": {"checkpointing.interop"},
