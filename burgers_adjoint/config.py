@@ -10,6 +10,7 @@ import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -53,9 +54,14 @@ class Grid(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Physics(Struct, frozen=True, forbid_unknown_fields=True):
-    """Coefficients of the equation."""
+    """Coefficients of the equation and its advection scheme.
+
+    smooth_speed is what |speed| of the upwind scheme is rounded off with at rest.
+    """
 
     viscosity: Annotated[float, Meta(ge=0)] = 0.01
+    advection: Literal["central", "upwind"] = "central"
+    smooth_speed: Positive = 0.01
 
 
 class Initial(Struct, frozen=True, forbid_unknown_fields=True):
@@ -78,7 +84,7 @@ class Time(Struct, frozen=True, forbid_unknown_fields=True):
 
     dt: Positive = 1e-3
     steps: Count = 1000
-    integrator: Literal["euler"] = "euler"
+    integrator: Literal["euler", "ssprk3", "rk4"] = "euler"
     allow_unstable: bool = False
 
 
@@ -113,14 +119,22 @@ class Observations(Struct, frozen=True, forbid_unknown_fields=True):
     seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
 
 
+Control = Literal[
+    "initial", "boundary", "viscosity", "viscosity_field", "forcing", "forcing_in_time"
+]
+
+
 class Gradient(Struct, frozen=True, forbid_unknown_fields=True):
     """What the gradient is taken with respect to, and in which inner product."""
 
-    controls: Annotated[tuple[Literal["initial", "viscosity"], ...], Meta(min_length=1)] = (
-        "initial",
-        "viscosity",
-    )
+    controls: Annotated[tuple[Control, ...], Meta(min_length=1)] = ("initial", "viscosity")
     inner_product: Literal["euclidean", "l2"] = "euclidean"
+
+
+class Controls(Struct, frozen=True, forbid_unknown_fields=True):
+    """More about the controls; knots are the times of the forcing in time."""
+
+    knots: tuple[float, ...] = ()
 
 
 class Checkpointing(Struct, frozen=True, forbid_unknown_fields=True):
@@ -185,6 +199,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     objective: Objective = Objective()
     observations: Observations = Observations()
     gradient: Gradient = Gradient()
+    controls: Controls = Controls()
     checkpointing: Checkpointing = Checkpointing()
     snapshots: Snapshots = Snapshots()
     restart: Restart = Restart()
@@ -428,6 +443,7 @@ def _cross_check(config: Config) -> None:
     controls = config.gradient.controls
     if len(set(controls)) < len(controls):
         raise ConfigError(f"gradient.controls = {_show(controls)}: expected each control once")
+    _cross_check_controls(config)
     _cross_check_objective(config.objective, config.observations)
     _cross_check_snapshots(config.snapshots)
     path, kind = config.initial.path, config.initial.kind
@@ -454,6 +470,23 @@ def _cross_check_snapshots(snapshots: Snapshots) -> None:
             f"snapshots.memory = {_show(memory)}: expected a size per rank such as "
             '"2 GiB", or a share of the free memory > 0 and <= 1'
         )
+
+
+def _cross_check_controls(config: Config) -> None:
+    controls, knots = config.gradient.controls, config.controls.knots
+    if "boundary" in controls and config.grid.boundary == "periodic":
+        raise ConfigError(
+            f"gradient.controls = {_show(controls)}: a periodic domain has no boundary to control"
+        )
+    shown = f"controls.knots = {_show(knots)}"
+    if "forcing_in_time" in controls:
+        if not knots:
+            raise ConfigError(
+                f"{shown}: expected the times of the knots, as gradient.controls has "
+                "forcing_in_time"
+            )
+        if any(later <= earlier for earlier, later in pairwise(knots)):
+            raise ConfigError(f"{shown}: expected increasing times")
 
 
 def _cross_check_objective(objective: Objective, observations: Observations) -> None:

@@ -8,9 +8,13 @@ import numpy as np
 from mpi4py import MPI
 
 from burgers_adjoint.burgers import initial
+from burgers_adjoint.burgers.controls import FIELD_CONTROLS, tiles_of
 from burgers_adjoint.burgers.grid import Grid
+from burgers_adjoint.burgers.integrators import TABLEAUX
 from burgers_adjoint.burgers.model import BurgersModel, Cotangent
 from burgers_adjoint.burgers.observations import Recorder
+from burgers_adjoint.burgers.staged import ADVECTION, Method
+from burgers_adjoint.burgers.staged_model import StagedModel
 from burgers_adjoint.checkpointing.binomial import Binomial
 from burgers_adjoint.checkpointing.executor import Counts, Executor, Observer
 from burgers_adjoint.checkpointing.schedule import Schedule
@@ -77,21 +81,66 @@ class Problem:
             error.agreed = True  # every rank computes it from the same numbers
             raise
         self.fields = self._initial_fields()
+        self._fields: dict[str, np.ndarray] = {}
         if not config.time.allow_unstable:
             self._require_stable()
-        self.model = BurgersModel(
-            self.grid,
-            self.decomposition,
-            config.physics.viscosity,
-            config.time.dt,
-            config.gradient.controls,
-        )
+        self.model = self._new_model()
         self.setting = Setting(config, self.grid, self.decomposition, self.model.layout)
         self.model.functional = build_objective(self.setting)
 
     def close(self) -> None:
         """Release what the model holds."""
         self.model.close()
+
+    def _new_model(self) -> BurgersModel:
+        config, physics = self.config, self.config.physics
+        controls, knots = config.gradient.controls, config.controls.knots
+        grid, dec, nu = self.grid, self.decomposition, physics.viscosity
+        method = Method(config.time.integrator, physics.advection, physics.smooth_speed)
+        fields = [name for name in FIELD_CONTROLS if name in controls]
+        if (method.integrator, method.advection) == ("euler", "central") and not fields:
+            return BurgersModel(grid, dec, nu, config.time.dt, controls)
+        try:
+            model = StagedModel(grid, dec, nu, config.time.dt, controls, method, knots)
+        except ConfigError as error:
+            error.agreed = True  # every rank computes it from the same numbers
+            raise
+        for name in fields:
+            leading = {"viscosity_field": (), "forcing": (2,)}.get(name, (len(knots), 2))
+            self._fields[name] = np.zeros((*leading, *dec.tile_shape))
+            model.set_field(name, self._fields[name])
+        return model
+
+    def control(self, name: str) -> np.ndarray | float:
+        """Value of a control, laid out like its gradient; not to be changed."""
+        if name == "viscosity":
+            return self.model.viscosity
+        if name in FIELD_CONTROLS:
+            return self._fields[name]
+        return self.part_of(name, self.fields)
+
+    def set_control(self, name: str, value: np.ndarray | float) -> None:
+        """Set a control, laid out like its gradient. Collective; the array is not copied."""
+        if name == "viscosity":
+            self.model.viscosity = float(value)
+        elif name in FIELD_CONTROLS:
+            assert isinstance(self.model, StagedModel)
+            self._fields[name] = np.asarray(value)
+            self.model.set_field(name, self._fields[name])
+        elif name == "boundary":
+            self.fields = np.where(self.model.boundary, value, self.fields)
+        elif "boundary" in self.config.gradient.controls:
+            self.fields = np.where(self.model.boundary, self.fields, value)
+        else:
+            self.fields = np.asarray(value)
+
+    def part_of(self, name: str, value: np.ndarray) -> np.ndarray:
+        """A control's values with zeros at the points that are not its own."""
+        if name == "boundary":
+            return np.where(self.model.boundary, value, 0.0)
+        if name == "initial" and "boundary" in self.config.gradient.controls:
+            return np.where(self.model.boundary, 0.0, value)
+        return value
 
     def _initial_fields(self) -> np.ndarray:
         section = self.config.initial
@@ -106,20 +155,32 @@ class Problem:
         )
 
     def _require_stable(self) -> None:
-        """Check the linear limits of forward Euler with central differences.
+        """Check the linear limits for constant coefficients, at the fastest point.
 
-        Necessary and sufficient for constant coefficients (Hindmarsh, Gresho and Griffiths 1984):
-        nu dt (1/dx^2 + 1/dy^2) <= 1/2 and dt (u^2 + v^2) <= 2 nu, at the fastest point.
+        Of forward Euler, nu dt (1/dx^2 + 1/dy^2) <= 1/2 and dt (u^2 + v^2) <= 2 nu are necessary
+        and sufficient with central differences (Hindmarsh, Gresho and Griffiths 1984). Those of
+        the other integrators are where they leave the real and the imaginary axis.
         """
         nu, dt = self.config.physics.viscosity, self.config.time.dt
+        tableau = TABLEAUX[self.config.time.integrator]
         speed = math.sqrt(largest(self.comm, np.square(self.fields).sum(axis=0)))
         spacings = 1 / self.grid.dx**2 + 1 / self.grid.dy**2
+        real, most = tableau.real_limit / 4, tableau.imaginary_limit
+        advective = ("2 nu / max(u^2 + v^2)", 2 * nu / speed**2 if speed else math.inf)
+        if most:
+            most /= ADVECTION[self.config.physics.advection].LARGEST_RATE
+            u, v = np.abs(self.fields)
+            crossing = largest(self.comm, u / self.grid.dx + v / self.grid.dy)
+            advective = (
+                f"{most:.3g} / max(|u|/dx + |v|/dy)",
+                most / crossing if crossing else math.inf,
+            )
         limits = {
             "diffusive": (
-                "1 / (2 nu (1/dx^2 + 1/dy^2))",
-                0.5 / (nu * spacings) if nu else math.inf,
+                f"{real:.3g} / (nu (1/dx^2 + 1/dy^2))" if most else "1 / (2 nu (1/dx^2 + 1/dy^2))",
+                real / (nu * spacings) if nu else math.inf,
             ),
-            "advective": ("2 nu / max(u^2 + v^2)", 2 * nu / speed**2 if speed else math.inf),
+            "advective": advective,
         }
         broken = [
             f"the {name} limit {formula} = {limit:.6g}"
@@ -230,9 +291,9 @@ class Problem:
     def digest(self, final: np.ndarray, gradient: Gradient) -> str:
         """Fingerprint of the bits of a final state and a gradient, alike for all rank counts."""
         tiles, scalars = [*final], []
-        for part in gradient.values():
+        for control, part in gradient.items():
             if isinstance(part, np.ndarray):
-                tiles += [*part]
+                tiles += tiles_of(control, part).values()
             else:
                 scalars.append(part)
         return digest(self.decomposition, tiles, scalars)

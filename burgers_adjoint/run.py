@@ -11,6 +11,7 @@ import numpy as np
 import psutil
 from mpi4py import MPI
 
+from burgers_adjoint.burgers.controls import tiles_of
 from burgers_adjoint.burgers.model import prepare_kernels
 from burgers_adjoint.config import Config
 from burgers_adjoint.durable import DurableRun, Resume
@@ -244,7 +245,7 @@ def _write(
     scalars = {"/objective": summary["objective"]}
     for control, part in gradient.items():
         if isinstance(part, np.ndarray):
-            fields |= {f"/gradient/{control}/{name}": part[f] for f, name in enumerate("uv")}
+            fields |= {f"/gradient/{path}": tile for path, tile in tiles_of(control, part).items()}
         else:
             scalars[f"/gradient/{control}"] = part
     attributes = {

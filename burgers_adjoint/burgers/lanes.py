@@ -47,8 +47,21 @@ class Lanes:
     def __mul__(self, other: Lanes | float) -> Lanes:
         return self._emit(self.builder.fmul, self, other)
 
+    def __rmul__(self, other: float) -> Lanes:
+        return self * other
+
+    def __truediv__(self, other: Lanes | float) -> Lanes:
+        return self._emit(self.builder.fdiv, self, other)
+
     def __neg__(self) -> Lanes:
         return self._emit(self.builder.fneg, self)
+
+    def square_root(self) -> Lanes:
+        """The square root, correctly rounded (IEEE 754)."""
+        function = cgutils.get_or_insert_function(
+            self.builder.module, ir.FunctionType(VECTOR, [VECTOR]), f"llvm.sqrt.v{LINE}f64"
+        )
+        return Lanes(self.builder, self.builder.call(function, [self.value]))
 
     def fma(self, factor: Lanes | float, addend: Lanes | float) -> Lanes:
         """Self * factor + addend, rounded once."""
@@ -71,11 +84,17 @@ def fma(factor0: Any, factor1: Any, addend: Any) -> Any:
     return factor0 * factor1 + addend
 
 
+def square_root(value: Any) -> Any:
+    """The square root of a number or, in compiled code, of a line of points."""
+    return value.square_root() if isinstance(value, Lanes) else value**0.5
+
+
 def row_kernel(formula: Callable[..., tuple[Any, ...]], coefficients: type) -> Any:
     """Compile a formula of one point into a loop over a row.
 
     Args:
-        formula: (coefficients, point values ...) -> new point values, by +, -, * and `fma` alone.
+        formula: (coefficients, point values ...) -> new point values, by +, -, *, /, `fma` and
+            `square_root` alone.
         coefficients: the NamedTuple type of floats that is its first argument.
 
     Returns:

@@ -1,15 +1,17 @@
 """The Burgers model: a domain-decomposed time stepper, its tangent and its adjoint."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from mpi4py import MPI
 
+from burgers_adjoint.burgers.forcing import Forcing
 from burgers_adjoint.burgers.grid import Grid
 from burgers_adjoint.burgers.objectives.energy import FinalEnergy
 from burgers_adjoint.burgers.objectives.objective import Objective
+from burgers_adjoint.burgers.objectives.term import counted
 from burgers_adjoint.burgers.stencil import Coefficients, coefficients
 from burgers_adjoint.burgers.stepper import Stepper
 from burgers_adjoint.burgers.time_steps import TimeSteps
@@ -22,6 +24,9 @@ STEPS_BETWEEN_CHECKS = 256
 STEPS_BETWEEN_LOOKS = 10  # for a steady state
 
 
+Directions = Mapping[str, np.ndarray | float]
+
+
 @dataclass
 class Cotangent:
     """dJ/d(state) at some step and what of dJ/d(viscosity) the steps after it have contributed.
@@ -31,12 +36,14 @@ class Cotangent:
         viscosity_density: (rows, pitch), each point's part of dJ/d(viscosity), added up step by
             step at the point itself: an order that no decomposition changes. Empty when the
             viscosity is no control.
+        forces: dJ/d(forcing), added up likewise; None when it is no control.
         bins: what the objective has seen of this rank's states, as `Objective.new_bins` says.
     """
 
     field: np.ndarray
     viscosity_density: np.ndarray
     bins: np.ndarray
+    forces: Forcing | None = None
 
 
 class BurgersModel:
@@ -59,6 +66,7 @@ class BurgersModel:
         functional: the objective; the final energy unless another one is set.
         objective: J of the last run that was evaluated or reversed; nan before.
         final: that final state, (2, ny, nx) of the tile.
+        boundary: (ny, nx), which of the tile's points keep their values.
     """
 
     def __init__(
@@ -75,16 +83,20 @@ class BurgersModel:
         self.time_steps = dt if isinstance(dt, TimeSteps) else TimeSteps(dt)
         self.dt = self.time_steps.dt
         self.controls = tuple(controls)
-        self.viscosity = viscosity
         self.objective = math.nan
         ny, nx = decomposition.tile_shape
         self.final = np.zeros((2, ny, nx))
-        self.stepper = Stepper(decomposition, steps_per_exchange)
-        self.layout = self.stepper.layout
+        self._make_stepper(steps_per_exchange)
+        self.viscosity = viscosity
+        self.boundary = boundary_points(decomposition)
         self.functional = Objective({FinalEnergy(decomposition, self.layout): 1.0}, decomposition)
         self._last_finite = self.new_snapshot()
         self._finite_until = 0
         self._reached = 0
+
+    def _make_stepper(self, steps_per_exchange: int | None) -> None:
+        self.stepper = Stepper(self.decomposition, steps_per_exchange)
+        self.layout = self.stepper.layout
 
     @property
     def viscosity(self) -> float:
@@ -357,10 +369,14 @@ class BurgersModel:
         )
 
     def tangent_step(
-        self, perturbation: np.ndarray, state: np.ndarray, d_viscosity: float, n: int
+        self, perturbation: np.ndarray, state: np.ndarray, directions: Directions, n: int
     ) -> np.ndarray:
-        """Perturbation at n+1 of one at n, (2, rows, pitch), linearised at the state at n."""
-        c = self._coefficients_at(n)._replace(d_nu=d_viscosity)
+        """Perturbation at n+1 of one at n, (2, rows, pitch), linearised at the state at n.
+
+        directions are perturbations of controls by name, laid out like their gradients; those of
+        the initial fields and the boundary are in the perturbation already.
+        """
+        c = self._coefficients_at(n)._replace(d_nu=float(directions.get("viscosity", 0.0)))
         return self.stepper.tangent(perturbation, state, c)
 
     def objective_tangent(
@@ -376,15 +392,22 @@ class BurgersModel:
         """Euclidean gradient per control from the cotangent at step 0; `objective` is complete.
 
         Returns:
-            "initial": (2, ny, nx) of the tile, a view; "viscosity": the scalar dJ/d(nu).
+            "initial": (2, ny, nx) of the tile; "viscosity": the scalar dJ/d(nu); "boundary":
+            (2, ny, nx), zero but at the points that keep their values. With both, these points
+            belong to the boundary, and have zeros in "initial".
 
         Raises:
             NumericalError: on all ranks, when J is not finite.
         """
         self._conclude(cotangent.bins)
         parts: dict[str, np.ndarray | float] = {}
+        field = self.layout.interior(cotangent.field)
         if "initial" in self.controls:
-            parts["initial"] = self.layout.interior(cotangent.field)
+            parts["initial"] = field
+            if "boundary" in self.controls:
+                parts["initial"] = np.where(self.boundary, 0.0, field)
+        if "boundary" in self.controls:
+            parts["boundary"] = np.where(self.boundary, field, 0.0)
         if "viscosity" in self.controls:
             density = cotangent.viscosity_density[None]
             parts["viscosity"] = exact_sum(self.comm, self.layout.interior(density))
@@ -413,6 +436,13 @@ class BurgersModel:
             self.layout.interior(state)[...] = snapshot
 
 
+def boundary_points(decomposition: Decomposition) -> np.ndarray:
+    """Which of the tile's points lie on the boundary of the domain, (ny, nx)."""
+    inside = np.zeros(decomposition.tile_shape, dtype=bool)
+    inside[counted(decomposition)[1:]] = True
+    return ~inside
+
+
 def prepare_kernels(comm: MPI.Comm) -> None:
     """Compile the kernels, or load them from the cache, before anything is timed. Collective.
 
@@ -434,4 +464,4 @@ def _call_kernels() -> None:
     state = model.initial_state(model.new_snapshot())
     model.advance(state, 0, 1)
     model.adjoint_step(model.new_cotangent(), state, 0)
-    model.tangent_step(state.copy(), state, 0.0, 0)
+    model.tangent_step(state.copy(), state, {}, 0)

@@ -134,7 +134,7 @@ def test_sines_and_the_tangent_have_the_bits_of_one_rank(
         state = model.initial_state(one.fields)
         direction = model.initial_state(random_field(one.decomposition, 3, 2))
         for n in range(5):
-            direction = model.tangent_step(direction, state, 0.3, n)
+            direction = model.tangent_step(direction, state, {"viscosity": 0.3}, n)
             model.advance(state, n, n + 1)
         fields = [*model.layout.interior(state), *model.layout.interior(direction)]
         slope = model.objective_tangent(direction, state, 5, last=True)

@@ -199,7 +199,10 @@ COUNT = "a whole number >= 1 and <= 9007199254740992"
         ("time.steps=0", f"time.steps = 0: expected {COUNT}"),
         ("time.steps=-5", f"time.steps = -5: expected {COUNT}"),
         (f"time.steps={10**30}", f"time.steps = {10**30}: expected {COUNT}"),
-        ("time.integrator=leapfrog", 'time.integrator = "leapfrog": expected "euler"'),
+        (
+            "time.integrator=leapfrog",
+            'time.integrator = "leapfrog": expected one of "euler", "rk4", "ssprk3"',
+        ),
         ("time.allow_unstable=True", 'time.allow_unstable = "True": expected true or false'),
         ("time.allow_unstable=1", "time.allow_unstable = 1: expected true or false"),
         (
@@ -210,21 +213,29 @@ COUNT = "a whole number >= 1 and <= 9007199254740992"
         (
             "gradient.controls=[]",
             "gradient.controls = []: expected a list that is not empty, "
-            'each one of "initial", "viscosity"',
+            'each one of "boundary", "forcing", "forcing_in_time", "initial", "viscosity", '
+            '"viscosity_field"',
         ),
         (
             "gradient.controls=initial",
             'gradient.controls = "initial": expected a list that is not empty, '
-            'each one of "initial", "viscosity"',
+            'each one of "boundary", "forcing", "forcing_in_time", "initial", "viscosity", '
+            '"viscosity_field"',
         ),
         (
             "gradient.controls=['initial', 'dt']",
             'gradient.controls = ["initial", "dt"]: expected a list that is not empty, '
-            'each one of "initial", "viscosity"',
+            'each one of "boundary", "forcing", "forcing_in_time", "initial", "viscosity", '
+            '"viscosity_field"',
         ),
         (
             "gradient.controls=['viscosity', 'viscosity']",
             'gradient.controls = ["viscosity", "viscosity"]: expected each control once',
+        ),
+        (
+            "gradient.controls=['forcing_in_time']",
+            "controls.knots = []: expected the times of the knots, as gradient.controls has "
+            "forcing_in_time",
         ),
         (
             "gradient.inner_product=h1",
@@ -283,7 +294,8 @@ COUNT = "a whole number >= 1 and <= 9007199254740992"
         ),
         (
             "physics.colour=red",
-            'unknown key physics.colour = "red"; allowed in [physics]: viscosity',
+            'unknown key physics.colour = "red"; allowed in [physics]: viscosity, advection, '
+            "smooth_speed",
         ),
         (
             "grid.nx.points=3",
@@ -292,7 +304,7 @@ COUNT = "a whole number >= 1 and <= 9007199254740992"
         (
             "girds.nx=3",
             "unknown section [girds], did you mean grid?; allowed: grid, physics, initial, time, "
-            "objective, observations, gradient, checkpointing, snapshots, restart, "
+            "objective, observations, gradient, controls, checkpointing, snapshots, restart, "
             "parallel, output, check",
         ),
         ("nx=3", "-s nx=3: expected SECTION.KEY=VALUE, for example -s grid.nx=200"),

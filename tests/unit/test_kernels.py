@@ -38,7 +38,9 @@ def tangent(
     model: BurgersModel, fields: np.ndarray, direction: np.ndarray, d_viscosity: float
 ) -> np.ndarray:
     perturbation, state = model.initial_state(direction), model.initial_state(fields)
-    return model.layout.interior(model.tangent_step(perturbation, state, d_viscosity, 0)).copy()
+    return model.layout.interior(
+        model.tangent_step(perturbation, state, {"viscosity": d_viscosity}, 0)
+    ).copy()
 
 
 def adjoint(

@@ -147,7 +147,7 @@ def test_the_adjoint_uses_the_length_of_its_own_step() -> None:
     for step in (0, n):
         perturbation = model.layout.new_array(2)
         model.restore(d, perturbation)
-        tangent = model.layout.interior(model.tangent_step(perturbation, state, 0.0, step))
+        tangent = model.layout.interior(model.tangent_step(perturbation, state, {}, step))
         cotangent = model.new_cotangent()
         model.restore(w, cotangent.field)
         model.transposed_step(cotangent, state, step)

@@ -1,0 +1,139 @@
+"""The model for every integrator, advection scheme, viscosity field and forcing."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from burgers_adjoint.burgers.forcing import Forcing
+from burgers_adjoint.burgers.grid import Grid
+from burgers_adjoint.burgers.model import BurgersModel, Cotangent, Directions
+from burgers_adjoint.burgers.staged import Method, StagedStepper
+from burgers_adjoint.burgers.time_steps import TimeSteps
+from burgers_adjoint.parallel.decomposition import Decomposition
+
+
+class StagedModel(BurgersModel):
+    """Like `BurgersModel`, whose single steps it replaces by those of a `StagedStepper`.
+
+    Args:
+        grid, decomposition, viscosity, dt, controls: see `BurgersModel`; controls may have the
+            names of `controls.FIELD_CONTROLS` too.
+        method: of the discretisation.
+        knots: times of the forcing in time.
+    """
+
+    stepper: StagedStepper  # type: ignore[assignment]
+
+    def __init__(
+        self,
+        grid: Grid,
+        decomposition: Decomposition,
+        viscosity: float,
+        dt: float | TimeSteps,
+        controls: Sequence[str],
+        method: Method,
+        knots: Sequence[float] = (),
+    ) -> None:
+        self._method = method
+        self._knots = tuple(knots)
+        self._viscosity_field: np.ndarray | None = None
+        super().__init__(grid, decomposition, viscosity, dt, controls)
+
+    def _make_stepper(self, steps_per_exchange: int | None) -> None:
+        self.stepper = StagedStepper(self.grid, self.decomposition, self._method)
+        self.stepper.forcing = self._new_forcing()
+        self.layout = self.stepper.layout
+
+    def _new_forcing(self) -> Forcing:
+        return Forcing(self.decomposition.tile_shape, self._knots)
+
+    @property
+    def viscosity(self) -> float:
+        """Nu, or what `viscosity_field` adds to [length^2/time]; setting it is collective."""
+        return self._viscosity
+
+    @viscosity.setter
+    def viscosity(self, viscosity: float) -> None:
+        self._viscosity = viscosity
+        self.stepper.set_viscosity(viscosity, self._viscosity_field)
+
+    def set_field(self, name: str, value: np.ndarray) -> None:
+        """Set one of `controls.FIELD_CONTROLS`, laid out like its gradient. Collective.
+
+        The array is not copied.
+        """
+        if name == "viscosity_field":
+            self._viscosity_field = value
+            self.stepper.set_viscosity(self._viscosity, value)
+        elif name == "forcing":
+            self.stepper.forcing.steady = value
+        else:
+            self.stepper.forcing.at_knots = value
+
+    def _advance_unchecked(self, state: np.ndarray, n0: int, n1: int) -> None:
+        for n in range(n0, n1):
+            self.stepper.advance(state, self.time_steps.time(n), self.time_steps.length(n))
+
+    def new_cotangent(self, viscosity: bool | None = None) -> Cotangent:
+        cotangent = super().new_cotangent(viscosity=True)
+        forces = self._new_forcing()
+        shape = self.decomposition.tile_shape
+        if "forcing" in self.controls:
+            forces.steady = np.zeros((2, *shape))
+        if "forcing_in_time" in self.controls:
+            forces.at_knots = np.zeros((len(self._knots), 2, *shape))
+        cotangent.forces = forces
+        return cotangent
+
+    def tile_fields(self, cotangent: Cotangent) -> dict[str, np.ndarray]:
+        fields = super().tile_fields(cotangent)
+        assert cotangent.forces is not None
+        if cotangent.forces.steady is not None:
+            fields["forcing"] = cotangent.forces.steady
+        if cotangent.forces.at_knots is not None:
+            for knot, field in enumerate(cotangent.forces.at_knots):
+                fields[f"forcing_{knot:04d}"] = field
+        return fields
+
+    def transposed_step(self, cotangent: Cotangent, state: np.ndarray, n: int) -> None:
+        self.stepper.adjoint(
+            cotangent.field,
+            cotangent.viscosity_density[None],
+            cotangent.forces,
+            state,
+            self.time_steps.time(n),
+            self.time_steps.length(n),
+        )
+
+    def tangent_step(
+        self, perturbation: np.ndarray, state: np.ndarray, directions: Directions, n: int
+    ) -> np.ndarray:
+        d_nu = self.layout.new_array(1)
+        interior = self.layout.interior(d_nu)
+        interior[...] = directions.get("viscosity", 0.0)
+        interior += directions.get("viscosity_field", 0.0)
+        d_forcing = self._new_forcing()
+        if "forcing" in directions:
+            d_forcing.steady = np.asarray(directions["forcing"])
+        if "forcing_in_time" in directions:
+            d_forcing.at_knots = np.asarray(directions["forcing_in_time"])
+        time, length = self.time_steps.time(n), self.time_steps.length(n)
+        return self.stepper.tangent(perturbation, d_nu, d_forcing, state, time, length)
+
+    def gradient(self, cotangent: Cotangent) -> dict[str, np.ndarray | float]:
+        """See `BurgersModel.gradient`, and three more.
+
+        Returns:
+            "viscosity_field": (ny, nx); "forcing": (2, ny, nx); "forcing_in_time":
+            (n_knots, 2, ny, nx), all of the tile.
+        """
+        parts = super().gradient(cotangent)
+        forces = cotangent.forces
+        assert forces is not None
+        if "viscosity_field" in self.controls:
+            parts["viscosity_field"] = self.layout.interior(cotangent.viscosity_density[None])[0]
+        if forces.steady is not None:
+            parts["forcing"] = forces.steady
+        if forces.at_knots is not None:
+            parts["forcing_in_time"] = forces.at_knots
+        return parts
