@@ -63,9 +63,10 @@ def advance(source, state, c, box, limits, ring):
     for wave in range(limits[0, 0], limits[k - 1, 1] + k - 1):
         for s in range(k):
             r = wave - s
-            row0, row1, column0, column1 = limits[s]
+            row0, row1 = limits[s, 0], limits[s, 1]
             if r < row0 or r >= row1:
                 continue
+            column0, column1 = limits[s, 2], limits[s, 3]
             first, n_lines = lines_of(column0, column1)
             # addresses in the source, where boundary rows and the first step's rows are ...
             south, here, north = (
@@ -113,6 +114,14 @@ def advance(source, state, c, box, limits, ring):
                 for f in range(2):
                     for i in range(box[2], box[3]):
                         state[f, r, i] = source[f, r, i]
+
+
+@compiled
+def advance_alone(source, state, c, box, limits, ring, n_sweeps):
+    """Make so many sweeps of `advance` in a row, where no halo has to be filled in between."""
+    for _ in range(n_sweeps):
+        advance(source, state, c, box, limits, ring)
+        source = state
 
 
 @compiled

@@ -30,9 +30,9 @@ class Stepper:
     def __init__(self, decomposition: Decomposition, steps_per_exchange: int | None = None) -> None:
         self.decomposition = decomposition
         ny, nx = decomposition.tile_shape
-        alone = decomposition.size == 1 and not decomposition.periodic
-        self.steps_per_sweep = steps_per_exchange or self._choose_steps(alone)
-        self.layout = Layout(ny, nx, halo=1 if alone else self.steps_per_sweep)
+        self._alone = decomposition.size == 1 and not decomposition.periodic
+        self.steps_per_sweep = steps_per_exchange or self._choose_steps()
+        self.layout = Layout(ny, nx, halo=1 if self._alone else self.steps_per_sweep)
         frame = Frame(self.layout.rows, self.layout.columns)
         self._narrow = Halo(decomposition, frame, depth=1, n_fields=2, corners=False)
         self._wide = Halo(decomposition, frame, self.layout.halo, n_fields=2, corners=True)
@@ -47,12 +47,12 @@ class Stepper:
         self._box = np.array([rows.start, rows.stop, columns.start, columns.stop], dtype=np.int64)
         self._adjoint_limits = np.array(self._moving(1), dtype=np.int64)
 
-    def _choose_steps(self, alone: bool) -> int:
+    def _choose_steps(self) -> int:
         """Steps per sweep whose ring of rows stays in the cache, the same on every rank."""
         widest = -(-self.decomposition.shape[1] // self.decomposition.process_grid[1])
         bytes_per_step = 4 * 2 * 8 * widest
         steps = max(1, min(LONGEST_SWEEP, SWEEP_BYTES // bytes_per_step))
-        return steps if alone else min(steps, *self.decomposition.smallest_tile)
+        return steps if self._alone else min(steps, *self.decomposition.smallest_tile)
 
     def _moving(self, reach: int) -> tuple[int, int, int, int]:
         """Row start and stop, column start and stop of the points that steps compute.
@@ -88,6 +88,12 @@ class Stepper:
 
         The source keeps its own points, unless it is the state.
         """
+        if self._alone:
+            n_sweeps, n_steps = divmod(n_steps, self.steps_per_sweep)
+            limits = self._limits[self.steps_per_sweep]
+            if n_sweeps:
+                kernels.advance_alone(source, state, c, self._box, limits, self._ring, n_sweeps)
+                source = state
         while n_steps > 0:
             n_now = min(self.steps_per_sweep, n_steps)
             (self._narrow if n_now == 1 else self._wide).exchange(source)
