@@ -120,11 +120,11 @@ class StagedStepper:
         inner[...] = viscosity if field is None else viscosity + field
         self._single.exchange(self.nu)
 
-    def advance(self, state: np.ndarray, time: float, dt: float) -> None:
-        """Take one step from `time`, in place."""
+    def advance(self, source: np.ndarray, state: np.ndarray, time: float, dt: float) -> None:
+        """Take one step from `time`, from the source's points, which stay, to the state's."""
         for stage in range(len(self._tableau.b)):
-            self._evaluate(stage, state, time, dt)
-        self._add(state, state, [dt * b for b in self._tableau.b], self._rates)
+            self._evaluate(stage, source, time, dt)
+        self._add(state, source, [dt * b for b in self._tableau.b], self._rates)
 
     def _evaluate(self, stage: int, state: np.ndarray, time: float, dt: float) -> np.ndarray:
         """Compute a stage's rates, those before it being there; returns the stage's state."""

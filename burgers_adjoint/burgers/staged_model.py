@@ -70,9 +70,11 @@ class StagedModel(BurgersModel):
         else:
             self.stepper.forcing.at_knots = value
 
-    def _advance_unchecked(self, state: np.ndarray, n0: int, n1: int) -> None:
+    def _advance_unchecked(self, source: np.ndarray, state: np.ndarray, n0: int, n1: int) -> None:
         for n in range(n0, n1):
-            self.stepper.advance(state, self.time_steps.time(n), self.time_steps.length(n))
+            time, length = self.time_steps.time(n), self.time_steps.length(n)
+            self.stepper.advance(source, state, time, length)
+            source = state
 
     def new_cotangent(self, viscosity: bool | None = None) -> Cotangent:
         cotangent = super().new_cotangent(viscosity=True)
