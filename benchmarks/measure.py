@@ -13,13 +13,14 @@ import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 import numpy as np
 import psutil
 
 Cell = str | int | float | None
+Clock = Callable[[], float]
 
 
 @dataclass
@@ -51,29 +52,37 @@ class Samples:
 
 
 def interleave(
-    competitors: Mapping[str, Callable[[], object]], rounds: int, least_seconds: float = 0.0
+    competitors: Mapping[str, Callable[[], object]],
+    rounds: int,
+    least_seconds: float = 0.0,
+    clock: Clock = perf_counter,
 ) -> Samples:
-    """Time the competitors in turn, round after round, after one call of each that does not count.
+    """Time the competitors in turn, round after round, after calls of each that do not count.
 
     Args:
         competitors: what to call, by name.
         rounds: samples of each.
         least_seconds: calls shorter than that are repeated, and a sample is the mean of them.
+        clock: returns seconds.
     """
     repeats = {}
     for name, call in competitors.items():
         call()
-        start = perf_counter()
-        call()
-        repeats[name] = max(1, math.ceil(least_seconds / (perf_counter() - start)))
+        shortest = min(timed(call, clock) for _ in range(3 if least_seconds else 1))
+        repeats[name] = max(1, math.ceil(least_seconds / max(shortest, 1e-7)))
     seconds: dict[str, list[float]] = {name: [] for name in competitors}
     for _ in range(rounds):
         for name, call in competitors.items():
-            start = perf_counter()
-            for _ in range(repeats[name]):
-                call()
-            seconds[name].append((perf_counter() - start) / repeats[name])
+            seconds[name].append(timed(call, clock, repeats[name]) / repeats[name])
     return Samples({name: np.array(values) for name, values in seconds.items()})
+
+
+def timed(call: Callable[[], object], clock: Clock = perf_counter, repeats: int = 1) -> float:
+    """Seconds that so many calls take together."""
+    start = clock()
+    for _ in range(repeats):
+        call()
+    return clock() - start
 
 
 def options(benchmark: str, description: str) -> argparse.ArgumentParser:
@@ -95,6 +104,14 @@ def options(benchmark: str, description: str) -> argparse.ArgumentParser:
         "--quick", action="store_true", help="small and few: shows in seconds that all of it runs"
     )
     parser.add_argument("--rounds", type=int, default=7, help="samples of each competitor")
+    parser.add_argument(
+        "--cpu-time",
+        dest="clock",
+        action="store_const",
+        const=process_time,
+        default=perf_counter,
+        help="count this process's processor time, where others keep the machine busy",
+    )
     return parser
 
 
@@ -153,12 +170,13 @@ def _processor() -> str:
     return names[0] if names else platform.processor()
 
 
-def describe_machine() -> str:
-    """One line about the machine, to be printed above a table."""
+def describe_machine(clock: str = "perf_counter") -> str:
+    """One line about the machine and the clock, to be printed above a table."""
     here = machine()
     return (
         f"{here['processor']}, {here['usable_cores']} of {here['cores']} cores, "
-        f"load average {here['load_average'][0]:.1f}"
+        f"load average {here['load_average'][0]:.1f}, "
+        f"{'processor' if clock == 'process_time' else 'wall'} time"
     )
 
 

@@ -1,0 +1,326 @@
+"""Steps, adjoint steps and snapshots of one rank, beside a plain copy of the state.
+
+    python -m benchmarks.kernels [--tiles 64 128 ...] [-o DIR] [--quick]
+
+A copy of u and v (NumPy's copyto) moves as few bytes as a step can that visits memory once. Every
+row is timed in the same interleaved run as its copy. A step "by one" takes one step per sweep over
+memory, "blocked" as many as the stepper chooses.
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import psutil
+
+from benchmarks.cases import fields_of, grid_of, model_on
+from benchmarks.measure import (
+    Clock,
+    Samples,
+    describe_machine,
+    interleave,
+    options,
+    table,
+    timed,
+    write,
+)
+from burgers_adjoint.burgers.model import BurgersModel
+from burgers_adjoint.checkpointing.actions import Advance, Load, Reverse, Save, Turn
+from burgers_adjoint.checkpointing.binomial import Binomial
+from burgers_adjoint.checkpointing.executor import Executor
+from burgers_adjoint.snapshots.memory import MemoryStore
+
+TILES = (64, 128, 256, 512, 1024, 2048, 4096)
+STEPS_PER_CALL = 64
+COPIES = 20
+BOTH = ("initial", "viscosity")
+ROWS = (
+    "step, by one",
+    "step, blocked",
+    "adjoint step",
+    "adjoint step, with viscosity",
+    "snapshot",
+    "restore",
+)
+
+
+def competitors_on(n: int) -> tuple[dict[str, Callable[[], object]], dict[str, int], int]:
+    """What to time on a tile of n x n points; steps in one call of each; steps per sweep."""
+    grid = grid_of(n, n)
+    blocked, single = model_on(grid, BOTH), model_on(grid, steps_per_sweep=1)
+    fields = fields_of(grid, blocked.decomposition)
+    state, state_single = blocked.initial_state(fields), single.initial_state(fields)
+    copy, snapshot = fields.copy(), blocked.new_snapshot()
+    noise = np.random.default_rng(0)
+    plain, with_viscosity = blocked.new_cotangent(viscosity=False), blocked.new_cotangent()
+    for cotangent in (plain, with_viscosity):
+        blocked.layout.interior(cotangent.field)[...] = noise.normal(size=fields.shape)
+    blocked.snapshot(state, snapshot)
+    n_steps = STEPS_PER_CALL if n < 2048 else STEPS_PER_CALL // 2
+    competitors = {
+        "copy": lambda: np.copyto(copy, fields),
+        "step, by one": lambda: single.advance(state_single, 0, n_steps),
+        "step, blocked": lambda: blocked.advance(state, 0, n_steps),
+        "adjoint step": lambda: blocked.adjoint_step(plain, state, 0),
+        "adjoint step, with viscosity": lambda: blocked.adjoint_step(with_viscosity, state, 0),
+        "snapshot": lambda: blocked.snapshot(state, snapshot),
+        "restore": lambda: blocked.restore(snapshot, state),
+    }
+    steps = dict.fromkeys(competitors, 1)
+    steps["step, by one"] = steps["step, blocked"] = n_steps
+    return competitors, steps, blocked.stepper.steps_per_sweep
+
+
+def measure_tile(n: int, rounds: int, least_seconds: float, clock: Clock) -> dict[str, Any]:
+    """Seconds per step, and per copy of the state, of everything on one tile."""
+    competitors, steps, per_sweep = competitors_on(n)
+    samples = interleave(competitors, rounds, least_seconds, clock)
+    per_step = Samples({name: values / steps[name] for name, values in samples.seconds.items()})
+    return {
+        "tile": n,
+        "steps_per_sweep": per_sweep,
+        "seconds": {name: per_step.median(name) for name in competitors},
+        "copies": {name: per_step.ratio(name, "copy") for name in ROWS},
+        "spread": {name: per_step.spread(name) for name in competitors},
+        "samples": per_step.as_dict(),
+    }
+
+
+def bare_calls(model: BurgersModel, schedule: Binomial, fields: np.ndarray) -> Callable[[], None]:
+    """All that a schedule has the model do, as a list of calls: no executor, schedule or store."""
+    state = model.initial_state(fields)
+    snapshots = [model.new_snapshot() for _ in range(schedule.slots)]
+    spare = model.new_snapshot()
+    actions = list(schedule)
+    calls: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
+    cotangent: Any = model.seed(state)
+
+    def turn(step: int) -> None:
+        nonlocal cotangent
+        model.snapshot(state, spare)
+        model.advance(state, step, step + 1)
+        cotangent = model.seed(state)
+        model.restore(spare, state)
+
+    for action in actions:
+        if isinstance(action, Advance):
+            calls.append((model.advance, (state, action.step0, action.step1)))
+        elif isinstance(action, Save):
+            calls.append((model.snapshot, (state, snapshots[action.slot])))
+        elif isinstance(action, Load):
+            calls.append((model.restore, (snapshots[action.slot], state)))
+        elif isinstance(action, Turn):
+            calls.append((turn, (action.step,)))
+        elif isinstance(action, Reverse):
+            calls.append((lambda n: model.adjoint_step(cotangent, state, n), (action.step,)))
+        else:
+            raise ValueError(f"{action}: no call is known for it")
+
+    def run() -> None:
+        model.restart(state, fields)
+        for call, arguments in calls:
+            call(*arguments)
+
+    return run
+
+
+def executor_run(
+    model: BurgersModel, n_steps: int, snapshots: int, fields: np.ndarray
+) -> Callable[[], None]:
+    """One gradient by the executor, in a store whose memory has been used before."""
+    state = model.initial_state(fields)
+    store = MemoryStore(model.new_snapshot, Binomial(n_steps, snapshots).slots)
+
+    def run() -> None:
+        model.restart(state, fields)
+        Executor(model, Binomial(n_steps, snapshots), store).run(state)
+
+    return run
+
+
+def measure_executor(
+    n: int, n_steps: int, snapshots: int, rounds: int, clock: Clock
+) -> dict[str, Any]:
+    """A gradient by the executor, beside the bare calls of the model that it makes."""
+    grid = grid_of(n, n)
+    model = model_on(grid)
+    fields = fields_of(grid, model.decomposition)
+    competitors = {
+        "executor": executor_run(model, n_steps, snapshots, fields),
+        "parts": bare_calls(model, Binomial(n_steps, snapshots), fields),
+    }
+    samples = interleave(competitors, rounds, clock=clock)
+    return {
+        "tile": n,
+        "steps": n_steps,
+        "snapshots": snapshots,
+        "seconds": samples.median("executor"),
+        "over_parts": samples.ratio("executor", "parts"),
+        "spread": samples.spread("executor"),
+        "samples": samples.as_dict(),
+    }
+
+
+def measure_gradient(
+    n: int, n_steps: int, snapshots: int, rounds: int, clock: Clock
+) -> dict[str, Any] | None:
+    """A gradient in copies of the state per step; None where memory is too small for it."""
+    bytes_of_state = 16 * n * n
+    available = psutil.virtual_memory().available
+    if (snapshots + 12) * bytes_of_state > 0.8 * available:
+        print(
+            f"skipped: {snapshots} snapshots of {n} x {n} points need "
+            f"{snapshots * bytes_of_state / 1e9:.1f} GB of {available / 1e9:.1f} GB"
+        )
+        return None
+    grid = grid_of(n, n)
+    model = model_on(grid)
+    fields = fields_of(grid, model.decomposition)
+    copy = fields.copy()
+    first, again, copied = [], [], []
+    for _ in range(rounds):
+        store = MemoryStore(model.new_snapshot, Binomial(n_steps, snapshots).slots)
+        for seconds in (first, again):
+            state = model.initial_state(fields)
+            copied.append(timed(lambda: np.copyto(copy, fields), clock, COPIES) / COPIES)
+            executor = Executor(model, Binomial(n_steps, snapshots), store)
+            seconds.append(timed(partial(executor.run, state), clock))
+        store.close()
+    samples = Samples(
+        {
+            "first": np.array(first) / n_steps,
+            "again": np.array(again) / n_steps,
+            "copy of first": np.array(copied[::2]),
+            "copy of again": np.array(copied[1::2]),
+        }
+    )
+    return {
+        "tile": n,
+        "steps": n_steps,
+        "snapshots": snapshots,
+        "forward_steps": executor.counts.forward_steps,
+        "saves": executor.counts.saves,
+        "loads": executor.counts.loads,
+        "seconds": samples.median("again") * n_steps,
+        "copies_per_step": samples.ratio("again", "copy of again"),
+        "copies_per_step_first": samples.ratio("first", "copy of first"),
+        "samples": samples.as_dict(),
+    }
+
+
+def report(results: dict[str, Any]) -> None:
+    """Print the tables."""
+    print(
+        describe_machine(results["clock"]),
+        "\n\nnanoseconds per point and step, in brackets copies of the state",
+    )
+    tiles = results["tiles"]
+    columns = ["tile", "k", "copy", *ROWS, "blocked steps/s"]
+    rows = []
+    for tile in tiles:
+        per_point = 1e9 / tile["tile"] ** 2
+        cells = [
+            f"{tile['seconds'][name] * per_point:.2f} ({tile['copies'][name]:.2f})" for name in ROWS
+        ]
+        rows.append(
+            [
+                f"{tile['tile']}²",
+                tile["steps_per_sweep"],
+                f"{tile['seconds']['copy'] * per_point:.2f}",
+                *cells,
+                1 / tile["seconds"]["step, blocked"],
+            ]
+        )
+    print(table(columns, rows))
+    spreads = [spread for tile in tiles for spread in tile["spread"].values()]
+    print(f"spread of the rounds (middle half over median): {np.median(spreads):.1%} in the middle")
+    executors, gradient = results["executor"], results["gradient"]
+    print(
+        "\na gradient by the executor, over the same calls of the model in a bare loop\n"
+        + table(
+            ["tile", "steps", "snapshots", "seconds", "over its parts"],
+            [
+                [
+                    f"{one['tile']}²",
+                    one["steps"],
+                    one["snapshots"],
+                    one["seconds"],
+                    f"{one['over_parts']:.3f}",
+                ]
+                for one in executors
+            ],
+        )
+    )
+    if gradient:
+        print(
+            "\na gradient in copies of the state per step; first: in new memory, which the system "
+            "clears as it is first used\n"
+            + table(
+                ["tile", "steps", "snapshots", "forward steps", "seconds", "copies", "first"],
+                [
+                    [
+                        f"{gradient['tile']}²",
+                        gradient["steps"],
+                        gradient["snapshots"],
+                        gradient["forward_steps"],
+                        gradient["seconds"],
+                        gradient["copies_per_step"],
+                        gradient["copies_per_step_first"],
+                    ]
+                ],
+            )
+        )
+
+
+def draw(results: dict[str, Any], figure: Any) -> None:
+    """Copies of the state per step against the size of the tile."""
+    axis = figure.subplots()
+    tiles = [tile["tile"] for tile in results["tiles"]]
+    for name in ROWS:
+        axis.loglog(
+            tiles, [tile["copies"][name] for tile in results["tiles"]], marker="o", label=name
+        )
+    axis.axhline(1.0, color="black", linewidth=0.8)
+    axis.set_xlabel("points along each side of the tile")
+    axis.set_ylabel("copies of the state per step")
+    axis.set_xticks(tiles, [str(tile) for tile in tiles])
+    axis.grid(alpha=0.3)
+    axis.legend()
+
+
+def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
+    """Run the benchmark; returns what it wrote."""
+    parser = options("kernels", "Steps, adjoint steps and snapshots beside a copy of the state.")
+    parser.add_argument("--tiles", type=int, nargs="+", default=TILES, metavar="N")
+    parser.add_argument(
+        "--gradient",
+        type=int,
+        nargs=3,
+        default=(2048, 500, 50),
+        metavar=("N", "STEPS", "SNAPSHOTS"),
+        help="of the gradient that is told in copies",
+    )
+    chosen = parser.parse_args(arguments)
+    if chosen.quick:
+        chosen.tiles, chosen.rounds, chosen.gradient = (16, 64), 2, (64, 20, 3)
+    least_seconds = 1e-3 if chosen.quick else 0.05
+    executor_cases = [(64, 200, 10)] if chosen.quick else [(64, 2000, 20), (512, 500, 20)]
+    results = {
+        "clock": chosen.clock.__name__,
+        "tiles": [
+            measure_tile(n, chosen.rounds, least_seconds, chosen.clock) for n in chosen.tiles
+        ],
+        "executor": [
+            measure_executor(*case, chosen.rounds, chosen.clock) for case in executor_cases
+        ],
+        "gradient": measure_gradient(*chosen.gradient, min(3, chosen.rounds), chosen.clock),
+    }
+    report(results)
+    write(chosen.output, "kernels", results, lambda figure: draw(results, figure))
+    return results
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

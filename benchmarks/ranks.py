@@ -1,0 +1,51 @@
+"""Jobs of several ranks, started with the environment that this checkout gives to its own."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+# Open MPI, other MPIs by PMI or PMIx, and Slurm's srun.
+LAUNCHERS = ("OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK", "SLURM_STEP_ID")
+
+
+def launched() -> bool:
+    """Whether this process is one of the ranks of a job."""
+    return any(name in os.environ for name in LAUNCHERS)
+
+
+def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Environment of a job: what is set here wins over the defaults of the Makefile."""
+    text = (ROOT / "tools/mpi-environment.mk").read_text(encoding="utf-8")
+    defaults = dict(re.findall(r"^export (\w+) \?= (.*)$", text, re.MULTILINE))
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    return {**defaults, **os.environ, "PYTHONPATH": path, **(extra or {})}
+
+
+def mpiexec(
+    n_ranks: int,
+    arguments: Sequence[str],
+    extra: Mapping[str, str] | None = None,
+    capture: bool = False,
+) -> str:
+    """Run Python on so many ranks; returns what they printed when it is captured.
+
+    Raises:
+        RuntimeError: the job failed; with what it wrote to standard error.
+    """
+    command = ["mpiexec", "-n", str(n_ranks), sys.executable, *arguments]
+    done = subprocess.run(
+        command,
+        env=environment(extra),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE if capture else None,
+        stderr=subprocess.PIPE if capture else None,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}\n{done.stderr or ''}")
+    return done.stdout or ""
