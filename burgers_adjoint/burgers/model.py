@@ -458,10 +458,11 @@ def prepare_kernels(comm: MPI.Comm) -> None:
 
 
 def _call_kernels() -> None:
-    grid = Grid(3, 4, (0.0, 1.0), (0.0, 1.0), periodic=True)
-    alone = Decomposition(MPI.COMM_SELF, grid.shape, periodic=True)
-    model = BurgersModel(grid, alone, 0.0, 0.0, ("initial", "viscosity"))
-    state = model.initial_state(model.new_snapshot())
-    model.advance(state, 0, 1)
-    model.adjoint_step(model.new_cotangent(), state, 0)
-    model.tangent_step(state.copy(), state, {}, 0)
+    for periodic in (True, False):  # with halos, and without
+        grid = Grid(3, 4, (0.0, 1.0), (0.0, 1.0), periodic)
+        alone = Decomposition(MPI.COMM_SELF, grid.shape, periodic)
+        model = BurgersModel(grid, alone, 0.0, 0.0, ("initial", "viscosity"))
+        state = model.initial_state(model.new_snapshot())
+        model.advance(state, 0, model.stepper.steps_per_sweep)
+        model.adjoint_step(model.new_cotangent(), state, 0)
+        model.tangent_step(state.copy(), state, {}, 0)

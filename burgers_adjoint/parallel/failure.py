@@ -4,10 +4,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 from mpi4py import MPI
 
 from burgers_adjoint.errors import BurgersAdjointError
 
+SPIN_SECONDS = 0.001
 POLL_SECONDS = 0.005
 
 
@@ -28,7 +30,9 @@ def agreed(comm: MPI.Comm) -> Iterator[None]:
         yield
     except Exception as error:
         failure = error
-    failing_rank = comm.allreduce(comm.rank if failure else comm.size, op=MPI.MIN)
+    first = np.array([comm.rank if failure else comm.size])
+    wait_patiently(comm.Iallreduce(MPI.IN_PLACE, first, op=MPI.MIN))
+    failing_rank = int(first[0])
     if failing_rank == comm.size:
         return
     report = None
@@ -48,11 +52,17 @@ def agreed(comm: MPI.Comm) -> Iterator[None]:
 
 
 def patient_barrier(comm: MPI.Comm) -> None:
-    """Wait for all ranks without spinning.
+    """Wait for all ranks without spinning; see `wait_patiently`."""
+    wait_patiently(comm.Ibarrier())
 
-    MPI's own barrier keeps a core busy on every waiting rank; where ranks share cores and one of
-    them compiles or writes, that is the core it needs.
+
+def wait_patiently(request: MPI.Request) -> None:
+    """Wait for a request, and sleep in between when it takes more than a moment.
+
+    MPI's own waits keep a core busy on every waiting rank; where ranks share cores and one of them
+    compiles or writes, that is the core it needs.
     """
-    request = comm.Ibarrier()
+    patience_ends = time.perf_counter() + SPIN_SECONDS
     while not request.Test():
-        time.sleep(POLL_SECONDS)
+        if time.perf_counter() > patience_ends:
+            time.sleep(POLL_SECONDS)
