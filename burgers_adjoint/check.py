@@ -194,7 +194,7 @@ class Checker:
     def _dot_product_of_one_step(self) -> None:
         """<w, T d> = <T' w, d> for the first step, boundary points and viscosity included."""
         model, comm = self.problem.model, self.comm
-        state = model.initial_state(self.problem.fields)
+        state = model.initial_state(self.problem.fields, replay=True)
         d, w = (random_field(self.problem.decomposition, self.seed + k, 2) for k in (1, 2))
         d_nu = 0.5
         perturbation = model.layout.new_array(2)
@@ -222,7 +222,7 @@ class Checker:
         """Derivative of J by the tangent model, step by step, against the gradient's."""
         model, problem = self.problem.model, self.problem
         self._count()
-        state = model.initial_state(problem.fields)
+        state = model.initial_state(problem.fields, replay=True)
         perturbation = model.layout.new_array(2)
         if direction.control in ("initial", "boundary"):
             model.restore(np.asarray(direction.value), perturbation)

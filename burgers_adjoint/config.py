@@ -80,15 +80,23 @@ class Initial(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Time(Struct, frozen=True, forbid_unknown_fields=True):
-    """The time steps; an unstable dt is refused unless allow_unstable."""
+    """The time steps; an unstable dt is refused unless allow_unstable.
+
+    until, a stop time, takes the place of steps; with cfl, dt is the largest step; steady ends the
+    run when nothing changes faster than that, and steps (or until) is its end at the latest.
+    """
 
     dt: Positive = 1e-3
     steps: Count = 1000
+    until: Positive | None = None
+    cfl: Annotated[float, Meta(gt=0, le=1)] | None = None
+    steady: Positive | None = None
     integrator: Literal["euler", "ssprk3", "rk4"] = "euler"
     allow_unstable: bool = False
 
 
 Kind = Literal["final_energy", "running_energy", "running_enstrophy", "misfit", "weighted_sum"]
+SCHEDULES = ("binomial", "store_all", "periodic", "online", "multistage", "two_level")
 TERMS = ("final_energy", "running_energy", "running_enstrophy", "misfit")
 
 
@@ -138,10 +146,17 @@ class Controls(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Checkpointing(Struct, frozen=True, forbid_unknown_fields=True):
-    """The schedule of the reverse sweep; snapshots count the one of the initial state."""
+    """The schedule of the reverse sweep; snapshots count the one of the initial state.
 
-    schedule: Literal["binomial", "store_all"] = "binomial"
+    period is that of "periodic", the shortest one for which the snapshots are enough when it is not
+    given; arguments are those of a class of checkpoint_schedules.
+    """
+
+    schedule: str = "binomial"
     snapshots: Count = 30
+    snapshots_on_disk: Annotated[int, Meta(ge=0, le=2**53)] = 0
+    period: Count | None = None
+    arguments: dict[str, str | int | float | bool] = {}
 
 
 class Snapshots(Struct, frozen=True, forbid_unknown_fields=True):
@@ -440,6 +455,8 @@ def _cross_check(config: Config) -> None:
         raise ConfigError(
             f"initial.width = {_show(width)}: expected a number > 0, or a list of 2, each > 0"
         )
+    _cross_check_time(config)
+    _cross_check_schedule(config.checkpointing)
     controls = config.gradient.controls
     if len(set(controls)) < len(controls):
         raise ConfigError(f"gradient.controls = {_show(controls)}: expected each control once")
@@ -512,3 +529,47 @@ def _cross_check_objective(objective: Objective, observations: Observations) -> 
             f"{shown}: expected no weights, as objective.kind = {_show(kind)}; "
             'set objective.kind = "weighted_sum" to use them'
         )
+
+
+def _cross_check_schedule(section: Checkpointing) -> None:
+    name, arguments = section.schedule, section.arguments
+    foreign = re.fullmatch(r"checkpoint_schedules:\w+", name)
+    if name not in SCHEDULES and not foreign:
+        raise ConfigError(
+            f"checkpointing.schedule = {_show(name)}{_closest(name, SCHEDULES)}: expected one of "
+            f'{", ".join(map(_show, SCHEDULES))}, "checkpoint_schedules:CLASS"'
+        )
+    if name in ("multistage", "two_level") and section.snapshots_on_disk < 1:
+        raise ConfigError(
+            f"checkpointing.snapshots_on_disk = {section.snapshots_on_disk}: expected at least 1, "
+            f"as checkpointing.schedule = {_show(name)}"
+        )
+    if arguments and not foreign:
+        raise ConfigError(
+            f"checkpointing.arguments = {_show(arguments)}: expected none, as "
+            f"checkpointing.schedule = {_show(name)}; they are for checkpoint_schedules:CLASS"
+        )
+
+
+def _cross_check_time(config: Config) -> None:
+    time, schedule = config.time, config.checkpointing.schedule
+    asked = [name for name in ("until", "cfl", "steady") if getattr(time, name) is not None]
+    said = " and ".join(f"time.{name} = {_show(getattr(time, name))}" for name in asked)
+    if time_is_open(time) and schedule != "online":
+        raise ConfigError(
+            f'checkpointing.schedule = {_show(schedule)}: expected "online", as {said} leaves the '
+            "number of steps open"
+        )
+    if not asked:
+        return
+    objective = config.objective
+    for name in objective.weights or (objective.kind,):
+        if name == "misfit" or (name != "final_energy" and asked != ["steady"]):
+            raise ConfigError(f"{said}: expected no such key with the objective {name}")
+    if config.restart.enabled and asked != ["until"]:
+        raise ConfigError(f"restart.enabled = true: expected false with {said}")
+
+
+def time_is_open(time: Time) -> bool:
+    """Whether nobody knows the number of steps before the run."""
+    return time.steady is not None or (time.until is not None and time.cfl is not None)

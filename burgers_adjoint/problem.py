@@ -15,15 +15,15 @@ from burgers_adjoint.burgers.model import BurgersModel, Cotangent
 from burgers_adjoint.burgers.observations import Recorder
 from burgers_adjoint.burgers.staged import ADVECTION, Method
 from burgers_adjoint.burgers.staged_model import StagedModel
-from burgers_adjoint.checkpointing.binomial import Binomial
+from burgers_adjoint.burgers.time_steps import TimeSteps
 from burgers_adjoint.checkpointing.executor import Counts, Executor, Observer
 from burgers_adjoint.checkpointing.schedule import Schedule
-from burgers_adjoint.checkpointing.store_all import StoreAll
-from burgers_adjoint.config import Config
+from burgers_adjoint.config import Config, time_is_open
 from burgers_adjoint.errors import ConfigError, NumericalError
 from burgers_adjoint.functional import Setting, build_objective
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.reductions import digest, largest
+from burgers_adjoint.schedules import make_schedule
 from burgers_adjoint.storage import Store, StoreMaker
 
 Gradient = dict[str, np.ndarray | float]
@@ -71,7 +71,6 @@ class Problem:
     ) -> None:
         self.config = config
         self.comm = comm
-        self.n_steps = config.time.steps
         periodic = config.grid.boundary == "periodic"
         self.grid = Grid(config.grid.nx, config.grid.ny, config.grid.x, config.grid.y, periodic)
         process_grid = process_grid or config.parallel.process_grid or (0, 0)
@@ -99,9 +98,9 @@ class Problem:
         method = Method(config.time.integrator, physics.advection, physics.smooth_speed)
         fields = [name for name in FIELD_CONTROLS if name in controls]
         if (method.integrator, method.advection) == ("euler", "central") and not fields:
-            return BurgersModel(grid, dec, nu, config.time.dt, controls)
+            return BurgersModel(grid, dec, nu, self._time_steps(), controls)
         try:
-            model = StagedModel(grid, dec, nu, config.time.dt, controls, method, knots)
+            model = StagedModel(grid, dec, nu, self._time_steps(), controls, method, knots)
         except ConfigError as error:
             error.agreed = True  # every rank computes it from the same numbers
             raise
@@ -141,6 +140,23 @@ class Problem:
         if name == "initial" and "boundary" in self.config.gradient.controls:
             return np.where(self.model.boundary, 0.0, value)
         return value
+
+    @property
+    def n_steps(self) -> int:
+        """Steps of the run.
+
+        Raises:
+            ConfigError: on all ranks: nobody knows before the run.
+        """
+        if self.model.n_steps is None:
+            error = ConfigError("the number of steps is not known before the run")
+            error.agreed = True
+            raise error
+        return self.model.n_steps
+
+    def _time_steps(self) -> TimeSteps:
+        time = self.config.time
+        return TimeSteps(time.dt, time.steps, time.until, time.cfl, time.steady)
 
     def _initial_fields(self) -> np.ndarray:
         section = self.config.initial
@@ -187,6 +203,8 @@ class Problem:
             for name, (formula, limit) in limits.items()
             # a dt that was computed as the limit may be a rounding above it
             if dt > limit * (1 + 1e-12)
+            # a step that follows the speed keeps to this limit by itself
+            and not (name == "advective" and self.config.time.cfl and nu)
         ]
         if broken:
             error = NumericalError(
@@ -200,10 +218,7 @@ class Problem:
 
     def schedule(self, name: str | None = None) -> Schedule:
         """A new schedule, the configured one or the named one."""
-        section = self.config.checkpointing
-        if (name or section.schedule) == "store_all":
-            return StoreAll(self.n_steps)
-        return Binomial(self.n_steps, section.snapshots)
+        return make_schedule(self.config.checkpointing, self.model.n_steps, name)
 
     def store(self, schedule: Schedule) -> Store:
         """A new store with the slots of the schedule, as [snapshots] says.
@@ -232,7 +247,9 @@ class Problem:
         model = self.model
         executor: Executor[np.ndarray, Cotangent, np.ndarray]
         executor = Executor(model, schedule, store, observer)
-        executor.run(model.initial_state(fields))
+        # The end of an open run is known to a schedule only from the run before.
+        replay = schedule.n_steps is not None and time_is_open(self.config.time)
+        executor.run(model.initial_state(fields, replay))
         return self.result(executor)
 
     def result(self, executor: Executor[np.ndarray, Cotangent, np.ndarray]) -> Reversal:
@@ -245,8 +262,12 @@ class Problem:
         )
 
     def evaluate(self, fields: np.ndarray) -> float:
-        """J at these initial fields and the model's viscosity, without a gradient."""
-        return self.sweep(fields)
+        """J at these initial fields and the model's viscosity, without a gradient.
+
+        Steps that follow the state are those of the run before: the gradient is for these.
+        """
+        start = self.model.initial_state(fields, replay=True), self.model.functional.new_bins(), 0
+        return self.sweep(fields, start=start)
 
     def sweep(
         self,
@@ -269,19 +290,26 @@ class Problem:
         """
         model, functional = self.model, self.model.functional
         state, bins, n = start or (model.initial_state(fields), functional.new_bins(), 0)
-        while n < self.n_steps:
+        while model.n_steps is None or n < model.n_steps:
             if functional.looks_at(n, False):
                 model.observe(state, n, bins)
             if recorder is not None and recorder.looks_at(n):
                 recorder.record(state, n)
             stop = n + 1
-            furthest = min(n + STEPS_PER_UPDATE, self.n_steps)
+            furthest = n + STEPS_PER_UPDATE
+            if model.n_steps is not None:
+                furthest = min(furthest, model.n_steps)
             while stop < furthest and not (
                 functional.looks_at(stop, False) or (recorder and recorder.looks_at(stop))
             ):
                 stop += 1
-            model.advance(state, n, stop)
-            n = stop
+            before = n
+            if model.n_steps is None:
+                n = model.explore(state, n, stop)
+            if n == before:
+                stop = min(stop, self.n_steps)
+                model.advance(state, n, stop)
+                n = stop
             if update is not None:
                 update(n)
         if recorder is not None and recorder.looks_at(n):

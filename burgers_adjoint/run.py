@@ -61,7 +61,7 @@ def forward(
     directory = prepare_directory(config, comm)
     prepare_kernels(comm)
     startup = _seconds_since_start(comm)
-    progress.begin("forward", problem.n_steps)
+    progress.begin("forward", problem.model.n_steps)
     start = _meet(comm)
     if durable is None:
         objective = problem.sweep(problem.fields, progress.update, observer)
@@ -141,6 +141,7 @@ def gradient(
     summary["schedule"] = {
         "name": schedule.name,
         "snapshots": schedule.snapshots,
+        "snapshots_on_disk": schedule.snapshots_on_disk,
         "forward_steps": counts.forward_steps,
         "predicted_forward_steps": schedule.predicted_forward_steps,
         "snapshots_written": counts.saves,
@@ -224,6 +225,7 @@ def _summary(
         "ranks": comm.size,
         "process_grid": list(problem.decomposition.process_grid),
         "steps": problem.n_steps,
+        "time": problem.model.time_steps.time(problem.n_steps),
         "seconds": {"startup": startup, "sweeps": sweeps, **slowest},
         "peak_rss_bytes": comm.allreduce(peak, op=MPI.MAX),
         "checks": [],

@@ -21,6 +21,7 @@ from burgers_adjoint.parallel.failure import patient_barrier
 from burgers_adjoint.parallel.reductions import exact_sum, largest
 
 STEPS_BETWEEN_CHECKS = 256
+SHORTEST_STEP = 1e-3  # over the first one
 STEPS_BETWEEN_LOOKS = 10  # for a steady state
 
 
@@ -215,7 +216,17 @@ class BurgersModel:
         rate = float(rates[0])
         if self._viscosity > 0:
             rate = max(rate, float(rates[1]) / (2 * self._viscosity))
-        self.time_steps.choose(1 / rate if rate > 0 else math.inf)
+        steps = self.time_steps
+        steps.choose(1 / rate if rate > 0 else math.inf)
+        # The end has a short last step; else it is the speed that has grown, and no flow of this
+        # equation gets faster than its fastest point was.
+        if steps.n_steps is None and steps.length(n) < SHORTEST_STEP * steps.length(0):
+            raise self._agreed_error(
+                f"step {n} (t = {steps.time(n):.6g}) would have the length "
+                f"{steps.length(n):.3g} to follow the flow, the first one had "
+                f"{steps.length(0):.3g}: the state grows without bound; more grid points or more "
+                "viscosity may help"
+            )
 
     def resume(self, state: np.ndarray, fields: np.ndarray, step: int) -> None:
         """Go on with a run whose state at the start of `step` was (2, ny, nx) of the tile."""

@@ -3,7 +3,7 @@
 import math
 from array import array
 
-# A last step that much shorter than dt is round-off in until / dt, and no step.
+# A last step that is shorter, or differs from dt by less, is so by round-off alone.
 LEAST_SHARE = 1e-9
 
 
@@ -80,7 +80,8 @@ class TimeSteps:
         if self.adaptive:
             return self._lengths[n]
         if self.until is not None and self.most is not None and n == self.most - 1:
-            return self.until - n * self.dt
+            last = self.until - n * self.dt
+            return self.dt if abs(last - self.dt) <= LEAST_SHARE * self.dt else last
         return self.dt
 
     def time(self, n: int) -> float:

@@ -31,7 +31,7 @@ ALLOWED = {
     "restart": {"errors", "protocols", "config", "parallel"},
     "output": {"errors", "config", "compilation", "parallel"},
 }
-COMPOSING = {
+COMPOSING = {"schedules",
     "__init__", "__main__", "cli", "run", "check", "problem", "storage", "functional", "durable",
 }  # fmt: skip
 

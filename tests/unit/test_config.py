@@ -143,6 +143,10 @@ def test_every_value_survives_the_way_through_toml(
 
 POINTS = "a whole number >= 3 and <= 2147483647"
 COUNT = "a whole number >= 1 and <= 9007199254740992"
+SCHEDULES = (
+    'expected one of "binomial", "store_all", "periodic", "online", "multistage", "two_level", '
+    '"checkpoint_schedules:CLASS"'
+)
 
 
 @pytest.mark.parametrize(
@@ -243,9 +247,33 @@ COUNT = "a whole number >= 1 and <= 9007199254740992"
         ),
         ("checkpointing.snapshots=0", f"checkpointing.snapshots = 0: expected {COUNT}"),
         ("checkpointing.snapshots=-1", f"checkpointing.snapshots = -1: expected {COUNT}"),
+        ("checkpointing.schedule=random", f'checkpointing.schedule = "random": {SCHEDULES}'),
         (
-            "checkpointing.schedule=random",
-            'checkpointing.schedule = "random": expected one of "binomial", "store_all"',
+            "checkpointing.schedule=two_lvel",
+            f'checkpointing.schedule = "two_lvel", did you mean two_level?: {SCHEDULES}',
+        ),
+        (
+            "checkpointing.schedule=checkpoint_schedules:",
+            f'checkpointing.schedule = "checkpoint_schedules:": {SCHEDULES}',
+        ),
+        (
+            "checkpointing.schedule=two_level",
+            "checkpointing.snapshots_on_disk = 0: expected at least 1, "
+            'as checkpointing.schedule = "two_level"',
+        ),
+        (
+            "checkpointing.arguments={ max_n = 3 }",
+            'checkpointing.arguments = {"max_n": 3}: expected none, as checkpointing.schedule = '
+            '"binomial"; they are for checkpoint_schedules:CLASS',
+        ),
+        ("checkpointing.period=0", f"checkpointing.period = 0: expected {COUNT}"),
+        ("time.until=0", "time.until = 0: expected a number > 0"),
+        ("time.cfl=1.5", "time.cfl = 1.5: expected a number > 0 and <= 1"),
+        ("time.steady=-1", "time.steady = -1: expected a number > 0"),
+        (
+            "time.steady=1e-3",
+            'checkpointing.schedule = "binomial": expected "online", as time.steady = 0.001 '
+            "leaves the number of steps open",
         ),
         (
             "snapshots.store=tape",
@@ -290,7 +318,7 @@ COUNT = "a whole number >= 1 and <= 9007199254740992"
         (
             "time.Steps=3",
             "unknown key time.Steps = 3, did you mean steps?; "
-            "allowed in [time]: dt, steps, integrator, allow_unstable",
+            "allowed in [time]: dt, steps, until, cfl, steady, integrator, allow_unstable",
         ),
         (
             "physics.colour=red",
@@ -325,7 +353,10 @@ def test_wrong_values_are_named_with_what_is_allowed(override, message):
     ("text", "message"),
     [
         ("grid = 3", "grid = 3: expected a section [grid] with nx, ny, x, y, boundary"),
-        ("[[time]]\ndt = 1", "expected a section [time] with dt, steps, integrator"),
+        (
+            "[[time]]\ndt = 1",
+            "expected a section [time] with dt, steps, until, cfl, steady, integrator",
+        ),
         ("nx = 3", "unknown section [nx]; allowed: grid, "),
         ("[grid]\nnx = 2", "grid.nx = 2: expected a whole number >= 3"),
         ("[grid]\nnx = ", " is not TOML: Invalid value (at line 2, the end)"),
@@ -378,3 +409,37 @@ def test_a_config_cannot_be_changed():
     with pytest.raises(AttributeError, match="immutable"):
         Config().grid.nx = 5
     assert msgspec.structs.replace(Config()) == Config()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            ["time.cfl=0.5", "objective.kind=running_energy"],
+            "time.cfl = 0.5: expected no such key with the objective running_energy",
+        ),
+        (
+            ["time.until=1.5", "restart.enabled=true", "time.cfl=0.5"],
+            "restart.enabled = true: expected false with time.until = 1.5 and time.cfl = 0.5",
+        ),
+        (
+            ["time.until=1.5", "time.cfl=0.5", "checkpointing.schedule=periodic"],
+            'checkpointing.schedule = "periodic": expected "online", as time.until = 1.5 and '
+            "time.cfl = 0.5 leaves the number of steps open",
+        ),
+    ],
+)
+def test_time_steps_that_do_not_fit_the_rest_are_refused(overrides, message):
+    online = [] if "periodic" in message else ["checkpointing.schedule=online"]
+    with pytest.raises(ConfigError) as error:
+        load(None, [*overrides, *online])
+    assert str(error.value) == message
+
+
+def test_arguments_of_a_foreign_schedule_keep_their_types():
+    text = "{ snapshots_in_ram = 3, wd = 1.5, move_data = true, storage = 'RAM' }"
+    schedule = "checkpointing.schedule=checkpoint_schedules:HRevolve"
+    config = load(None, [schedule, f"checkpointing.arguments={text}"])
+    arguments = config.checkpointing.arguments
+    assert arguments == {"snapshots_in_ram": 3, "wd": 1.5, "move_data": True, "storage": "RAM"}
+    assert [type(value) for value in arguments.values()] == [int, float, bool, str]
