@@ -130,7 +130,7 @@ class Writer:
             raise
         if stage == "manifest":
             if comm.rank != 0:
-                self.kept = [*self.kept, self._draft][-self.keep :]
+                self._keep(self._draft)
             return True
         gathered = comm.gather(self._seals, root=0)
         self.nbytes += sum(seal.size for seal in self._seals.values())
@@ -164,10 +164,15 @@ class Writer:
             with suppress(OSError):
                 disk.remove(path_of(self.folder, manifest.generation))
             raise
-        self.kept = [*self.kept, manifest][-self.keep :]
+        self._keep(manifest)
         # What cannot be removed now is tried again with the next generation.
         with suppress(OSError):
             remove_all_but(self.folder, self.kept)
+
+    def _keep(self, manifest: Manifest) -> None:
+        """Take in a new generation; one that it has the sweep in common with is no second copy."""
+        others = [one for one in self.kept if one.sweep != manifest.sweep]
+        self.kept = [*others, manifest][-self.keep :]
 
     def _remove_new(self) -> None:
         for name in self._new:

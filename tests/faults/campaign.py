@@ -181,7 +181,9 @@ class Campaign:
             folder: Path | None = None
             struck: list[Row] = []
             while done < trials:
-                when = self.random.uniform(0, 1.2 * self.sweeps)
+                # The forward sweep is a seventh of the steps, and gets half of the kills.
+                share = self.random.choice([N_STEPS / self.steps, 1.2])
+                when = self.random.uniform(0, share * self.sweeps)
                 fault = f"{self.random.randrange(ranks)}:time:{when:.4f}:kill"
                 if self.random.random() < 0.15:
                     fault = f"{self.random.randrange(ranks)}:steps:{N_STEPS}:kill"

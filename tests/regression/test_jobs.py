@@ -1,0 +1,246 @@
+"""The job scripts as they are, in a small stand-in for PBS and Slurm."""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, _environment
+
+JOBS = ROOT / "jobs"
+CONFIG = """
+[grid]
+nx = 31
+ny = 22
+[initial]
+amplitude = [1.0, 0.6]
+[time]
+steps = 400
+[checkpointing]
+snapshots = 5
+[output]
+plots = false
+"""
+# Takes PALS's options for those of the mpiexec that is here; `stop` holds the numbers of steps at
+# which the next runs are asked to stop, as `qsig -s SIGUSR1` would.
+MPIEXEC = """#!/bin/bash
+[[ $1 != --version ]] || { echo "mpiexec version of a stand-in for PALS"; exit; }
+echo "mpiexec $*" >>"$STAND_INS/calls"
+while (($#)); do
+    case $1 in
+        -n) ranks=$2; shift 2 ;;
+        --ppn | --cpu-bind | --env) shift 2 ;;
+        --depth=*) shift ;;
+        *) break ;;
+    esac
+done
+read -r first rest <"$STAND_INS/stop"
+echo "$rest" >"$STAND_INS/stop"
+[[ -z $first ]] || set -- "$1" "$DRIVER" "0:steps:$first:usr1" -- "${@:4}"
+exec @MPIEXEC@ -n "$ranks" "$@"
+"""
+SRUN = """#!/bin/bash
+exec mpiexec -n 2 "$@"
+"""
+RECORD = """#!/bin/bash
+echo "${0##*/} $*" >>"$STAND_INS/calls"
+echo 2.server
+"""
+QSTAT = """#!/bin/bash
+cat "$STAND_INS/job.json"
+"""
+JOB = {
+    "queue": "prod",
+    "project": "MyProject",
+    "stime": "Sat Nov 21 09:00:00 2099",
+    "Resource_List": {"select": "2:system=polaris", "place": "scatter", "walltime": "00:30:00"},
+}
+
+
+class Cluster:
+    """Stand-ins for the programs of a batch system, and the environment that it gives to a job."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.calls = folder / "calls"
+        self.stop = folder / "stop"
+        self.stop.write_text("\n")
+        (folder / "nodes").write_text("node1\nnode2\n")
+        (folder / "config.toml").write_text(CONFIG)
+        (folder / "job.json").write_text(json.dumps({"Jobs": {"1.server": JOB}}))
+        mpiexec = shutil.which("mpiexec")
+        assert mpiexec is not None
+        programs = {"mpiexec": MPIEXEC.replace("@MPIEXEC@", mpiexec), "srun": SRUN, "qstat": QSTAT}
+        programs |= {"qsub": RECORD, "scontrol": RECORD}
+        for name, text in programs.items():
+            (folder / name).write_text(text)
+            (folder / name).chmod(0o755)
+        self.variables = {
+            "STAND_INS": str(folder),
+            "DRIVER": str(ROOT / "tests/faults/driver.py"),
+            "PATH": f"{folder}:{os.environ['PATH']}",
+            "PYTHON": sys.executable,
+            "PYTHONPATH": str(ROOT),
+            "PBS_NODEFILE": str(folder / "nodes"),
+            "PBS_O_WORKDIR": str(ROOT),
+            "PBS_JOBID": "1.server",
+            "SLURM_SUBMIT_DIR": str(ROOT),
+            "SLURM_JOB_ID": "7",
+            "CONFIG": str(folder / "config.toml"),
+            "OUTPUT": str(folder / "run"),
+            "RANKS_PER_NODE": "1",
+        }
+
+    def run(self, script: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        """Run a job script; what it called is in `calls` afterwards."""
+        self.calls.write_text("")
+        return subprocess.run(
+            ["bash", JOBS / script],
+            cwd=self.folder,
+            env=_environment({**self.variables, **variables}),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=55,
+        )
+
+    def called(self, program: str) -> list[list[str]]:
+        """Words of all calls of a program."""
+        lines = self.calls.read_text().splitlines()
+        return [shlex.split(line)[1:] for line in lines if line.startswith(f"{program} ")]
+
+    def summary(self, name: str = "run/summary.json") -> dict:
+        return json.loads((self.folder / name).read_text())
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Cluster:
+    return Cluster(tmp_path)
+
+
+def words_after(words: list[str], option: str) -> list[str]:
+    return [words[i + 1] for i, word in enumerate(words) if word == option]
+
+
+@pytest.mark.timeout(150)
+def test_a_chain_of_three_jobs_comes_to_the_right_digest(cluster: Cluster) -> None:
+    done = cluster.run("polaris_gradient.pbs", OUTPUT=str(cluster.folder / "whole"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    digest = cluster.summary("whole/summary.json")["digest"]
+
+    cluster.stop.write_text("250 900\n")
+    variables: dict[str, str] = {}
+    for attempt in (1, 2):
+        done = cluster.run("polaris_chain.pbs", **variables)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert f"job {attempt} of the chain: exit status 75" in done.stdout
+        (submitted,) = cluster.called("qsub")
+        assert submitted[-1] == "jobs/polaris_chain.pbs"
+        assert words_after(submitted, "-W") == ["depend=afterany:1.server"]
+        assert words_after(submitted, "-q") == ["prod"]
+        assert words_after(submitted, "-A") == ["MyProject"]
+        assert "walltime=00:30:00" in words_after(submitted, "-l")
+        (given,) = words_after(submitted, "-v")
+        variables = dict(item.split("=", 1) for item in given.split(","))
+        assert variables["ATTEMPT"] == str(attempt + 1)
+    done = cluster.run("polaris_chain.pbs", **variables)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "job 3 of the chain: exit status 0" in done.stdout
+    assert cluster.called("qsub") == []
+    assert cluster.summary()["digest"] == digest
+    assert cluster.summary()["restart"]["resumed"] == 2
+    (launched,) = cluster.called("mpiexec")
+    flags = "-n 2 --ppn 1 --depth=1 --cpu-bind depth --env OMP_NUM_THREADS=1"
+    assert launched[:9] == flags.split()
+
+    # Whoever submits a finished chain again learns that it is done.
+    done = cluster.run("polaris_chain.pbs")
+    assert done.returncode == 0
+    assert cluster.summary()["digest"] == digest
+
+
+def test_a_chain_ends_where_it_does_not_advance_or_is_too_long(cluster: Cluster) -> None:
+    cluster.stop.write_text("250\n")
+    done = cluster.run("generic_chain.pbs", MOST_ATTEMPTS="1")
+    assert done.returncode == 75
+    assert "1 jobs are the most that the chain may have" in done.stderr
+    assert cluster.called("qsub") == []
+    stuck = cluster.folder / "stuck"
+    stuck.write_text("#!/bin/sh\nexit 75\n")
+    stuck.chmod(0o755)
+    done = cluster.run("generic_chain.pbs", PYTHON=str(stuck))
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "not submitted again: the run did not advance" in done.stderr
+    assert cluster.called("qsub") == []
+
+
+def test_a_wrong_configuration_is_not_submitted_again(cluster: Cluster) -> None:
+    done = cluster.run("polaris_chain.pbs", OPTIONS="-s grid.nx=1")
+    assert done.returncode == 2
+    assert "grid.nx = 1" in done.stderr
+    assert cluster.called("qsub") == []
+
+
+def test_slurm_queues_the_job_again(cluster: Cluster) -> None:
+    cluster.stop.write_text("250\n")
+    done = cluster.run("generic_chain.slurm")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert cluster.called("scontrol") == [["requeue", "7"]]
+    done = cluster.run("generic_chain.slurm", SLURM_RESTART_COUNT="1")
+    assert "run 2 of the job: exit status 0" in done.stdout
+    assert cluster.called("scontrol") == []
+
+
+def test_scaling_takes_more_ranks_with_the_index(cluster: Cluster) -> None:
+    for index, ranks in (("0", "1"), ("1", "2")):
+        done = cluster.run("polaris_scaling.pbs", PBS_ARRAY_INDEX=index, FEWEST_RANKS="1")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert cluster.called("mpiexec")[0][:2] == ["-n", ranks]
+        assert cluster.summary(f"run/{index}.json")["ranks"] == int(ranks)
+    done = cluster.run("polaris_scaling.pbs", PBS_ARRAY_INDEX="2", FEWEST_RANKS="1")
+    assert "4 ranks do not fit on 2 nodes" in done.stdout
+
+
+def test_check_says_whether_the_gradient_is_right(cluster: Cluster) -> None:
+    done = cluster.run("polaris_check.pbs", OPTIONS="-s time.steps=20")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert all(check["passed"] for check in cluster.summary()["checks"])
+
+
+@pytest.mark.parametrize("script", sorted(JOBS.glob("polaris_*.pbs")), ids=lambda path: path.stem)
+def test_directives_are_those_that_polaris_wants(script: Path) -> None:
+    head = re.match(r"#!/bin/bash -l\n((?:#PBS .*\n)+)\n", script.read_text(encoding="utf-8"))
+    assert head is not None
+    directives = head[1].splitlines()
+    for wanted in (
+        r"-l select=\d+:system=polaris",
+        "-l place=scatter",
+        r"-l walltime=\d\d:\d\d:\d\d",
+        "-l filesystems=home:eagle",
+        r"-q \w+",
+        r"-A \w+",
+        "-k doe",
+        "-j oe",
+    ):
+        assert any(re.fullmatch(f"#PBS {wanted}", line) for line in directives), wanted
+    assert not any("# " in line for line in directives)
+
+
+def test_shellcheck_finds_nothing() -> None:
+    if shutil.which("shellcheck") is None:
+        pytest.skip("shellcheck is not installed")
+    scripts = sorted(map(str, JOBS.iterdir()))
+    checked = subprocess.run(
+        ["shellcheck", "--external-sources", *scripts],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+    assert checked.returncode == 0, checked.stdout

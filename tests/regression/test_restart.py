@@ -1,0 +1,353 @@
+"""Runs that are stopped and resumed, as users meet them: messages, exit codes, the same bits."""
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from mpi4py import MPI
+
+from burgers_adjoint import run
+from burgers_adjoint.config import Config, load
+from burgers_adjoint.errors import ConfigError, InterruptedRunError, RestartError
+from burgers_adjoint.output.progress import Progress
+from burgers_adjoint.restart import disk, keeper, manifest
+from tests.conftest import ROOT
+
+CONFIG = """
+[grid]
+nx = 23
+ny = 17
+x = [-4.0, 4.0]
+y = [-3.0, 3.0]
+[initial]
+amplitude = [1.0, 0.6]
+[time]
+steps = 300
+[checkpointing]
+snapshots = 4
+[restart]
+enabled = true
+overhead = 1.0
+[output]
+plots = false
+"""
+PACKAGE = {"PYTHONPATH": str(ROOT)}
+DRIVER = ROOT / "tests/faults/driver.py"
+
+
+class At:
+    """A progress that asks for a stop, as a signal would, when so many steps are done."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+        self.quiet = Progress(False)
+
+    def begin(self, title: str, total: int | None) -> None:
+        pass
+
+    def end(self) -> None:
+        pass
+
+    def update(self, done: int) -> None:
+        if done >= self.steps:
+            keeper_signals["SIGTERM"] = True
+
+    def __call__(self, action: object, counts: object) -> None:
+        self.update(counts.forward_steps + counts.reverse_steps)  # type: ignore[attr-defined]
+
+
+keeper_signals: dict[str, bool] = {}
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
+    """A run in this process: looks after every step, stops where `At` says so."""
+    path = tmp_path / "run.toml"
+    path.write_text(CONFIG)
+    keeper_signals.clear()
+    monkeypatch.setattr(
+        keeper.StopSignals,
+        "received",
+        property(lambda self: "SIGTERM" if keeper_signals else None, lambda self, value: None),
+        raising=False,
+    )
+    monkeypatch.setattr(keeper, "SECONDS_BETWEEN_LOOKS", 1e-9)
+    return load(str(path), [], str(tmp_path / "out"))
+
+
+def gradient(config: Config, stop: int = 10**9, resume: str = "auto") -> dict:
+    keeper_signals.clear()
+    return run.gradient(config, MPI.COMM_SELF, At(stop), resume)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def digest(config: Config, tmp_path: Path) -> str:
+    """Of the run without interruptions, and without restart data."""
+    plain = load(
+        str(tmp_path / "run.toml"), ["restart.enabled=false"], str(tmp_path / "uninterrupted")
+    )
+    return gradient(plain)["digest"]
+
+
+def other(config: Config, *overrides: str) -> Config:
+    path = Path(config.output.directory).parent / "run.toml"
+    return load(str(path), overrides, config.output.directory)
+
+
+def test_a_run_stopped_again_and_again_has_the_same_bits(config: Config, digest: str) -> None:
+    stops = 0
+    for stop in (5, 120, 299, 300, 301, 700, 1100):
+        with pytest.raises(InterruptedRunError, match="everything is saved: burgers-adjoint res"):
+            gradient(config, stop)
+        stops += 1
+    summary = gradient(config)
+    assert summary["digest"] == digest
+    assert summary["restart"]["resumed"] == stops
+    assert summary["restart"]["lost_steps"] == 0
+    schedule = summary["schedule"]
+    assert schedule["forward_steps"] == schedule["predicted_forward_steps"]
+    left = sorted(path.name for path in (Path(config.output.directory) / "restart").iterdir())
+    assert [name for name in left if name != "progress"] == [max(left[:-1])]
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["checkpointing.snapshots=2"],
+        ["checkpointing.snapshots=50"],
+        ["checkpointing.schedule=store_all"],
+        ["snapshots.store=hdf5"],
+    ],
+    ids=lambda overrides: overrides[0],
+)
+def test_the_rest_may_be_done_in_another_way(
+    config: Config, digest: str, overrides: list[str]
+) -> None:
+    for stop in (200, 500):
+        with pytest.raises(InterruptedRunError):
+            gradient(config, stop)
+        assert gradient(other(config, *overrides))["digest"] == digest
+        shutil.rmtree(config.output.directory)
+        with pytest.raises(InterruptedRunError):
+            gradient(other(config, *overrides), stop)
+        assert gradient(config)["digest"] == digest
+        shutil.rmtree(config.output.directory)
+
+
+def test_a_running_objective_is_carried_over(config: Config) -> None:
+    running = other(config, "objective.kind=running_energy")
+    whole = run.gradient(
+        other(config, "objective.kind=running_energy", "restart.enabled=false"),
+        MPI.COMM_SELF,
+        Progress(False),
+    )
+    for stop in (100, 400):
+        with pytest.raises(InterruptedRunError):
+            gradient(running, stop)
+    summary = gradient(running)
+    assert summary["digest"] == whole["digest"]
+    assert summary["objective"] == whole["objective"]
+
+
+def test_the_primal_alone_is_resumed(config: Config) -> None:
+    running = other(config, "objective.kind=running_energy")
+    whole = run.forward(
+        other(config, "objective.kind=running_energy", "restart.enabled=false"),
+        MPI.COMM_SELF,
+        Progress(False),
+    )
+    for stop in (100, 200):
+        keeper_signals.clear()
+        with pytest.raises(InterruptedRunError, match="of the forward sweep"):
+            run.forward(running, MPI.COMM_SELF, At(stop), resume="auto")  # type: ignore[arg-type]
+    keeper_signals.clear()
+    summary = run.forward(running, MPI.COMM_SELF, Progress(False), resume="auto")
+    assert (summary["digest"], summary["objective"]) == (whole["digest"], whole["objective"])
+
+
+def test_other_problems_are_refused_by_the_key_that_differs(config: Config) -> None:
+    with pytest.raises(InterruptedRunError):
+        gradient(config, 200)
+    before = (Path(config.output.directory) / "config.toml").read_text()
+    for override, message in (
+        ("physics.viscosity=0.02", "physics.viscosity = 0.01 there, 0.02 here"),
+        ("time.steps=301", "time.steps = 300 there, 301 here"),
+        ("grid.boundary=periodic", "grid.boundary = dirichlet there, periodic here"),
+    ):
+        with pytest.raises(RestartError, match=message) as error:
+            gradient(other(config, override))
+        assert error.value.agreed
+        assert error.value.exit_code == 4
+    # What was refused has changed nothing.
+    assert (Path(config.output.directory) / "config.toml").read_text() == before
+
+
+def test_an_unfinished_run_is_not_overwritten_by_accident(config: Config, digest: str) -> None:
+    with pytest.raises(InterruptedRunError):
+        gradient(config, 200)
+    with pytest.raises(ConfigError, match="holds a run that was interrupted in its forward sweep"):
+        gradient(config, resume="refuse")
+    assert gradient(config, resume="never")["restart"]["resumed"] == 0
+    # A finished one may be repeated, and is not repeated by accident.
+    assert gradient(config, resume="refuse")["digest"] == digest
+    assert gradient(config, resume="auto")["digest"] == digest
+
+
+def test_a_newer_format_is_refused_and_damage_falls_back(
+    config: Config, digest: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    for stop in (200, 350):
+        with pytest.raises(InterruptedRunError):
+            gradient(config, stop)
+    folder = Path(config.output.directory) / "restart"
+    newest, older = manifest.generations(folder)[:2]
+    path = manifest.path_of(folder, newest)
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b'"version":1', b'"version":2', 1))
+    with pytest.raises(RestartError, match="a newer version of this program"):
+        gradient(config)
+    path.write_bytes(whole)
+    sweep = manifest.read_manifest(path).sweep
+    assert sweep != manifest.read_manifest(manifest.path_of(folder, older)).sweep
+    (folder / f"{sweep}.000000").write_bytes(b"")
+    summary = gradient(config)
+    assert "is damaged: it has 0 bytes" in caplog.text
+    assert "falling back to an older generation" in caplog.text
+    assert summary["digest"] == digest
+
+
+def test_a_damaged_snapshot_is_done_without(
+    config: Config, digest: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper, "WORTH", 0.0)
+    with pytest.raises(InterruptedRunError):
+        gradient(config, 500)
+    folder = Path(config.output.directory) / "restart"
+    damaged = list(folder.glob("snapshot-*"))
+    for path in damaged:
+        path.write_bytes(path.read_bytes()[:-9])
+    assert damaged
+    assert gradient(config)["digest"] == digest
+    assert "going on without the snapshot of step" in caplog.text
+
+
+def test_a_disk_that_fails_for_good_lets_the_run_go_on(
+    config: Config, digest: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(descriptor: int) -> None:
+        raise OSError(5, os.strerror(5))
+
+    monkeypatch.setattr(disk, "sync", fail)
+    summary = gradient(config)
+    assert summary["digest"] == digest
+    assert summary["restart"]["saves"] == 0
+    said = [record.getMessage() for record in caplog.records]
+    assert sum("the run goes on, and tries again later" in text for text in said) == 1
+    assert "rank 0: Input/output error" in said[0]
+
+
+def test_a_stop_that_cannot_save_says_so(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(old: Path, new: Path) -> None:
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr(disk, "replace", full)
+    with pytest.raises(Exception, match=r"cannot write restart data .*: No space left") as error:
+        gradient(config, 100)
+    assert error.value.exit_code == 1  # type: ignore[attr-defined]
+
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def test_resume_on_other_ranks_from_the_command_line(
+    mpiexec: Run, config: Config, digest: str, tmp_path: Path
+) -> None:
+    toml, out = tmp_path / "run.toml", tmp_path / "out"
+    stopped = mpiexec(
+        *(3, DRIVER, "pace:0.01", "2:steps:200:usr1", "--", "gradient", toml, "-o", out),
+        env=PACKAGE,
+    )
+    assert stopped.returncode == 75
+    assert "error: stopped by SIGUSR1 at step" in stopped.stderr
+    told = mpiexec(1, "-m", "burgers_adjoint", "info", out, "--json", "-", env=PACKAGE)
+    found = json.loads(told.stdout)
+    assert found["configuration"]
+    assert not found["results"]
+    assert found["generations"][0]["ranks"] == 3
+    grid = ("-s", "parallel.process_grid=[2, 2]", "--json", tmp_path / "summary.json")
+    done = mpiexec(4, "-m", "burgers_adjoint", "resume", out, *grid, env=PACKAGE)
+    assert done.returncode == 0, done.stderr
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["digest"] == digest
+    assert summary["process_grid"] == [2, 2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["resume", "nowhere"], "nowhere is not the output folder of a run: it has no config.toml"),
+        (["gradient", "--resume", "auto"], "--resume needs restart data: set restart.enabled"),
+        (["gradient", "-s", "restart.overhead=0"], "restart.overhead = 0: expected a number > 0"),
+        (["gradient", "-s", "restart.keep=1"], "restart.keep = 1: expected a whole number >= 2"),
+    ],
+)
+def test_wrong_usage_is_named(
+    mpiexec: Run, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    done = mpiexec(1, "-m", "burgers_adjoint", *arguments, cwd=tmp_path, env=PACKAGE)
+    assert done.returncode == 2
+    assert f"error: {message}" in done.stderr
+
+
+def test_a_walltime_stops_the_run_in_time(mpiexec: Run, tmp_path: Path) -> None:
+    (tmp_path / "run.toml").write_text(CONFIG)
+    options = ("-s", "restart.walltime=0.5", "-o", tmp_path / "out")
+    done = mpiexec(
+        2, "-m", "burgers_adjoint", "gradient", tmp_path / "run.toml", *options, env=PACKAGE
+    )
+    assert done.returncode == 75
+    assert "error: stopped by the end of the walltime" in done.stderr
+
+
+OPEN_FILE = """
+import sys
+import h5py
+from mpi4py import MPI
+from burgers_adjoint import run
+from burgers_adjoint.cli import main
+comm = MPI.COMM_WORLD
+def work(config, comm, *others):
+    file = h5py.File(sys.argv[1], "w", driver="mpio", comm=comm)
+    data = file.create_dataset("x", (comm.size,))
+    if comm.rank == 1:
+        {failure}
+    data[comm.rank] = 1
+    comm.Barrier()
+    file.close()
+run.forward = work
+main(["forward"])
+"""
+
+
+@pytest.mark.parametrize(
+    ("failure", "code"),
+    [
+        ("raise ValueError('an error that nobody foresees')", 1),
+        ("sys.exit(5)", 5),
+        ("from burgers_adjoint.errors import SnapshotError; raise SnapshotError('damaged')", 4),
+    ],
+)
+def test_one_failing_rank_ends_all_with_a_parallel_file_open(
+    mpiexec: Run, tmp_path: Path, failure: str, code: int
+) -> None:
+    h5py = pytest.importorskip("h5py")
+    if not h5py.get_config().mpi:
+        pytest.skip("h5py is built without MPI")
+    script = OPEN_FILE.format(failure=failure)
+    done = mpiexec(3, "-c", script, tmp_path / "file.h5", env=PACKAGE, timeout=40)
+    assert done.returncode == code
+    assert done.stderr.count("error: rank 1: ") == 1

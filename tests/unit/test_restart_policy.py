@@ -1,0 +1,205 @@
+import json
+import math
+import os
+import signal
+import stat
+import time
+
+import psutil
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from burgers_adjoint.restart.choice import thinned, worth_saving
+from burgers_adjoint.restart.deadline import deadline
+from burgers_adjoint.restart.policy import Pace, Policy, daly_interval
+from burgers_adjoint.restart.signals import StopSignals
+
+
+def simulate(
+    policy: Policy, seconds: float, stall: float, excess: float, start: float = 0.0
+) -> float:
+    """Let saves cost `stall` and `excess`, and last a second; returns the share of the time."""
+    now, spent = start, 0.0
+    while now < start + seconds:
+        if policy.due(now):
+            policy.begun(now)
+            policy.ended(now + 1.0, stall, excess)
+            spent += stall + excess
+        now += 0.1
+    return spent / seconds
+
+
+@pytest.mark.parametrize("first_cost", [0.001, 0.1, 10.0])
+def test_saves_cost_at_most_their_share_and_not_much_less(first_cost: float) -> None:
+    policy = Policy(0.035, None, first_cost, 0.0)
+    share = simulate(policy, 2000.0, 0.05, 0.05)
+    assert share <= 0.035
+    assert share >= 0.02
+    assert policy.predicted_overhead == pytest.approx(0.035)
+    assert policy.interval == pytest.approx(0.1 / 0.035)
+
+
+def test_the_interval_follows_the_interference_both_ways() -> None:
+    policy = Policy(0.035, None, 0.1, 0.0)
+    simulate(policy, 500.0, 0.05, 0.05)
+    quiet = policy.interval
+    assert simulate(policy, 1000.0, 0.05, 0.5, start=500.0) <= 0.036
+    busy = policy.interval
+    assert busy > 4 * quiet
+    simulate(policy, 1000.0, 0.05, 0.05, start=1500.0)
+    assert policy.interval == pytest.approx(quiet, rel=0.1)
+
+
+def test_an_interval_is_never_shorter_than_two_saves_take() -> None:
+    policy = Policy(0.035, None, 1e-6, 0.0)
+    policy.begun(10.0)
+    policy.ended(30.0, 1e-6, 0.0)
+    assert policy.interval == 40.0
+
+
+def test_failing_saves_become_rare_and_a_good_one_ends_that() -> None:
+    policy = Policy(0.035, None, 0.035, 0.0)
+    assert policy.interval == pytest.approx(1.0)
+    policy.failed()
+    policy.failed()
+    assert policy.interval == pytest.approx(4.0)
+    policy.begun(10.0)
+    policy.ended(10.1, 0.035, 0.0)
+    assert policy.interval == pytest.approx(1.0)
+
+
+def test_noise_costs_neither_less_than_nothing_nor_more_than_the_time() -> None:
+    policy = Policy(0.035, None, 1.0, 0.0)
+    policy.begun(0.0)
+    policy.ended(2.0, 0.5, -7.0)
+    assert policy.spent == 0.5
+    policy.begun(10.0)
+    policy.ended(12.0, 0.5, 70.0)
+    assert policy.spent == 0.5 + 0.5 + 2.0
+
+
+def test_a_failure_rate_gives_the_interval_that_loses_least() -> None:
+    cost, mtbf = 2.0, 3600.0
+    policy = Policy(0.035, mtbf, cost, 0.0)
+    best = policy.interval
+
+    def lost(interval: float) -> float:
+        # Daly's model: time lost to saves and to failures, exponentially distributed.
+        return mtbf * (math.exp((interval + cost) / mtbf) - 1) / interval
+
+    assert lost(best) <= min(lost(0.95 * best), lost(1.05 * best))
+    assert best == pytest.approx(math.sqrt(2 * cost * mtbf), rel=0.05)
+    assert daly_interval(10.0, 1.0) == 1.0
+
+
+def test_pace_tells_steps_that_writing_slowed_down() -> None:
+    pace = Pace()
+
+    def counts(forward: float, seconds: float) -> dict[str, float]:
+        done = {"forward_steps": forward, "seconds_forward": seconds}
+        return {**done, "reverse_steps": 10.0, "seconds_adjoint": 1.0}
+
+    pace.measure(counts(0, 0.0), False)
+    pace.measure(counts(100, 1.0), False)
+    pace.measure(counts(200, 2.5), True)
+    assert pace.take_excess() == pytest.approx(0.5)
+    assert pace.take_excess() == 0.0
+    assert pace.steps_worth(0.25) == 25
+    assert Pace().steps_worth(5.0) == 1
+
+
+@given(
+    st.sets(st.integers(0, 200)),
+    st.sets(st.integers(0, 200)),
+    st.integers(0, 220),
+    st.integers(0, 5),
+    st.integers(1, 20),
+)
+def test_snapshots_worth_saving(
+    live: set[int], saved: set[int], end: int, most: int, least_gap: int
+) -> None:
+    chosen = worth_saving(live, saved, end, most, least_gap)
+    assert len(chosen) <= most
+    assert len(set(chosen)) == len(chosen)
+    have = (live & saved) | {0, end}
+    for step in chosen:
+        assert step in live - saved
+        assert 0 < step < end
+        assert min(abs(step - other) for other in have) >= least_gap
+        have.add(step)
+
+
+def test_the_first_to_be_saved_halves_the_longest_way() -> None:
+    assert worth_saving({0, 100, 200, 300}, set(), 400, 2, 1) == [200, 100]
+    assert worth_saving({0, 100, 200, 300}, {200}, 400, 9, 1) == [100, 300]
+    assert worth_saving({0, 398, 399}, set(), 400, 9, 5) == []
+
+
+@given(st.sets(st.integers(1, 300)), st.integers(0, 12))
+def test_thinning_keeps_as_many_as_may_be(steps: set[int], most: int) -> None:
+    left = thinned(sorted(steps), most)
+    assert left == sorted(left)
+    assert set(left) <= steps
+    assert len(left) == min(most, len(steps))
+
+
+def test_the_deadline_is_told_by_the_configuration_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    born = psutil.Process().create_time()
+    assert deadline(60.0, {"SLURM_JOB_END_TIME": "5"}) == born + 60.0
+    assert deadline(None, {"SLURM_JOB_END_TIME": "1234"}) == 1234.0
+    assert deadline(None, {"SLURM_JOB_END_TIME": "soon"}) is None
+    assert deadline(None, {}) is None
+
+
+@pytest.mark.parametrize("answer", ["", "{}", '{"Jobs": {}}', '{"Jobs": {"1": {}}}'])
+def test_an_unclear_answer_of_pbs_is_no_deadline(tmp_path, monkeypatch, answer: str) -> None:
+    stand_in(tmp_path, monkeypatch, answer)
+    assert deadline(None, {"PBS_JOBID": "1.server"}) is None
+
+
+def test_pbs_is_asked_for_the_deadline(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = {"stime": "Sat Nov 21 09:00:00 2026", "Resource_List": {"walltime": "01:02:03"}}
+    stand_in(tmp_path, monkeypatch, json.dumps({"Jobs": {"1.server.domain": job}}))
+    start = time.mktime((2026, 11, 21, 9, 0, 0, 0, 0, -1))
+    assert deadline(None, {"PBS_JOBID": "1.server"}) == start + 3600 + 2 * 60 + 3
+    assert (tmp_path / "arguments").read_text() == "-f -F json 1.server\n"
+
+
+def stand_in(folder, monkeypatch: pytest.MonkeyPatch, answer: str) -> None:
+    program = folder / "qstat"
+    program.write_text(f"#!/bin/sh\necho \"$@\" >{folder}/arguments\necho '{answer}'\n")
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
+
+
+def test_signals_are_noted_and_the_old_handlers_come_back() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with StopSignals() as signals:
+        assert signals.received is None
+        os.kill(os.getpid(), signal.SIGUSR1)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert signals.received == "SIGUSR1"
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_second_interrupt_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    with StopSignals() as signals:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        assert signals.received == "SIGINT"
+        now += 5.0
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_interrupts_that_are_ignored_stay_so() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with StopSignals() as signals:
+            signal.raise_signal(signal.SIGINT)
+            assert signals.received is None
+    finally:
+        signal.signal(signal.SIGINT, before)
