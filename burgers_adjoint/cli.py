@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +24,8 @@ from burgers_adjoint.output.system import package_version
 NAME = "burgers-adjoint"
 INTERRUPTED = 130
 SECONDS_BETWEEN_INTERRUPTS = 1.0
+SECONDS_BEHIND_A_RANK = 0.1
+LONGEST_SILENCE = 2.0
 # Open MPI, other MPIs by PMI or PMIx, and Slurm's srun.
 LAUNCHER_VARIABLES = ("OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK", "SLURM_STEP_ID")
 
@@ -183,7 +186,7 @@ def _run(request: Request) -> tuple[Any, int]:
     with Interrupts() as interrupts:
         try:
             return comm, _COMMANDS[request.command](request, comm)
-        except (Exception, KeyboardInterrupt) as error:
+        except BaseException as error:
             return comm, _failed(request, comm, KeyboardInterrupt() if interrupts.came else error)
 
 
@@ -200,6 +203,9 @@ def _failed(request: Request, comm: Any, error: BaseException) -> int:
         _end_alone(comm, str(error), error.exit_code)
     if isinstance(error, KeyboardInterrupt):
         _end_alone(comm, "interrupted", INTERRUPTED)
+    if isinstance(error, SystemExit):
+        code = error.code if isinstance(error.code, int) else 1
+        _end_alone(comm, f"left the run with sys.exit({error.code!r})", code)
     if isinstance(error, MemoryError):
         _end_alone(comm, f"out of memory: {error}", 1)
     hint = "" if request.debug else "; --debug shows where"
@@ -242,6 +248,8 @@ def _end_alone(comm: Any, message: str, code: int) -> NoReturn:
     if comm.size == 1:
         _print(f"error: {message}", sys.stderr)
         sys.exit(code)
+    # Where several ranks fail alike, the first one's word is enough: its end is that of all.
+    time.sleep(min(SECONDS_BEHIND_A_RANK * comm.rank, LONGEST_SILENCE))
     _print(f"error: rank {comm.rank}: {message}", sys.stderr)
     sys.stdout.flush()
     comm.Abort(code)
