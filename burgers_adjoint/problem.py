@@ -98,7 +98,15 @@ class Problem:
         method = Method(config.time.integrator, physics.advection, physics.smooth_speed)
         fields = [name for name in FIELD_CONTROLS if name in controls]
         if (method.integrator, method.advection) == ("euler", "central") and not fields:
-            return BurgersModel(grid, dec, nu, self._time_steps(), controls)
+            return BurgersModel(
+                grid, dec, nu, self._time_steps(), controls, self._steps_per_exchange()
+            )
+        if config.parallel.steps_per_exchange is not None:
+            raise self._agreed_error(
+                f"parallel.steps_per_exchange = {config.parallel.steps_per_exchange}: several "
+                'steps share an exchange with time.integrator = "euler", physics.advection = '
+                '"central" and no control that is a field besides the initial one'
+            )
         try:
             model = StagedModel(grid, dec, nu, self._time_steps(), controls, method, knots)
         except ConfigError as error:
@@ -109,6 +117,24 @@ class Problem:
             self._fields[name] = np.zeros((*leading, *dec.tile_shape))
             model.set_field(name, self._fields[name])
         return model
+
+    def _steps_per_exchange(self) -> int | None:
+        """The configured number, which the tiles have to be large enough for."""
+        steps = self.config.parallel.steps_per_exchange
+        smallest = min(self.decomposition.smallest_tile)
+        alone = self.decomposition.size == 1 and not self.decomposition.periodic
+        if steps is not None and steps > smallest and not alone:
+            raise self._agreed_error(
+                f"parallel.steps_per_exchange = {steps}: a halo of {steps} layers reaches beyond "
+                f"the neighbours, the smallest of whose tiles is {smallest} points wide"
+            )
+        return steps
+
+    @staticmethod
+    def _agreed_error(message: str) -> ConfigError:
+        error = ConfigError(message)
+        error.agreed = True  # every rank computes it from the same numbers
+        return error
 
     def control(self, name: str) -> np.ndarray | float:
         """Value of a control, laid out like its gradient; not to be changed."""

@@ -1,0 +1,50 @@
+"""How many steps share a halo exchange is a matter of speed alone, and of the tiles' size."""
+
+import pytest
+from mpi4py import MPI
+
+from burgers_adjoint.config import from_dict
+from burgers_adjoint.errors import ConfigError
+from burgers_adjoint.problem import Problem
+
+pytestmark = pytest.mark.mpi
+
+
+def problem(
+    comm: MPI.Comm, steps_per_exchange: int | None, **sections: dict[str, object]
+) -> Problem:
+    grid = {"nx": 23, "ny": 31, "x": [0.0, 2.0], "y": [0.0, 3.0], "boundary": "periodic"}
+    parallel = {} if steps_per_exchange is None else {"steps_per_exchange": steps_per_exchange}
+    time = {"steps": 11, "dt": 1e-3}
+    return Problem(from_dict({"grid": grid, "time": time, "parallel": parallel} | sections), comm)
+
+
+def digest(problem: Problem) -> str:
+    schedule = problem.schedule()
+    result = problem.reverse(schedule, problem.store(schedule), problem.fields)
+    problem.close()
+    return problem.digest(result.final, result.gradient)
+
+
+@pytest.mark.parametrize("steps_per_exchange", [1, 2, 3])
+def test_bits_do_not_depend_on_the_steps_per_exchange(steps_per_exchange: int) -> None:
+    alone = digest(problem(MPI.COMM_SELF, 1))
+    assert digest(problem(MPI.COMM_WORLD, steps_per_exchange)) == alone
+    assert digest(problem(MPI.COMM_WORLD, None)) == alone
+
+
+def test_halo_wider_than_a_tile_is_refused() -> None:
+    smallest = min(problem(MPI.COMM_WORLD, None).decomposition.smallest_tile)
+    message = (
+        f"parallel.steps_per_exchange = {smallest + 1}: a halo of {smallest + 1} layers reaches "
+        f"beyond the neighbours, the smallest of whose tiles is {smallest} points wide"
+    )
+    with pytest.raises(ConfigError) as caught:
+        problem(MPI.COMM_WORLD, smallest + 1)
+    assert str(caught.value) == message
+    assert caught.value.agreed
+
+
+def test_methods_that_exchange_for_every_stage_say_so() -> None:
+    with pytest.raises(ConfigError, match=r"parallel.steps_per_exchange = 2: several steps share"):
+        problem(MPI.COMM_WORLD, 2, time={"steps": 3, "dt": 1e-3, "integrator": "rk4"})
