@@ -43,6 +43,7 @@ class Request:
     debug: bool
     observe: str | None = None
     resume: str | None = None
+    draw: str | None = None
 
 
 class Commands(click.Group):
@@ -132,6 +133,10 @@ commands.commands["forward"].params.append(
         metavar="FILE",
         help="Observe the run, with noise, as [observations] says, into an HDF5 file.",
     )
+)
+_command("plan", "Predict steps, memory and time of all schedules and stores, without the run.")
+commands.commands["plan"].params.append(
+    click.Option(["--draw"], metavar="FILE", help="Draw the schedule into a picture (.png, .pdf).")
 )
 _command("check", "Test the gradient; ends with 1 when a test fails.")
 _command("resume", "Go on with the interrupted run of an output folder.", "DIR")
@@ -287,6 +292,8 @@ def _prepare(request: Request, comm: Any) -> Any:
             config = load(request.config, request.overrides, request.directory)
             if request.json not in (None, "-"):
                 require_writable(request.json)
+            if request.draw is not None:
+                require_writable(request.draw)
             if request.observe is not None:
                 require_writable(request.observe)
     if request.quiet:
@@ -360,6 +367,15 @@ def _resume(request: Request, comm: Any) -> int:
     return _sweep(replace(request, command=command, resume="must"), comm)
 
 
+def _plan(request: Request, comm: Any) -> int:
+    from burgers_adjoint import run
+    from burgers_adjoint.output.summary import print_plan
+
+    config = _prepare(request, comm)
+    _report(request, comm, run.plan(config, comm, request.draw), print_plan)
+    return 0
+
+
 def _check(request: Request, comm: Any) -> int:
     from burgers_adjoint.check import check
     from burgers_adjoint.output.progress import Progress
@@ -410,6 +426,7 @@ def _contents(request: Request, comm: Any) -> int:
 _COMMANDS: dict[str, Callable[[Request, Any], int]] = {
     "gradient": _sweep,
     "forward": _sweep,
+    "plan": _plan,
     "check": _check,
     "resume": _resume,
     "info": _info,

@@ -96,7 +96,7 @@ class Time(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 Kind = Literal["final_energy", "running_energy", "running_enstrophy", "misfit", "weighted_sum"]
-SCHEDULES = ("binomial", "store_all", "periodic", "online", "multistage", "two_level")
+SCHEDULES = ("binomial", "store_all", "periodic", "online", "multistage", "two_level", "auto")
 TERMS = ("final_energy", "running_energy", "running_enstrophy", "misfit")
 
 
@@ -196,9 +196,10 @@ class Parallel(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Output(Struct, frozen=True, forbid_unknown_fields=True):
-    """The folder of the results, and whether pictures are drawn into it."""
+    """The folder of the results, dumps of every k-th step (0: none), and pictures."""
 
     directory: Text = "output"
+    every: Annotated[int, Meta(ge=0, le=2**53)] = 0
     plots: bool = True
 
 

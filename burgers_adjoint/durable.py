@@ -219,7 +219,7 @@ class DurableRun:
         problem, model = self.problem, self.problem.model
         state = model.initial_state(problem.fields)
         if self.found is None:
-            executor = Executor(model, schedule, store)
+            executor = Executor(problem.swept_model, schedule, store)
         else:
             with self._timed():
                 executor = self._go_on(state, store)
@@ -255,7 +255,7 @@ class DurableRun:
             position = found.position
             model.resume(state, self._vital["state"], position)
         return Executor(
-            model,
+            self.problem.swept_model,
             self._rest(live, position),
             store,
             counts=counts,

@@ -1,8 +1,10 @@
 """What a configuration describes: the model, its initial fields, a schedule and its store."""
 
+import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 from mpi4py import MPI
@@ -21,8 +23,10 @@ from burgers_adjoint.checkpointing.schedule import Schedule
 from burgers_adjoint.config import Config, time_is_open
 from burgers_adjoint.errors import ConfigError, NumericalError
 from burgers_adjoint.functional import Setting, build_objective
+from burgers_adjoint.output.dumps import Dumps
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.reductions import digest, largest
+from burgers_adjoint.planning import Plan, make_plan
 from burgers_adjoint.schedules import make_schedule
 from burgers_adjoint.storage import Store, StoreMaker
 
@@ -49,6 +53,33 @@ class Reversal:
     damages: list[str]
 
 
+class DumpingModel:
+    """A model that writes the fields of some steps as the reversal comes to them."""
+
+    def __init__(self, model: BurgersModel, dumps: Dumps) -> None:
+        self._model, self._dumps = model, dumps
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model, name)
+
+    def seed(self, state: np.ndarray) -> Cotangent:
+        """Seed the cotangent and write it, if the last step is one of those."""
+        cotangent = self._model.seed(state)
+        self._write(self._model.n_steps or self._dumps.n_steps, state, cotangent)
+        return cotangent
+
+    def adjoint_step(self, cotangent: Cotangent, state: np.ndarray, n: int) -> None:
+        """Reverse a step and write the fields at its start, if it is one of those."""
+        self._model.adjoint_step(cotangent, state, n)
+        self._write(n, state, cotangent)
+
+    def _write(self, n: int, state: np.ndarray, cotangent: Cotangent) -> None:
+        if self._dumps.wants(n):
+            interior = self._model.layout.interior
+            fields = {"cotangent": interior(cotangent.field)}
+            self._dumps.write(n, self._model.time_steps.time(n), interior(state), fields)
+
+
 class Problem:
     """The model half as a configuration sets it up; all methods are collective.
 
@@ -60,6 +91,8 @@ class Problem:
     Attributes:
         setting: the configuration with its grid and ranks.
         fields: initial (u, v), (2, ny, nx) of the tile.
+        dumps: where the sweeps that follow write fields; None at first.
+        planned: what was measured and predicted; None as long as nobody asked.
 
     Raises:
         ConfigError: on all ranks: the ranks do not fit the grid, or the initial file the problem.
@@ -71,6 +104,8 @@ class Problem:
     ) -> None:
         self.config = config
         self.comm = comm
+        self.dumps: Dumps | None = None
+        self.planned: Plan | None = None
         periodic = config.grid.boundary == "periodic"
         self.grid = Grid(config.grid.nx, config.grid.ny, config.grid.x, config.grid.y, periodic)
         process_grid = process_grid or config.parallel.process_grid or (0, 0)
@@ -244,6 +279,8 @@ class Problem:
 
     def schedule(self, name: str | None = None) -> Schedule:
         """A new schedule, the configured one or the named one."""
+        if (name or self.config.checkpointing.schedule) == "auto":
+            return copy.deepcopy(self.plan().best.candidate.schedule)
         return make_schedule(self.config.checkpointing, self.model.n_steps, name)
 
     def store(self, schedule: Schedule) -> Store:
@@ -253,10 +290,34 @@ class Problem:
             ConfigError: on all ranks: the memory or the disk is too small for it.
             StorageError: on all ranks: the folder or a file cannot be made.
         """
-        maker = StoreMaker(
-            self.config, self.decomposition, self.model.new_snapshot, self.model.new_state
-        )
-        return maker.make(schedule)
+        kind = None
+        if self.config.checkpointing.schedule == "auto":
+            kind = self.plan().best.candidate.store
+        return self._store_maker().make(schedule, kind)
+
+    def plan(self) -> Plan:
+        """What schedules and stores would take, measured once; with "auto" the best is taken.
+
+        Raises:
+            ConfigError: on all ranks: the memory given does not hold one snapshot.
+        """
+        if self.planned is None:
+            maker, section, configured = self._store_maker(), self.config.checkpointing, None
+            if section.schedule != "auto":
+                configured = (self.schedule(), self.config.snapshots.store)
+            self.planned = make_plan(self.model, self.fields, self.n_steps, maker, configured)
+        return self.planned
+
+    @property
+    def swept_model(self) -> BurgersModel:
+        """The model, or one like it that writes the dumps on its way."""
+        if self.dumps is None:
+            return self.model
+        return cast(BurgersModel, DumpingModel(self.model, self.dumps))
+
+    def _store_maker(self) -> StoreMaker:
+        model = self.model
+        return StoreMaker(self.config, self.decomposition, model.new_snapshot, model.new_state)
 
     def reverse(
         self,
@@ -272,7 +333,7 @@ class Problem:
         """
         model = self.model
         executor: Executor[np.ndarray, Cotangent, np.ndarray]
-        executor = Executor(model, schedule, store, observer)
+        executor = Executor(self.swept_model, schedule, store, observer)
         # The end of an open run is known to a schedule only from the run before.
         replay = schedule.n_steps is not None and time_is_open(self.config.time)
         executor.run(model.initial_state(fields, replay))

@@ -4,6 +4,7 @@ import json
 import math
 import resource
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,14 @@ from burgers_adjoint.burgers.controls import tiles_of
 from burgers_adjoint.burgers.model import prepare_kernels
 from burgers_adjoint.config import Config
 from burgers_adjoint.durable import DurableRun, Resume
-from burgers_adjoint.errors import ConfigError, NumericalError, agreed_error
+from burgers_adjoint.errors import BurgersAdjointError, ConfigError, NumericalError, agreed_error
 from burgers_adjoint.functional import recorder
 from burgers_adjoint.inverse import observations as observation_file
+from burgers_adjoint.output.dumps import Dumps
 from burgers_adjoint.output.plots import plot_results
 from burgers_adjoint.output.progress import Progress
 from burgers_adjoint.output.results import prepare_directory, write_results
+from burgers_adjoint.output.schedule_picture import draw_schedule
 from burgers_adjoint.output.summary import published_comparison
 from burgers_adjoint.output.system import versions
 from burgers_adjoint.parallel.failure import agreed
@@ -114,6 +117,15 @@ def gradient(
         return durable.summary
     directory = prepare_directory(config, comm)
     schedule = problem.schedule() if durable is None else durable.schedule()
+    if config.output.every:
+        problem.dumps = Dumps(
+            directory,
+            config.output.every,
+            config.time.steps,
+            problem.decomposition,
+            problem.grid.x,
+            problem.grid.y,
+        )
     with closed_at_end(problem.store(schedule), config.snapshots.keep) as store:
         prepare_kernels(comm)
         startup = _seconds_since_start(comm)
@@ -145,12 +157,21 @@ def gradient(
         "forward_steps": counts.forward_steps,
         "predicted_forward_steps": schedule.predicted_forward_steps,
         "snapshots_written": counts.saves,
-        "store": config.snapshots.store,
+        "store": store_kind(problem),
         "damaged": counts.damaged,
         "recomputed_steps": counts.recomputed_steps,
         "damages": result.damages,
     }
     summary["snapshot_bytes"] = snapshot_bytes
+    if problem.dumps is not None:
+        summary["dumps"] = {"files": problem.dumps.written, "seconds": problem.dumps.seconds}
+    if config.checkpointing.schedule == "auto":
+        plan = problem.plan()
+        summary["plan"] = {
+            "predicted_seconds": plan.best.prediction.seconds,
+            "actual_seconds": sweeps - summary.get("dumps", {}).get("seconds", 0.0),
+            **_planned(problem),
+        }
     squares = None
     initial = result.gradient.get("initial")
     if isinstance(initial, np.ndarray):
@@ -165,6 +186,56 @@ def gradient(
         durable.conclude(summary)
     problem.close()
     return summary
+
+
+def plan(config: Config, comm: MPI.Comm, draw: str | None = None) -> dict[str, Any]:
+    """Predict what schedules and stores would take; returns the summary. Collective.
+
+    Args:
+        config: what to plan; with its own schedule, that one is among the predicted.
+        comm: all ranks.
+        draw: file for a picture of the configured schedule, or of the one that "auto" takes.
+
+    Raises:
+        BurgersAdjointError: on all ranks: a wrong configuration, or a picture that cannot be made.
+    """
+    problem = Problem(config, comm)
+    prepare_kernels(comm)
+    start = _meet(comm)
+    found = problem.plan()
+    planning = _meet(comm) - start
+    if draw is not None:
+        schedule = problem.schedule()
+        with agreed(comm):
+            if comm.rank == 0 and not draw_schedule(schedule, draw):
+                raise BurgersAdjointError("drawing a schedule takes matplotlib: install it")
+    problem.close()
+    return {
+        "steps": problem.n_steps,
+        "ranks": comm.size,
+        "configured": config.checkpointing.schedule,
+        "disk_left_out": found.no_disk,
+        "seconds": {"planning": planning},
+        **_planned(problem),
+    }
+
+
+def _planned(problem: Problem) -> dict[str, Any]:
+    found, comm = problem.plan(), problem.comm
+    slot_bytes = comm.allreduce(problem.model.final.nbytes, op=MPI.MAX)
+    return {
+        "memory_slots": found.memory_slots,
+        "disk_slots": found.disk_slots,
+        "costs": asdict(found.costs),
+        "options": found.rows(slot_bytes),
+    }
+
+
+def store_kind(problem: Problem) -> str:
+    """The kind of store that a run uses."""
+    if problem.config.checkpointing.schedule == "auto":
+        return problem.plan().best.candidate.store
+    return problem.config.snapshots.store
 
 
 def _meet(comm: MPI.Comm) -> float:

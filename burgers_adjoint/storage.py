@@ -56,22 +56,24 @@ class StoreMaker:
         self._shape, self._dtype, self.slot_bytes = sample.shape, sample.dtype, sample.nbytes
         self.largest_slot_bytes = self.comm.allreduce(sample.nbytes, op=MPI.MAX)
 
-    def make(self, schedule: Schedule) -> Store:
-        """A new store with the slots of the schedule.
+    def make(self, schedule: Schedule, kind: str | None = None) -> Store:
+        """A new store with the slots of the schedule, the configured kind or the named one.
 
         Raises:
             ConfigError: on all ranks: the memory or the disk is too small for it.
             StorageError: on all ranks: the folder or a file cannot be made.
         """
-        kind, slots = self.config.snapshots.store, schedule.slots
-        near = self.near_slots(schedule)
-        buffers = 0 if kind == "memory" else self._buffers(slots - near)
+        kind, slots = kind or self.config.snapshots.store, schedule.slots
+        near = self.near_slots(schedule, kind)
+        buffers = 0
+        if near < slots:
+            buffers = max(1, min(self.buffers_of(kind), max(2, slots - near)))
         require_memory(self.comm, (near + buffers) * self.slot_bytes)
         self._require_limit((near + buffers) * self.largest_slot_bytes)
         if near == slots:
             return self._in_memory(slots)
         memory = MemoryStore(self._new_buffer, near) if near else None
-        disk = self._disk(slots - near, shared=kind == "hdf5_shared")
+        disk = self._disk(slots - near, kind == "hdf5_shared", self.asynchronous(kind))
         return disk if memory is None else TieredStore(memory, disk, near)
 
     def _in_memory(self, slots: int) -> Store:
@@ -85,9 +87,25 @@ class StoreMaker:
             return MemoryStore(self._new_buffer, slots)
         return MemoryStore(new_state, slots, exchanges=True)
 
-    def near_slots(self, schedule: Schedule) -> int:
+    def synchronous(self, schedule: Schedule) -> Store:
+        """A new store of a file per rank, without a thread."""
+        return self._disk(schedule.slots, shared=False, asynchronous=False)
+
+    def free_disk_slots(self, share: float) -> int:
+        """Snapshots per rank that fit into a share of the free disk.
+
+        Raises:
+            StorageError: on all ranks: there is no folder that could be written to.
+        """
+        folder = self._folder(1, shared=False)
+        node = self.comm.Split_type(MPI.COMM_TYPE_SHARED)
+        slots = int(share * shutil.disk_usage(folder).free / (node.size * self.largest_slot_bytes))
+        node.Free()
+        return int(self.comm.allreduce(slots, op=MPI.MIN))
+
+    def near_slots(self, schedule: Schedule, kind: str | None = None) -> int:
         """How many of a schedule's slots are in memory."""
-        kind = self.config.snapshots.store
+        kind = kind or self.config.snapshots.store
         if kind == "memory":
             return schedule.slots
         if kind != "tiered":
@@ -100,16 +118,15 @@ class StoreMaker:
         fitting = limit // self.largest_slot_bytes - self.config.snapshots.buffers
         return max(0, min(schedule.slots, fitting))
 
-    @property
-    def asynchronous(self) -> bool:
-        """Whether a thread writes behind and fetches ahead."""
-        section = self.config.snapshots
-        if section.asynchronous is None:
-            return section.store != "hdf5_shared"
-        return section.asynchronous
+    def asynchronous(self, kind: str) -> bool:
+        """Whether a thread writes behind and fetches ahead, with stores of this kind."""
+        wanted = self.config.snapshots.asynchronous
+        return kind != "hdf5_shared" if wanted is None else wanted
 
-    def _buffers(self, slots: int) -> int:
-        return max(2, min(self.config.snapshots.buffers, slots)) if self.asynchronous else 1
+    def buffers_of(self, kind: str) -> int:
+        """Buffers that a thread works with; 0 without a thread."""
+        on_disk = kind != "memory" and self.asynchronous(kind)
+        return self.config.snapshots.buffers if on_disk else 0
 
     def _require_limit(self, n_bytes: int) -> None:
         limit = memory_limit(self.comm, self.config.snapshots.memory)
@@ -122,7 +139,7 @@ class StoreMaker:
             error.agreed = True
             raise error
 
-    def _disk(self, capacity: int, shared: bool) -> Store:
+    def _disk(self, capacity: int, shared: bool, asynchronous: bool) -> Store:
         from burgers_adjoint.snapshots.background import BackgroundStore
         from burgers_adjoint.snapshots.hdf5 import HDF5Store
 
@@ -131,7 +148,7 @@ class StoreMaker:
         stamp = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
         self.run = comm.bcast(stamp, root=0)
         threads = MPI.Query_thread() == MPI.THREAD_MULTIPLE
-        if shared and self.asynchronous and not threads:
+        if shared and asynchronous and not threads:
             error = ConfigError(
                 "snapshots.asynchronous = true with hdf5_shared needs an MPI that allows calls "
                 "from several threads (MPI_THREAD_MULTIPLE); this one does not"
@@ -144,7 +161,7 @@ class StoreMaker:
             if not shared:
                 file = self._local_file(folder, capacity)
         store = HDF5Store(file, self._new_buffer, keep, owner=not shared or comm.rank == 0)
-        if not self.asynchronous:
+        if not asynchronous:
             return AgreedStore(store, partial(agreed, comm))
         background = BackgroundStore(
             store, self._new_buffer, capacity, self.config.snapshots.buffers

@@ -87,6 +87,33 @@ def print_summary(summary: Mapping[str, Any], stream: TextIO, terminal: bool) ->
                 console.print(f"{row['quantity']}: {row['note']}.", style="dim")
 
 
+def print_plan(summary: Mapping[str, Any], stream: TextIO, terminal: bool) -> None:
+    """Print what each schedule and store would take, the fastest first."""
+    console = _console(stream, terminal)
+    rows = [
+        (
+            option["schedule"],
+            option["store"],
+            f"{option['snapshots']} + {option['snapshots_on_disk']}",
+            _size(option["memory_bytes"]),
+            str(option["forward_steps"]),
+            str(option["snapshots_written"]),
+            _size(option["bytes_written"]),
+            f"{option['seconds']:.3g}",
+        )
+        for option in summary["options"]
+    ]
+    header = ("schedule", "store", "slots", "memory", "steps", "saves", "to disk", "seconds")
+    console.print(_table(header, rows, unbroken=tuple(range(len(header)))))
+    console.print(
+        f"{summary['steps']} time steps on {summary['ranks']} ranks, per rank; slots in memory + "
+        f"on disk; measured in {summary['seconds']['planning']:.2g} s",
+        style="dim",
+    )
+    if summary["disk_left_out"]:
+        console.print(f"without the disk: {summary['disk_left_out']}", style="dim")
+
+
 def print_checks(summary: Mapping[str, Any], stream: TextIO, terminal: bool) -> None:
     """Print the table of checks and how many of them failed."""
     console = _console(stream, terminal)
@@ -196,6 +223,15 @@ def _summary_rows(summary: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
                 f"{restart['resumed']}; {restart['lost_steps']} steps lost, "
                 f"{restart['repeated_steps']} forward steps beyond the plan",
             )
+    if "plan" in summary:
+        plan = summary["plan"]
+        yield (
+            "planned",
+            f"{schedule['name']}, store {schedule['store']}: "
+            f"{plan['predicted_seconds']:.3g} s predicted, {plan['actual_seconds']:.3g} s taken",
+        )
+    if "dumps" in summary:
+        yield "dumps", f"{summary['dumps']['files']} in {summary['dumps']['seconds']:.3g} s"
     seconds = summary.get("seconds", {})
     for title, names in (
         ("seconds", ("startup", "sweeps", "output")),

@@ -145,7 +145,7 @@ POINTS = "a whole number >= 3 and <= 2147483647"
 COUNT = "a whole number >= 1 and <= 9007199254740992"
 SCHEDULES = (
     'expected one of "binomial", "store_all", "periodic", "online", "multistage", "two_level", '
-    '"checkpoint_schedules:CLASS"'
+    '"auto", "checkpoint_schedules:CLASS"'
 )
 
 
@@ -305,6 +305,10 @@ SCHEDULES = (
         ),
         ("output.directory=", 'output.directory = "": expected a text that is not empty'),
         ("output.directory=7", "output.directory = 7: expected a text that is not empty"),
+        (
+            "output.every=-1",
+            f"output.every = -1: expected a whole number >= 0 and <= {2**53}",
+        ),
         ("output.plots=no", 'output.plots = "no": expected true or false'),
         (
             "check.seed=-1",

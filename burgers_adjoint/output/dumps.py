@@ -1,0 +1,92 @@
+"""Fields of every k-th step of a reversal, each step in a file of its own."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from burgers_adjoint.errors import BurgersAdjointError
+from burgers_adjoint.output.files import reason
+from burgers_adjoint.output.results import write_results
+from burgers_adjoint.parallel.decomposition import Decomposition
+from burgers_adjoint.parallel.failure import agreed
+
+
+class Dumps:
+    """Writes dumps/step-NNN.h5 in the output folder; all methods are collective.
+
+    A file appears when it is complete, so whatever is there can be read while the run goes on, and
+    a run that is killed leaves whole files. HDF5's own way to read while another process writes
+    needs a file system with POSIX locks and order of writes, and shares one file among all steps.
+
+    Args:
+        directory: the output folder.
+        every: k; steps 0, k, 2 k, ... are written.
+        n_steps: of the run, the largest step that there can be.
+        decomposition: whose tiles they are.
+        x: coordinates of all columns, (nx,).
+        y: coordinates of all rows, (ny,).
+
+    Attributes:
+        written: number of files so far.
+        seconds: that they took.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        every: int,
+        n_steps: int,
+        decomposition: Decomposition,
+        x: ArrayLike,
+        y: ArrayLike,
+    ) -> None:
+        self.folder = directory / "dumps"
+        self.every = every
+        self.n_steps = n_steps
+        self.written = 0
+        self.seconds = 0.0
+        self._digits = len(str(n_steps))
+        self._decomposition, self._x, self._y = decomposition, x, y
+        with agreed(decomposition.comm):
+            if decomposition.rank == 0:
+                try:
+                    self.folder.mkdir(parents=True, exist_ok=True)
+                except OSError as error:
+                    raise BurgersAdjointError(
+                        f"cannot make the folder {self.folder}: {reason(error)}"
+                    ) from error
+
+    def wants(self, step: int) -> bool:
+        """Whether this step is one of those."""
+        return step % self.every == 0
+
+    def write(
+        self,
+        step: int,
+        time: float,
+        primal: NDArray[np.float64],
+        cotangents: Mapping[str, NDArray[np.float64]],
+    ) -> None:
+        """Write the fields at the start of a step.
+
+        Args:
+            step: n.
+            time: t of it.
+            primal: (2, ny, nx) of the tile.
+            cotangents: name of what J is derived by to the derivative, (2, ny, nx) of the tile.
+
+        Raises:
+            BurgersAdjointError: on all ranks: the file cannot be written.
+        """
+        start = perf_counter()
+        fields = {f"/primal/{name}": primal[f] for f, name in enumerate("uv")}
+        for what, field in cotangents.items():
+            fields |= {f"/{what}/{name}": field[f] for f, name in enumerate("uv")}
+        path = self.folder / f"step-{step:0{self._digits}d}.h5"
+        scalars = {"/step": step, "/time": time}
+        write_results(path, self._decomposition, self._x, self._y, fields, scalars, {})
+        self.written += 1
+        self.seconds += perf_counter() - start
