@@ -114,6 +114,8 @@ Action: TypeAlias = Advance | Save | Load | Fetch | Free | Turn | Seed | Reverse
 
 def shifted(action: Action, steps: int) -> Action:
     """Return the action that many steps later."""
+    if isinstance(action, Reverse):
+        return Reverse(action.step + steps)
     if isinstance(action, Advance):
         return Advance(action.step0 + steps, action.step1 + steps)
     if isinstance(action, Load):

@@ -54,7 +54,7 @@ class TwoLevel(Schedule):
         longest = -(-n_steps // self.ranges)
         self._memory_slots = min(snapshots, longest - 1)
         self.slots = self._memory_slots + self.ranges - 1
-        self.current = 0
+        self.current = self._first = 0
         self.inner: Binomial | None = None
         self._saved = self._fetched = False
 
@@ -80,8 +80,8 @@ class TwoLevel(Schedule):
 
     def next_action(self) -> Action | None:
         """Return the next action, or None when every step is reversed."""
-        step, last = self._start(self.current), self.ranges - 1
         if self.inner is None:
+            step, last = self._start(self.current), self.ranges - 1
             if self.current < last:
                 if not self._saved:
                     self._saved = True
@@ -97,15 +97,15 @@ class TwoLevel(Schedule):
             return Fetch(self._start(ahead), self._memory_slots + ahead)
         action = self.inner.next_action()
         if action is not None:
-            return shifted(action, step)
+            return shifted(action, self._first)
         if self.current == 0:
             return None
         self.current -= 1
         self._begin(turned=True)
-        return Load(self._start(self.current), self._memory_slots + self.current, True)
+        return Load(self._first, self._memory_slots + self.current, True)
 
     def _begin(self, turned: bool) -> None:
-        step = self._start(self.current)
-        self.inner = Binomial(self._start(self.current + 1) - step, self.snapshots)
+        self._first = self._start(self.current)
+        self.inner = Binomial(self._start(self.current + 1) - self._first, self.snapshots)
         self.inner.turned = turned
         self._fetched = self.current == 0

@@ -1,0 +1,83 @@
+"""A gradient over a million steps: its time, and its memory tenth by tenth."""
+
+import argparse
+from time import perf_counter
+from typing import Any
+
+import psutil
+from mpi4py import MPI
+
+from benchmarks.measure import describe_machine, options, table, write
+from burgers_adjoint.burgers.model import prepare_kernels
+from burgers_adjoint.checkpointing.executor import Counts
+from burgers_adjoint.config import load
+from burgers_adjoint.problem import Problem
+
+COLUMNS = ["done", "seconds", "resident MB"]
+PARTS = 10
+
+
+class Watch:
+    """Observes a run: notes time and memory whenever another tenth of the actions' steps is done.
+
+    Attributes:
+        rows: done in percent, seconds and resident megabytes.
+    """
+
+    def __init__(self, total: int) -> None:
+        self.rows: list[list[float]] = []
+        self._total = total
+        self._process = psutil.Process()
+        self._start = perf_counter()
+
+    def __call__(self, action: object, counts: Counts) -> None:
+        """Look at the counts."""
+        done = counts.forward_steps + counts.reverse_steps
+        if done * PARTS >= (len(self.rows) + 1) * self._total:
+            resident = self._process.memory_info().rss / 1e6
+            seconds = perf_counter() - self._start
+            self.rows.append([100 * (len(self.rows) + 1) // PARTS, seconds, resident])
+
+
+def main() -> None:
+    """Print the table and write it."""
+    parser = options("million", __doc__ or "")
+    parser.add_argument("--steps", type=int, default=1_000_000)
+    parser.add_argument("--schedule", default="binomial")
+    measure(parser.parse_args())
+
+
+def measure(arguments: argparse.Namespace) -> None:
+    """Run the gradient on 64 x 64 points with 100 snapshots."""
+    n_steps = min(arguments.steps, 20_000) if arguments.quick else arguments.steps
+    overrides = ["grid.nx=64", "grid.ny=64", "checkpointing.snapshots=100", f"time.steps={n_steps}"]
+    config = load(None, [*overrides, f"checkpointing.schedule={arguments.schedule}"])
+    problem = Problem(config, MPI.COMM_SELF)
+    prepare_kernels(MPI.COMM_SELF)
+    schedule = problem.schedule()
+    store = problem.store(schedule)
+    watch = Watch(schedule.predicted_forward_steps + n_steps)
+    result = problem.reverse(schedule, store, problem.fields, watch)
+    store.close()
+    problem.close()
+    print(describe_machine())
+    print(
+        f"{n_steps} steps, {schedule.name}: {result.counts.forward_steps} forward steps, "
+        f"{result.counts.saves} snapshots written"
+    )
+    print(table(COLUMNS, watch.rows))
+    growth = watch.rows[-1][2] - watch.rows[0][2]
+    print(f"from the first tenth to the end: {growth:+.2f} MB")
+
+    def draw(figure: Any) -> None:
+        axes = figure.subplots()
+        axes.plot([row[0] for row in watch.rows], [row[2] for row in watch.rows], "o-")
+        axes.set_ylim(bottom=0)
+        axes.set_xlabel("steps taken, forward and reverse, percent")
+        axes.set_ylabel("resident MB")
+
+    write(arguments.output, "million", {"n_steps": n_steps, "rows": watch.rows}, draw)
+
+
+if __name__ == "__main__":
+    main()
