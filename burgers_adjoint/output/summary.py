@@ -197,7 +197,11 @@ def _summary_rows(summary: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     schedule = summary.get("schedule") or {}
     if "forward_steps" in schedule:
         yield "forward steps", f"{schedule['forward_steps']} for {summary['steps']} time steps"
-        yield "least possible", str(schedule["predicted_forward_steps"])
+        optimal = schedule["name"] in ("binomial", "multistage", "store_all")
+        yield (
+            "least possible" if optimal else "predicted",
+            str(schedule["predicted_forward_steps"]),
+        )
         yield (
             "snapshots",
             f"{schedule['snapshots']} ({schedule['name']}), "
