@@ -224,7 +224,7 @@ class DurableRun:
             with self._timed():
                 executor = self._go_on(state, store)
         self.schedule_used = executor.schedule
-        sweeps = GradientSweeps(self, executor, state, observer)
+        sweeps = GradientSweeps(self, executor, observer)
         executor.observer = sweeps
         self.keeper.watch(sweeps, store)
         with self.keeper:
@@ -264,11 +264,20 @@ class DurableRun:
             held={slot: step for step, slot in live.items()},
         )
 
+    def own_points(self, snapshot: np.ndarray) -> np.ndarray:
+        """The tile's own points (2, ny, nx) of a snapshot, which may be a whole state."""
+        if snapshot.shape[1:] == self.problem.decomposition.tile_shape:
+            return snapshot
+        return self.problem.model.layout.interior(snapshot)
+
+    def _fill(self, field: np.ndarray, snapshot: np.ndarray) -> None:
+        self.own_points(snapshot)[...] = field
+
     def _load_snapshots(self, store: Store, limit: int) -> dict[int, int]:
         """Bring the saved snapshots into the store; returns step to slot."""
         found, decomposition = self.found, self.problem.decomposition
         assert found is not None
-        store.save(0, 0, lambda out: np.copyto(out, self.problem.fields))
+        store.save(0, 0, partial(self._fill, self.problem.fields))
         live = {0: 0}
         for step in thinned(sorted(found.snapshots), limit - 1):
             try:
@@ -278,7 +287,7 @@ class DurableRun:
             except RestartError as error:
                 self._say("%s: going on without the snapshot of step %d", error, step)
                 continue
-            store.save(len(live), step, partial(_copy, field))
+            store.save(len(live), step, partial(self._fill, field))
             live[step] = len(live)
         return live
 
@@ -329,10 +338,6 @@ class DurableRun:
         }
 
 
-def _copy(field: np.ndarray, out: np.ndarray) -> None:
-    out[...] = field
-
-
 def total_bins(comm: MPI.Comm, bins: np.ndarray) -> list[list[int]]:
     """What all ranks' bins add up to, which one rank alone can go on with. Collective."""
     totals = np.empty_like(bins)
@@ -346,7 +351,6 @@ class GradientSweeps:
 
     run: DurableRun
     executor: Executor[np.ndarray, Cotangent, np.ndarray]
-    state: np.ndarray
     observer: Observer
 
     def __call__(self, action: Action, counts: Counts) -> None:
@@ -393,7 +397,13 @@ class GradientSweeps:
         model, cotangent = self.run.problem.model, self.executor.cotangent
         if cotangent is not None:
             return model.tile_fields(cotangent)
-        return {"state": model.layout.interior(self.state)}
+        state = self.executor.state
+        assert state is not None
+        return {"state": model.layout.interior(state)}
+
+    def own_points(self, snapshot: np.ndarray) -> np.ndarray:
+        """The tile's own points of a snapshot in the store."""
+        return self.run.own_points(snapshot)
 
     def final_fields(self) -> Fields:
         """The final state."""
@@ -434,6 +444,10 @@ class ForwardSweep:
     def sweep_fields(self) -> Fields:
         """The working state."""
         return {"state": self.run.problem.model.layout.interior(self.state)}
+
+    def own_points(self, snapshot: np.ndarray) -> np.ndarray:
+        """There are no snapshots."""
+        return snapshot
 
     def final_fields(self) -> Fields:
         """None before the end."""

@@ -116,7 +116,13 @@ class Executor(Generic[State, Cotangent, Snapshot]):
         self.damages: list[str] = []
         self.longest_advance = LONGEST_ADVANCE
         self._ran = False
+        self._state: State | None = None
         self._source: State | None = None  # where the working state is, if not in its own memory
+
+    @property
+    def state(self) -> State | None:
+        """The working state, to be read in an observer; None before the run."""
+        return self._state if self._source is None else self._source
 
     def run(self, state: State) -> Counts:
         """Carry out the schedule's actions, all that are left, and return the counts.
@@ -135,6 +141,7 @@ class Executor(Generic[State, Cotangent, Snapshot]):
         if self._ran:
             raise ScheduleError("this executor has run: make a new one for every gradient")
         self._ran = True
+        self._state = state
         model, store, counts, observer = self.model, self.store, self.counts, self.observer
 
         exchanging = None
@@ -167,7 +174,7 @@ class Executor(Generic[State, Cotangent, Snapshot]):
                 self._source = None
                 if exchanging is not None and action.free:
                     # the last use: the slot gets the working state's memory in return
-                    state = exchanging.take_over(action.slot, action.step, state)
+                    state = self._state = exchanging.take_over(action.slot, action.step, state)
                     self.held.pop(action.slot, None)
                 else:
                     self._load(action, state, fill, read)
@@ -180,7 +187,7 @@ class Executor(Generic[State, Cotangent, Snapshot]):
                     # an advance is next, as a rule: it reads the snapshot and writes elsewhere
                     self._settle(state)
                     self._source = state
-                    state = exchanging.hand_over(action.slot, action.step, state)
+                    state = self._state = exchanging.hand_over(action.slot, action.step, state)
                 else:
                     store.save(action.slot, action.step, fill)
                 self.held[action.slot] = action.step

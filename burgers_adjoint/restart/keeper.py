@@ -90,6 +90,10 @@ class Sweeps(Protocol):
         """Working state in the forward sweep, cotangent in the reverse sweep."""
         ...
 
+    def own_points(self, snapshot: np.ndarray) -> np.ndarray:
+        """The tile's own points, (k, ny, nx), of a snapshot in the store."""
+        ...
+
     def final_fields(self) -> Fields:
         """The final state, which stays as it is after the turn."""
         ...
@@ -143,7 +147,8 @@ class Keeper:
         """Say what is to be saved, and where its snapshots are, before the sweeps begin."""
         self._sweeps, self._store = sweeps, store
         now = time.time()
-        nbytes = sum(field.nbytes for field in sweeps.sweep_fields().values())
+        ny, nx = self.decomposition.tile_shape
+        nbytes = 2 * 8 * ny * nx
         self._policy = Policy(
             self.settings.overhead,
             self.settings.mtbf,
@@ -282,10 +287,13 @@ class Keeper:
         copies: list[np.ndarray] = []
         try:
             slot = self._sweeps.live[step]
-            self._store.load(slot, step, lambda data: copies.append(self._copy(data)))
+            self._store.load(slot, step, lambda data: copies.append(self._copy_snapshot(data)))
         except SnapshotError:
             return None
         return {"state": copies[0]}
+
+    def _copy_snapshot(self, data: np.ndarray) -> np.ndarray:
+        return self._copy(self._sweeps.own_points(data))
 
     def _copy(self, field: np.ndarray) -> np.ndarray:
         spare = self._pool[field.shape]
