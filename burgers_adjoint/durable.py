@@ -378,8 +378,11 @@ class GradientSweeps:
 
     @property
     def complete(self) -> bool:
-        """Whether every step is reversed."""
-        return self.executor.counts.reverse_steps == self.run.identity.n_steps
+        """Whether nothing is to be saved: all is reversed, or the cotangent about to be seeded."""
+        n_steps = self.run.identity.n_steps
+        if not self.turned:
+            return self.executor.position == n_steps
+        return self.executor.counts.reverse_steps == n_steps
 
     @property
     def position(self) -> int:

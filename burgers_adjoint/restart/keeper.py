@@ -66,7 +66,7 @@ class Sweeps(Protocol):
     Attributes:
         position: step at whose start the working state is, or, once it is turned, the cotangent.
         turned: whether the cotangent has been seeded.
-        complete: whether no step is left.
+        complete: whether nothing is to be saved at this moment: no step is left.
         live: step to slot of the snapshots that are there.
         longest_advance: steps in a row without a look; set by the keeper.
     """

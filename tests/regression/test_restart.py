@@ -120,6 +120,8 @@ def test_a_run_stopped_again_and_again_has_the_same_bits(config: Config, digest:
         ["checkpointing.snapshots=2"],
         ["checkpointing.snapshots=50"],
         ["checkpointing.schedule=store_all"],
+        ["checkpointing.schedule=multistage", "checkpointing.snapshots_on_disk=3"],
+        ["checkpointing.schedule=online", "checkpointing.snapshots=12"],
         ["snapshots.store=hdf5"],
     ],
     ids=lambda overrides: overrides[0],
