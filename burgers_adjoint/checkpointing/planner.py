@@ -222,10 +222,13 @@ def candidates(
         buffers: of the thread in front of the disk, taken from the memory; 0 for none.
         costs: decide how many of the snapshots on disk are worth their writing.
     """
-    if n_steps - 1 <= memory_slots:  # the others would do the same
-        found = [_in_memory(StoreAll(n_steps))]
+    several = [
+        _in_memory(Binomial(n_steps, n)) for n in _counts(min(memory_slots, max(1, n_steps - 1)))
+    ]
+    found = [_cheapest(several, costs)]
+    if n_steps - 1 <= memory_slots:
+        found.append(_in_memory(StoreAll(n_steps)))
     else:
-        found = [_in_memory(Binomial(n_steps, memory_slots))]
         with suppress(ConfigError):  # it needs more snapshots than there are
             found.append(_in_memory(Periodic(n_steps, shortest_period(n_steps, memory_slots))))
     if disk_slots < 1 or n_steps < 3 or memory_slots < max(buffers, 1):
@@ -234,16 +237,14 @@ def candidates(
         found.append(Candidate(StoreAll(n_steps), "hdf5", 0, buffers))
     counts = _counts(min(disk_slots, n_steps - 2))
     found.append(
-        _cheapest(
-            [Candidate(Binomial(n_steps, n), "hdf5", 0, buffers) for n in counts], costs, n_steps
-        )
+        _cheapest([Candidate(Binomial(n_steps, n), "hdf5", 0, buffers) for n in counts], costs)
     )
     near = memory_slots - buffers
     if near >= 1 and memory_slots < n_steps - 1:
         for kind in (Multistage, TwoLevel):
             options = [kind(n_steps, near, n) for n in counts]
             tiered = [Candidate(one, "tiered", one.memory_slots, buffers) for one in options]
-            found.append(_cheapest(tiered, costs, n_steps))
+            found.append(_cheapest(tiered, costs))
     return found
 
 
@@ -259,12 +260,13 @@ def _counts(most: int) -> list[int]:
     return counts
 
 
-def _cheapest(options: Sequence[Candidate], costs: Costs, n_steps: int) -> Candidate:
-    """The one that will be fastest, by a rule of thumb: each slot on disk is written once."""
+def _cheapest(options: Sequence[Candidate], costs: Costs) -> Candidate:
+    """The one that will be fastest, by a rule of thumb: each slot is written once."""
 
     def estimate(one: Candidate) -> float:
         far = one.schedule.slots - one.near_slots
         step = costs.of_advance(LONGEST_ADVANCE) / LONGEST_ADVANCE
-        return one.schedule.predicted_forward_steps * step + far * (costs.write + costs.read)
+        moves = far * (costs.write + costs.read) + one.near_slots * costs.first_save
+        return one.schedule.predicted_forward_steps * step + moves
 
     return min(options, key=estimate)
