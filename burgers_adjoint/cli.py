@@ -140,6 +140,7 @@ commands.commands["plan"].params.append(
 )
 _command("check", "Test the gradient; ends with 1 when a test fails.")
 _command("resume", "Go on with the interrupted run of an output folder.", "DIR")
+_command("optimize", "Recover controls from observations; ends with 1 when not converged.")
 _command("info", "Versions and the machine; with DIR, what that output folder holds.", "[DIR]")
 
 
@@ -388,6 +389,18 @@ def _check(request: Request, comm: Any) -> int:
     return 0 if all(done["passed"] for done in summary["checks"]) else 1
 
 
+def _optimize(request: Request, comm: Any) -> int:
+    from burgers_adjoint.optimize import optimize
+    from burgers_adjoint.output.progress import Progress
+    from burgers_adjoint.output.summary import print_summary
+
+    config = _prepare(request, comm)
+    with Progress(comm.rank == 0 and not request.quiet) as progress:
+        summary = optimize(config, comm, progress)
+    _report(request, comm, summary, print_summary)
+    return 0 if summary["optimize"]["converged"] else 1
+
+
 def _info(request: Request, comm: Any) -> int:
     from burgers_adjoint.output.summary import print_information
     from burgers_adjoint.output.system import information
@@ -428,6 +441,7 @@ _COMMANDS: dict[str, Callable[[Request, Any], int]] = {
     "forward": _sweep,
     "plan": _plan,
     "check": _check,
+    "optimize": _optimize,
     "resume": _resume,
     "info": _info,
 }

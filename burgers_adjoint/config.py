@@ -95,6 +95,8 @@ class Time(Struct, frozen=True, forbid_unknown_fields=True):
     allow_unstable: bool = False
 
 
+BACKGROUND = ("background", ("deviation", "smoothness"))
+UNBOUNDED = ("lmvm", "cg", "owlqn")  # TAO's types that know no bounds
 Kind = Literal["final_energy", "running_energy", "running_enstrophy", "misfit", "weighted_sum"]
 SCHEDULES = ("binomial", "store_all", "periodic", "online", "multistage", "two_level", "auto")
 TERMS = ("final_energy", "running_energy", "running_enstrophy", "misfit")
@@ -140,9 +142,66 @@ class Gradient(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Controls(Struct, frozen=True, forbid_unknown_fields=True):
-    """More about the controls; knots are the times of the forcing in time."""
+    """More about the controls, by their names.
+
+    knots are the times of the forcing in time; TAO sees values over scale, and keeps them between
+    lower and upper.
+    """
 
     knots: tuple[float, ...] = ()
+    scale: dict[str, float] = {}
+    lower: dict[str, float] = {}
+    upper: dict[str, float] = {}
+
+
+class Background(Struct, frozen=True, forbid_unknown_fields=True):
+    """What is known of controls beforehand, by their names; added to the objective.
+
+    J has 1/2 sum ((m - prior) / deviation)^2 and smoothness / 2 times the sum of the squared
+    differences of m - prior between neighbours; the prior is what the configuration describes.
+    """
+
+    deviation: dict[str, float] = {}
+    smoothness: dict[str, float] = {}
+
+
+class Truth(Struct, frozen=True, forbid_unknown_fields=True):
+    """What `optimize` is to find in a twin experiment, whose observations are made from it.
+
+    The initial fields as in [initial]; the other controls, where they are controls, are a viscosity
+    and Gaussian bumps of the viscosity field and of the forcing.
+    """
+
+    twin: bool = False
+    kind: Literal["gaussian", "sines", "file"] = "gaussian"
+    center: tuple[float, float] = (0.0, 0.0)
+    width: float | tuple[float, float] = 1.65
+    amplitude: tuple[float, float] = (1.0, 1.0)
+    path: str = ""
+    viscosity: Annotated[float, Meta(ge=0)] = 0.01
+    bump_center: tuple[float, float] = (0.0, 0.0)
+    bump_width: tuple[float, float] = (1.0, 1.0)
+    viscosity_bump: float = 0.0
+    forcing_bump: tuple[float, float] = (0.0, 0.0)
+
+
+class Tao(Struct, frozen=True, forbid_unknown_fields=True):
+    """How PETSc's TAO minimises."""
+
+    type: Literal["blmvm", "bqnls", "bncg", "bqnkls", "bqnktr", "bqnktl", "lmvm", "cg", "owlqn"] = (
+        "blmvm"
+    )
+    gatol: Annotated[float, Meta(ge=0)] = 1e-8
+    grtol: Annotated[float, Meta(ge=0)] = 0.0
+    gttol: Annotated[float, Meta(ge=0)] = 1e-3
+    iterations: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 100
+    evaluations: Annotated[int, Meta(ge=1, le=2**31 - 1)] = 1000
+
+
+class Petsc(Struct, frozen=True, forbid_unknown_fields=True):
+    """Options for PETSc, as on its command line."""
+
+    options: str = ""
 
 
 class Checkpointing(Struct, frozen=True, forbid_unknown_fields=True):
@@ -221,6 +280,10 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     observations: Observations = Observations()
     gradient: Gradient = Gradient()
     controls: Controls = Controls()
+    background: Background = Background()
+    truth: Truth = Truth()
+    tao: Tao = Tao()
+    petsc: Petsc = Petsc()
     checkpointing: Checkpointing = Checkpointing()
     snapshots: Snapshots = Snapshots()
     restart: Restart = Restart()
@@ -467,7 +530,7 @@ def _cross_check(config: Config) -> None:
     if len(set(controls)) < len(controls):
         raise ConfigError(f"gradient.controls = {_show(controls)}: expected each control once")
     _cross_check_controls(config)
-    _cross_check_objective(config.objective, config.observations)
+    _cross_check_objective(config.objective, config.observations, config.truth.twin)
     _cross_check_snapshots(config.snapshots)
     path, kind = config.initial.path, config.initial.kind
     if kind == "file" and not path:
@@ -501,6 +564,31 @@ def _cross_check_controls(config: Config) -> None:
         raise ConfigError(
             f"gradient.controls = {_show(controls)}: a periodic domain has no boundary to control"
         )
+    for section, keys in (("controls", ("scale", "lower", "upper")), BACKGROUND):
+        for key in keys:
+            table = getattr(getattr(config, section), key)
+            for name, number in table.items():
+                shown = f"{section}.{key} = {_show(table)}"
+                if name not in controls:
+                    raise ConfigError(
+                        f"{shown}: {name} is not in gradient.controls = {_show(controls)}"
+                    )
+                if key in ("scale", "deviation", "smoothness") and number <= 0:
+                    raise ConfigError(f"{shown}: expected numbers > 0")
+                if key == "smoothness" and name in ("viscosity", "boundary"):
+                    raise ConfigError(f"{shown}: {name} is no field of the domain to be smooth")
+    lower, upper = config.controls.lower, config.controls.upper
+    for name in lower.keys() & upper.keys():
+        if lower[name] > upper[name]:
+            raise ConfigError(
+                f"controls.lower = {_show(lower)} and controls.upper = {_show(upper)} cross: "
+                f"expected lower.{name} <= upper.{name}"
+            )
+    if (lower or upper) and config.tao.type in UNBOUNDED:
+        raise ConfigError(
+            f"tao.type = {_show(config.tao.type)}: expected one that keeps to bounds, as there are "
+            f"controls.lower or controls.upper: any but {', '.join(UNBOUNDED)}"
+        )
     shown = f"controls.knots = {_show(knots)}"
     if "forcing_in_time" in controls:
         if not knots:
@@ -512,7 +600,7 @@ def _cross_check_controls(config: Config) -> None:
             raise ConfigError(f"{shown}: expected increasing times")
 
 
-def _cross_check_objective(objective: Objective, observations: Observations) -> None:
+def _cross_check_objective(objective: Objective, observations: Observations, twin: bool) -> None:
     kind, weights = objective.kind, objective.weights
     shown = f"objective.weights = {_show(weights)}"
     for name in weights:
@@ -520,10 +608,10 @@ def _cross_check_objective(objective: Objective, observations: Observations) -> 
             raise ConfigError(
                 f"{shown}: unknown term {name}{_closest(name, TERMS)}; allowed: {', '.join(TERMS)}"
             )
-    if (kind == "misfit" or "misfit" in weights) and not observations.path:
+    if (kind == "misfit" or "misfit" in weights) and not observations.path and not twin:
         raise ConfigError(
             'observations.path = "": expected the path of an HDF5 file, as the objective has a '
-            "misfit; `forward --observe FILE` makes one"
+            "misfit; `forward --observe FILE` makes one, truth.twin = true does without"
         )
     if kind == "weighted_sum" and not weights:
         raise ConfigError(

@@ -1,5 +1,6 @@
 """The objective as a configuration sets it up, and the observations that a run makes."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,19 +31,23 @@ class Setting:
     layout: Layout
 
 
-def build_objective(setting: Setting) -> Objective:
+def build_objective(setting: Setting, observe_truth: Callable[[], Observations]) -> Objective:
     """The configured objective. Collective.
+
+    Args:
+        setting: what it is of.
+        observe_truth: makes the observations of a twin experiment.
 
     Raises:
         ConfigError: on all ranks: there are no observations for a misfit, or they do not fit.
     """
     section = setting.config.objective
     weights = section.weights or {section.kind: 1.0}
-    terms = {_term(setting, name): weight for name, weight in weights.items()}
+    terms = {_term(setting, name, observe_truth): weight for name, weight in weights.items()}
     return Objective(terms, setting.decomposition)
 
 
-def _term(setting: Setting, name: str) -> Term:
+def _term(setting: Setting, name: str, observe_truth: Callable[[], Observations]) -> Term:
     decomposition, layout = setting.decomposition, setting.layout
     dt = setting.config.time.dt
     if name == "running_energy":
@@ -50,13 +55,14 @@ def _term(setting: Setting, name: str) -> Term:
     if name == "running_enstrophy":
         return RunningEnstrophy(setting.grid, decomposition, layout, dt)
     if name == "misfit":
-        return _misfit(setting)
+        return _misfit(setting, observe_truth)
     return FinalEnergy(decomposition, layout)
 
 
-def _misfit(setting: Setting) -> Misfit:
+def _misfit(setting: Setting, observe_truth: Callable[[], Observations]) -> Misfit:
     path = setting.config.observations.path
-    observations = observation_file.read(path, setting.grid, setting.decomposition)
+    read = observation_file.read
+    observations = read(path, setting.decomposition) if path else observe_truth()
     return Misfit(
         observations,
         _steps(setting, observations),

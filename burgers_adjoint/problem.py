@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
+import msgspec
 import numpy as np
 from mpi4py import MPI
 
@@ -14,7 +15,7 @@ from burgers_adjoint.burgers.controls import FIELD_CONTROLS, tiles_of
 from burgers_adjoint.burgers.grid import Grid
 from burgers_adjoint.burgers.integrators import TABLEAUX
 from burgers_adjoint.burgers.model import BurgersModel, Cotangent
-from burgers_adjoint.burgers.observations import Recorder
+from burgers_adjoint.burgers.observations import Observations, Recorder
 from burgers_adjoint.burgers.staged import ADVECTION, Method
 from burgers_adjoint.burgers.staged_model import StagedModel
 from burgers_adjoint.burgers.time_steps import TimeSteps
@@ -22,7 +23,8 @@ from burgers_adjoint.checkpointing.executor import Counts, Executor, Observer
 from burgers_adjoint.checkpointing.schedule import Schedule
 from burgers_adjoint.config import Config, time_is_open
 from burgers_adjoint.errors import ConfigError, NumericalError
-from burgers_adjoint.functional import Setting, build_objective
+from burgers_adjoint.functional import Setting, build_objective, recorder
+from burgers_adjoint.inverse.background import Background
 from burgers_adjoint.output.dumps import Dumps
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.reductions import digest, largest
@@ -120,11 +122,14 @@ class Problem:
             self._require_stable()
         self.model = self._new_model()
         self.setting = Setting(config, self.grid, self.decomposition, self.model.layout)
-        self.model.functional = build_objective(self.setting)
+        self.model.functional = build_objective(self.setting, self._observe_truth)
+        self.background = self._new_background()
 
     def close(self) -> None:
         """Release what the model holds."""
         self.model.close()
+        if self.background is not None:
+            self.background.close()
 
     def _new_model(self) -> BurgersModel:
         config, physics = self.config, self.config.physics
@@ -170,6 +175,77 @@ class Problem:
         error = ConfigError(message)
         error.agreed = True  # every rank computes it from the same numbers
         return error
+
+    def truth(self) -> "Problem":
+        """The twin experiment's true problem, with the final energy as its objective. Collective.
+
+        Raises:
+            BurgersAdjointError: see `Problem`.
+        """
+        config, section = self.config, self.config.truth
+        replace = msgspec.structs.replace
+        same = {key: getattr(section, key) for key in config.initial.__struct_fields__}
+        true = replace(
+            config,
+            initial=replace(config.initial, **same),
+            physics=replace(config.physics, viscosity=section.viscosity),
+            objective=type(config.objective)(),
+            truth=type(section)(),
+            background=type(config.background)(),
+        )
+        twin = Problem(true, self.comm, self.decomposition.process_grid)
+        width = section.bump_width
+        shape = initial.gaussian(
+            self.grid, self.decomposition, section.bump_center, width, (1.0, 1.0)
+        )
+        for name, zeros in self._fields.items():
+            if name == "viscosity_field":
+                twin.set_control(name, section.viscosity_bump * shape[0])
+                continue
+            bump = np.array(section.forcing_bump)[:, None, None] * shape
+            if name == "forcing_in_time":
+                # rising from knot to knot
+                shares = np.arange(1, len(zeros) + 1) / len(zeros)
+                bump = shares[:, None, None, None] * bump
+            twin.set_control(name, bump)
+        return twin
+
+    def _observe_truth(self) -> Observations:
+        twin = self.truth()
+        seen = recorder(twin.setting)
+        twin.sweep(twin.fields, recorder=seen)
+        twin.close()
+        return seen.observations
+
+    def _new_background(self) -> Background | None:
+        section = self.config.background
+        names = [*section.deviation, *section.smoothness]
+        if not names:
+            return None
+        return Background(
+            self.decomposition,
+            self.model.layout,
+            {name: self.control(name) for name in names},
+            section.deviation,
+            section.smoothness,
+        )
+
+    def _add_background(
+        self, objective: float, fields: np.ndarray, gradient: Gradient | None
+    ) -> float:
+        """J with the background term, whose gradient is added to the given one."""
+        if self.background is None:
+            return objective
+        before, self.fields = self.fields, fields
+        values: dict[str, np.ndarray | float] = {}
+        values |= {name: self.control(name) for name in self.config.gradient.controls}
+        self.fields = before
+        value, parts = self.background.value_and_gradient(values)
+        if gradient is not None:
+            for name, part in parts.items():
+                gradient[name] = gradient[name] + part
+        self.model.functional.parts["background"] = value
+        return objective + value
 
     def control(self, name: str) -> np.ndarray | float:
         """Value of a control, laid out like its gradient; not to be changed."""
@@ -337,16 +413,23 @@ class Problem:
         # The end of an open run is known to a schedule only from the run before.
         replay = schedule.n_steps is not None and time_is_open(self.config.time)
         executor.run(model.initial_state(fields, replay))
-        return self.result(executor)
+        return self.result(executor, fields)
 
-    def result(self, executor: Executor[np.ndarray, Cotangent, np.ndarray]) -> Reversal:
-        """What an executor of this problem's model has come to at its end."""
+    def result(
+        self,
+        executor: Executor[np.ndarray, Cotangent, np.ndarray],
+        fields: np.ndarray | None = None,
+    ) -> Reversal:
+        """What an executor of this problem's model has come to at its end.
+
+        fields are the initial ones of its run, those of the problem when not given.
+        """
         model = self.model
         assert executor.cotangent is not None
         gradient = model.gradient(executor.cotangent)
-        return Reversal(
-            model.objective, model.final.copy(), gradient, executor.counts, executor.damages
-        )
+        start = self.fields if fields is None else fields
+        objective = self._add_background(model.objective, start, gradient)
+        return Reversal(objective, model.final.copy(), gradient, executor.counts, executor.damages)
 
     def evaluate(self, fields: np.ndarray) -> float:
         """J at these initial fields and the model's viscosity, without a gradient.
@@ -401,7 +484,7 @@ class Problem:
                 update(n)
         if recorder is not None and recorder.looks_at(n):
             recorder.record(state, n)
-        return model.evaluate(state, bins)
+        return self._add_background(model.evaluate(state, bins), fields, None)
 
     def digest(self, final: np.ndarray, gradient: Gradient) -> str:
         """Fingerprint of the bits of a final state and a gradient, alike for all rank counts."""

@@ -63,17 +63,17 @@ def forward(
         return durable.summary
     directory = prepare_directory(config, comm)
     prepare_kernels(comm)
-    startup = _seconds_since_start(comm)
+    startup = seconds_since_start(comm)
     progress.begin("forward", problem.model.n_steps)
-    start = _meet(comm)
+    start = meet(comm)
     if durable is None:
         objective = problem.sweep(problem.fields, progress.update, observer)
     else:
         objective = durable.sweep(progress.update)
-    sweeps = _meet(comm) - start
+    sweeps = meet(comm) - start
     progress.end()
     seconds = {"forward": sweeps, "adjoint": 0.0, "snapshots": 0.0}
-    summary = _summary(problem, objective, problem.model.final, {}, startup, sweeps, seconds)
+    summary = summarize(problem, objective, problem.model.final, {}, startup, sweeps, seconds)
     summary["schedule"] = None
     summary["snapshot_bytes"] = 0
     summary["published"] = published_comparison(config, objective, None)
@@ -86,8 +86,7 @@ def forward(
             observer.observations,
             problem.grid,
             problem.decomposition,
-            {f"initial/{name}": problem.fields[f] for f, name in enumerate("uv")},
-            {"viscosity": problem.model.viscosity},
+            {"initial": problem.fields, "viscosity": problem.model.viscosity},
             {"config": config.to_toml()},
         )
     if durable is not None:
@@ -128,17 +127,17 @@ def gradient(
         )
     with closed_at_end(problem.store(schedule), config.snapshots.keep) as store:
         prepare_kernels(comm)
-        startup = _seconds_since_start(comm)
+        startup = seconds_since_start(comm)
         known = schedule.n_steps
         total = None if known is None else schedule.predicted_forward_steps + known
         progress.begin("gradient", total)
-        start = _meet(comm)
+        start = meet(comm)
         if durable is None:
             result = problem.reverse(schedule, store, problem.fields, progress)
         else:
             result = durable.reverse(schedule, store, progress)
             schedule = durable.schedule_used
-        sweeps = _meet(comm) - start
+        sweeps = meet(comm) - start
         progress.end()
         snapshot_bytes = comm.allreduce(store.nbytes, op=MPI.MAX)
     counts = result.counts
@@ -147,7 +146,7 @@ def gradient(
         "adjoint": counts.seconds_adjoint,
         "snapshots": counts.seconds_snapshots,
     }
-    summary = _summary(
+    summary = summarize(
         problem, result.objective, result.final, result.gradient, startup, sweeps, seconds
     )
     summary["schedule"] = {
@@ -201,9 +200,9 @@ def plan(config: Config, comm: MPI.Comm, draw: str | None = None) -> dict[str, A
     """
     problem = Problem(config, comm)
     prepare_kernels(comm)
-    start = _meet(comm)
+    start = meet(comm)
     found = problem.plan()
-    planning = _meet(comm) - start
+    planning = meet(comm) - start
     if draw is not None:
         schedule = problem.schedule()
         with agreed(comm):
@@ -238,13 +237,14 @@ def store_kind(problem: Problem) -> str:
     return problem.config.snapshots.store
 
 
-def _meet(comm: MPI.Comm) -> float:
+def meet(comm: MPI.Comm) -> float:
     """Time at which the last rank has arrived."""
     comm.Barrier()
     return time.perf_counter()
 
 
-def _seconds_since_start(comm: MPI.Comm) -> float:
+def seconds_since_start(comm: MPI.Comm) -> float:
+    """Age of the oldest rank's process."""
     since = time.time() - psutil.Process().create_time()
     return float(comm.allreduce(since, op=MPI.MAX))
 
@@ -263,7 +263,7 @@ def _in_inner_product(problem: Problem, gradient: Gradient) -> Gradient:
     }
 
 
-def _summary(
+def summarize(
     problem: Problem,
     objective: float,
     final: np.ndarray,
@@ -272,6 +272,11 @@ def _summary(
     sweeps: float,
     seconds: dict[str, float],
 ) -> dict[str, Any]:
+    """What the summaries of all commands have, the same on all ranks. Collective.
+
+    Raises:
+        NumericalError: on all ranks: the gradient is not finite.
+    """
     comm = problem.comm
     norms = {control: norm(comm, np.asarray(part)) for control, part in gradient.items()}
     for control, part in gradient.items():

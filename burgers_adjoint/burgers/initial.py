@@ -62,15 +62,13 @@ def from_file(grid: Grid, decomposition: Decomposition, path: str | Path) -> np.
         try:
             with h5py.File(path, "r") as file:
                 for f, name in enumerate("uv"):
-                    tile[f] = read_tile(file, name, f"initial.path = {path}", grid, decomposition)
+                    tile[f] = read_tile(file, name, f"initial.path = {path}", decomposition)
         except OSError as error:
             raise ConfigError(f"initial.path = {path}: cannot be read as HDF5: {error}") from error
     return tile
 
 
-def read_tile(
-    file: "object", name: str, label: str, grid: Grid, decomposition: Decomposition
-) -> np.ndarray:
+def read_tile(file: "object", name: str, label: str, decomposition: Decomposition) -> np.ndarray:
     """Read this rank's part of a dataset of shape (ny, nx) in an open HDF5 file.
 
     Raises:
@@ -82,9 +80,10 @@ def read_tile(
     dataset = file.get(name)  # type: ignore[attr-defined]
     if not isinstance(dataset, h5py.Dataset):
         raise ConfigError(f"{label}: there is no dataset /{name}")
-    if dataset.shape != grid.shape:
+    if dataset.shape != decomposition.shape:
         raise ConfigError(
-            f"{label}: /{name} has the shape {dataset.shape}, the grid is (ny, nx) = {grid.shape}"
+            f"{label}: /{name} has the shape {dataset.shape}, "
+            f"the grid is (ny, nx) = {decomposition.shape}"
         )
     if dataset.dtype.kind not in "fiu":
         raise ConfigError(f"{label}: /{name} holds {dataset.dtype}, not real numbers")

@@ -18,12 +18,13 @@ from burgers_adjoint.burgers.grid import Grid
 from burgers_adjoint.burgers.initial import read_tile
 from burgers_adjoint.burgers.observations import Observations
 from burgers_adjoint.errors import ConfigError
+from burgers_adjoint.inverse.control_file import split
 from burgers_adjoint.output.results import write_results
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.failure import agreed
 
 
-def read(path: str | Path, grid: Grid, decomposition: Decomposition) -> Observations:
+def read(path: str | Path, decomposition: Decomposition) -> Observations:
     """Read observations, of fields every rank its own part. Collective.
 
     Raises:
@@ -37,14 +38,14 @@ def read(path: str | Path, grid: Grid, decomposition: Decomposition) -> Observat
             raise ConfigError(f"{label}: there is no such file")
         try:
             with h5py.File(path, "r") as file:
-                observations = _read(file, label, grid, decomposition)
+                observations = _read(file, label, decomposition)
         except OSError as error:
             raise ConfigError(f"{label}: cannot be read as HDF5: {error}") from error
     assert observations is not None
     return observations
 
 
-def _read(file: h5py.File, label: str, grid: Grid, decomposition: Decomposition) -> Observations:
+def _read(file: h5py.File, label: str, decomposition: Decomposition) -> Observations:
     times = _array(file, "times", (None,), label)
     noise = float(_array(file, "noise", (), label))
     if not noise > 0:
@@ -62,7 +63,7 @@ def _read(file: h5py.File, label: str, grid: Grid, decomposition: Decomposition)
     for number in range(times.size):
         for f, name in enumerate("uv"):
             path = f"fields/{number:04d}/{name}"
-            fields[number, f] = read_tile(file, path, label, grid, decomposition)
+            fields[number, f] = read_tile(file, path, label, decomposition)
     return Observations(times, noise, fields)
 
 
@@ -89,8 +90,7 @@ def write(
     observations: Observations,
     grid: Grid,
     decomposition: Decomposition,
-    truth_fields: Mapping[str, np.ndarray],
-    truth_others: Mapping[str, Any],
+    truth: Mapping[str, np.ndarray | float],
     attributes: Mapping[str, Any],
 ) -> None:
     """Write observations, whole or not at all. Collective.
@@ -99,8 +99,7 @@ def write(
         path: the file; an older one is replaced.
         observations: with the part of this rank.
         grid, decomposition: of the fields.
-        truth_fields: path below /truth to a tile (ny, nx).
-        truth_others: path below /truth to a number or array that every rank has alike.
+        truth: controls that the run was made with, by name, laid out like their gradients.
         attributes: of the root group.
 
     Raises:
@@ -116,6 +115,7 @@ def write(
         others |= {"/sensors/x": observations.positions[:, 0]}
         others |= {"/sensors/y": observations.positions[:, 1]}
         others |= {f"/sensors/{name}": observations.values[:, f] for f, name in enumerate("uv")}
-    fields |= {f"/truth/{name}": tile for name, tile in truth_fields.items()}
-    others |= {f"/truth/{name}": value for name, value in truth_others.items()}
+    true_fields, numbers = split("truth", truth)
+    fields |= true_fields
+    others |= numbers
     write_results(path, decomposition, grid.x, grid.y, fields, others, attributes)

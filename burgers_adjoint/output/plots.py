@@ -91,6 +91,46 @@ def plot_gradient(
     return True
 
 
+def plot_recovery(results: str | Path, path: str | Path) -> bool:
+    """Draw the first guess, the truth and the recovered fields of an optimisation's results.h5.
+
+    Returns:
+        False when there is no field among the controls, or no matplotlib.
+
+    Raises:
+        BurgersAdjointError: when the picture cannot be written.
+    """
+    if not _drawable(path):
+        return False
+    from matplotlib.figure import Figure
+
+    with h5py.File(results) as file:
+        names: list[str] = []
+        file["controls"].visititems(
+            lambda name, item: names.append(name) if len(getattr(item, "shape", ())) == 2 else None
+        )
+        if not names:
+            return False
+        names = names[-4:]  # of a forcing in time the last knots
+        rows, columns = (slice(None, None, _stride(file[axis].shape[0])) for axis in ("y", "x"))
+        x, y = file["x"][columns], file["y"][rows]
+        groups = {"prior": "first guess", "truth": "truth", "controls": "recovered"}
+        shown = [group for group in groups if f"{group}/{names[0]}" in file]
+        height = np.clip((y[-1] - y[0]) / (x[-1] - x[0]), 0.4, 2.0)
+        figure = Figure(figsize=(12, 0.8 + len(names) * 3.2 * height), layout="constrained")
+        axes = figure.subplots(len(names), len(shown), sharex=True, sharey=True, squeeze=False)
+        for row, name in enumerate(names):
+            fields = [file[f"{group}/{name}"][rows, columns] for group in shown]
+            largest = _largest(np.stack(fields))
+            for axis, group, field in zip(axes[row], shown, fields, strict=True):
+                _panel(figure, axis, x, y, field, f"{groups[group]}: {name}", "RdBu_r", largest)
+            axes[row, 0].set_ylabel("$y$")
+        for axis in axes[-1]:
+            axis.set_xlabel("$x$")
+    _save(figure, path)
+    return True
+
+
 def plot_differences(path: str | Path, curves: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> bool:
     """Draw the error of central finite differences against their step size into a PNG file.
 

@@ -64,6 +64,11 @@ class Progress:
         if done >= self._next_look:
             self._look(done)
 
+    def say(self, line: str) -> None:
+        """Show a line that stays."""
+        if self.shown:
+            print(line, file=self._stream, flush=True)
+
     def end(self) -> None:
         """Stop showing; the terminal is as it was."""
         self._next_look = math.inf

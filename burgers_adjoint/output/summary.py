@@ -194,14 +194,17 @@ def _summary_rows(summary: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
         yield "objective", repr(float(summary["objective"]))
     for control, norm in summary.get("gradient_norm", {}).items():
         yield f"gradient norm, {control}", f"{norm:.15g}"
+    if "optimize" in summary:
+        yield from _optimize_rows(summary["optimize"])
     schedule = summary.get("schedule") or {}
     if "forward_steps" in schedule:
         yield "forward steps", f"{schedule['forward_steps']} for {summary['steps']} time steps"
-        optimal = schedule["name"] in ("binomial", "multistage", "store_all")
-        yield (
-            "least possible" if optimal else "predicted",
-            str(schedule["predicted_forward_steps"]),
-        )
+        if "predicted_forward_steps" in schedule:
+            optimal = schedule["name"] in ("binomial", "multistage", "store_all")
+            yield (
+                "least possible" if optimal else "predicted",
+                str(schedule["predicted_forward_steps"]),
+            )
         yield (
             "snapshots",
             f"{schedule['snapshots']} ({schedule['name']}), "
@@ -252,6 +255,18 @@ def _summary_rows(summary: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
         yield "ranks", f"{summary['ranks']}{shape}"
     if "digest" in summary:
         yield "digest", str(summary["digest"])
+
+
+def _optimize_rows(done: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    verdict = "converged" if done["converged"] else "NOT CONVERGED"
+    yield "optimisation", f"{verdict} after {done['iterations']} iterations: {done['reason']}"
+    failed = f", {done['failed_trials']} failed trials" if done["failed_trials"] else ""
+    yield "  evaluations", f"{done['evaluations']} of objective and gradient{failed}"
+    if done["chi_square"] is not None:
+        yield "misfit per observation", f"{done['chi_square']:.4g} of the noise variance"
+    for control, error in done["control_error"].items():
+        recovered = f"{error['recovered']:.4g}, first guess {error['prior']:.4g}"
+        yield f"error of {control}", recovered
 
 
 def _size(count: float) -> str:

@@ -32,24 +32,24 @@ ALLOWED = {
     "output": {"errors", "config", "compilation", "parallel"},
 }
 COMPOSING = {
-    "__init__", "__main__", "cli", "run", "check", "problem", "schedules", "storage", "measuring",
-    "planning", "functional", "durable",
+    "__init__", "__main__", "cli", "run", "check", "optimize", "problem", "schedules", "storage",
+    "measuring", "planning", "functional", "durable",
 }  # fmt: skip
 
 # For each foreign package the parts or modules that may import it, all others may not.
 USERS = {
     "numba": {"compilation", "burgers.lanes", "output.system"},
     "mpi4py": {
-        "parallel", "burgers.model", "memory", "problem", "storage", "measuring", "run", "check",
-        "cli", "output.system", "restart", "durable",
+        "parallel", "inverse", "burgers.model", "memory", "problem", "storage", "measuring", "run",
+        "check", "cli", "optimize", "output.system", "restart", "durable",
     },
-    "h5py": {"burgers.initial", "snapshots.layout", "inverse.observations", "output"},
+    "h5py": {"burgers.initial", "inverse", "optimize", "snapshots.layout", "output"},
     "petsc4py": {"output.system", "burgers.implicit", "inverse.tao"},
     "matplotlib": {"output"},
     "rich": {"output"},
     "xxhash": {"snapshots"},
     "click": {"cli"},
-    "msgspec": {"config", "output", "restart", "durable"},
+    "msgspec": {"config", "output", "problem", "optimize", "restart", "durable"},
     "checkpoint_schedules": {"checkpointing.interop"},
     "psutil": {"memory", "run", "output.system", "restart.deadline"},
 }  # fmt: skip

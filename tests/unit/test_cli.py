@@ -88,12 +88,14 @@ def test_options_may_stand_before_and_after_the_configuration():
     ("arguments", "message"),
     [
         (
-            ["optimize"],
-            "unknown command 'optimize'; there are gradient, forward, plan, check, resume, info",
+            ["optimise"],
+            "unknown command 'optimise'; there are gradient, forward, plan, check, resume, "
+            "optimize, info",
         ),
         (
             ["report", "run.toml"],
-            "unknown command 'report'; there are gradient, forward, plan, check, resume, info",
+            "unknown command 'report'; there are gradient, forward, plan, check, resume, "
+            "optimize, info",
         ),
         (["--fast"], r"No such option:? '?--fast"),
         (["-s"], "Option '-s' requires an argument"),
@@ -129,7 +131,7 @@ def test_help_and_errors_of_usage_start_no_mpi():
     script = (
         "import sys\n"
         "from burgers_adjoint.cli import parse\n"
-        "assert parse(['-h'])[2] == 0 and parse(['optimize'])[2] == 2\n"
+        "assert parse(['-h'])[2] == 0 and parse(['optimise'])[2] == 2\n"
         "slow = {'mpi4py', 'numba', 'numpy', 'h5py', 'matplotlib', 'rich', 'msgspec'}\n"
         "assert not slow & sys.modules.keys(), slow & sys.modules.keys()\n"
     )
@@ -325,7 +327,7 @@ def test_a_stream_that_knows_only_ascii_is_no_error():
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["optimize"], 2, "error: unknown command 'optimize'"),
+        (["optimise"], 2, "error: unknown command 'optimise'"),
         (["missing.toml"], 2, "error: cannot read the configuration missing.toml"),
         (["--json", "/missing/a"], 1, "error: cannot write /missing/a: No such file"),
     ],

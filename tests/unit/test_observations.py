@@ -37,7 +37,7 @@ def observe(path: object, **section: object) -> Problem:
     one = Problem(configured(**section), ALONE)
     seen = recorder(one.setting)
     one.sweep(one.fields, recorder=seen)
-    observation_file.write(path, seen.observations, one.grid, one.decomposition, {}, {}, {})
+    observation_file.write(path, seen.observations, one.grid, one.decomposition, {}, {})
     return one
 
 

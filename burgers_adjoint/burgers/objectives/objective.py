@@ -38,9 +38,11 @@ class Objective:
 
     def add_value(self, state: np.ndarray, n: int, last: bool, bins: np.ndarray) -> None:
         """Show a state to every term that looks at it; see `Term`."""
-        for row, term in zip(bins, self.terms, strict=True):
-            if term.looks_at(n, last):
-                term.add_value(state, n, last, row)
+        # a state that is about to blow up: the sum says so, on all ranks
+        with np.errstate(over="ignore", invalid="ignore"):
+            for row, term in zip(bins, self.terms, strict=True):
+                if term.looks_at(n, last):
+                    term.add_value(state, n, last, row)
 
     def add_derivative(self, state: np.ndarray, n: int, last: bool, out: np.ndarray) -> None:
         """Add dJ/d(state after n steps) to the tile's own points of `out`."""

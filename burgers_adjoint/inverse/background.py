@@ -1,0 +1,98 @@
+"""The background term: what is known of the controls before any observation."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from burgers_adjoint.burgers.layout import Layout
+from burgers_adjoint.parallel.decomposition import Decomposition
+from burgers_adjoint.parallel.halo import Frame, Halo
+from burgers_adjoint.parallel.reductions import exact_sum
+
+Values = Mapping[str, np.ndarray | float]
+
+
+class Background:
+    """J = 1/2 sum ((m - prior) / deviation)^2 + 1/2 smoothness sum (difference of neighbours)^2.
+
+    Neighbours are the points to the east and to the north, and the differences those of m - prior:
+    a field that departs from the prior does so smoothly (Tikhonov, of order one). Controls are laid
+    out like their gradients; smoothness is for those that are fields of the whole domain.
+
+    Args:
+        decomposition, layout: of the fields.
+        prior: value of every control that has a deviation or a smoothness.
+        deviation: standard deviation of a control from its prior, by name.
+        smoothness: weight by name.
+    """
+
+    def __init__(
+        self,
+        decomposition: Decomposition,
+        layout: Layout,
+        prior: Values,
+        deviation: Mapping[str, float],
+        smoothness: Mapping[str, float],
+    ) -> None:
+        self._comm = decomposition.comm
+        self._layout = layout
+        self._prior = {name: np.copy(value) for name, value in prior.items()}
+        self._deviation = dict(deviation)
+        self._smoothness = dict(smoothness)
+        frame = Frame(layout.rows, layout.columns)
+        self._halo = Halo(decomposition, frame, depth=1, n_fields=1, corners=False)
+        self._work = layout.new_array(1)
+        # which neighbours there are: all, but beyond the boundary of the domain
+        self._work[...] = 0.0
+        layout.interior(self._work)[...] = 1.0
+        self._halo.exchange(self._work)
+        self._there = [shifted.copy() for shifted in self._neighbours()]
+
+    def _neighbours(self) -> list[np.ndarray]:
+        """Views (ny, nx) of the points to the east, north, west and south of the work array."""
+        rows, columns = self._layout.rows, self._layout.columns
+        return [
+            self._work[
+                0,
+                rows.start + north : rows.stop + north,
+                columns.start + east : columns.stop + east,
+            ]
+            for north, east in ((0, 1), (1, 0), (0, -1), (-1, 0))
+        ]
+
+    def value_and_gradient(self, values: Values) -> tuple[float, dict[str, np.ndarray | float]]:
+        """J, and its derivative by each control that it depends on. Collective."""
+        total = 0.0
+        gradient: dict[str, np.ndarray | float] = {}
+        for name, prior in self._prior.items():
+            departure = values[name] - prior
+            part = np.zeros(np.shape(departure))
+            if name in self._deviation:
+                scaled = departure / self._deviation[name]
+                squares = np.square(scaled)
+                total += 0.5 * (exact_sum(self._comm, squares) if squares.ndim else float(squares))
+                part += scaled / self._deviation[name]
+            if name in self._smoothness:
+                weight = self._smoothness[name]
+                fields = departure.reshape(-1, *departure.shape[-2:])
+                parts = part.reshape(fields.shape)
+                for field, out in zip(fields, parts, strict=True):
+                    total += weight * self._roughness(field, weight, out)
+            gradient[name] = part if part.ndim else float(part)
+        return total, gradient
+
+    def _roughness(self, field: np.ndarray, weight: float, out: np.ndarray) -> float:
+        """Half the sum of squared differences of neighbours; adds its derivative to out."""
+        self._layout.interior(self._work)[0] = field
+        self._halo.exchange(self._work)
+        differences = [
+            there * (field - neighbour)
+            for there, neighbour in zip(self._there, self._neighbours(), strict=True)
+        ]
+        out += weight * (differences[0] + differences[1] + differences[2] + differences[3])
+        # east and north alone, so that every pair counts once
+        return 0.5 * exact_sum(self._comm, np.stack([np.square(d) for d in differences[:2]]))
+
+    def close(self) -> None:
+        """Release the messages' requests."""
+        self._halo.close()

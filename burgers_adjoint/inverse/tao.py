@@ -1,0 +1,193 @@
+"""Minimisation by PETSc TAO; the one place that imports petsc4py."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI
+
+from burgers_adjoint.errors import ConfigError, NumericalError
+
+INFINITE = 1e100  # beyond which PETSc takes a bound for none
+# A failed trial's J, over that of the point it started from: finite, as the cubic interpolation of
+# a line search turns an infinite one into nan, and small, as it sets how far the search steps back.
+FAILED = 3.0
+
+REASONS = {
+    "CONVERGED_GATOL": "the gradient norm is below tao.gatol",
+    "CONVERGED_GRTOL": "the gradient norm over the objective is below tao.grtol",
+    "CONVERGED_GTTOL": "the gradient norm over the first one is below tao.gttol",
+    "CONVERGED_STEPTOL": "the step is below PETSc's -tao_steptol",
+    "CONVERGED_MINF": "the objective is below PETSc's -tao_fmin",
+    "CONVERGED_USER": "the caller asked to stop",
+    "DIVERGED_MAXITS": "tao.iterations are used up",
+    "DIVERGED_MAXFCN": "tao.evaluations are used up",
+    "DIVERGED_NAN": "the objective or its gradient is not a number",
+    "DIVERGED_LS_FAILURE": "the line search found no lower objective",
+    "DIVERGED_TR_REDUCTION": "the trust region shrank to nothing",
+    "DIVERGED_USER": "the caller asked to stop",
+}
+
+
+@dataclass
+class Settings:
+    """What TAO is asked to do; see its manual for gatol, grtol and gttol."""
+
+    method: str
+    gatol: float
+    grtol: float
+    gttol: float
+    iterations: int
+    evaluations: int
+    options: str = ""
+
+
+@dataclass
+class Outcome:
+    """How a minimisation ended.
+
+    Attributes:
+        entries: this rank's share of the best vector.
+        converged, reason: verdict, in words.
+        iterations: taken.
+        failed_trials: trial points at which the objective could not be evaluated.
+    """
+
+    entries: np.ndarray
+    converged: bool
+    reason: str
+    iterations: int
+    failed_trials: int
+
+
+@dataclass
+class Iteration:
+    """One accepted point: its number, objective, gradient norm, length of the step, entries."""
+
+    number: int
+    objective: float
+    gradient_norm: float
+    step: float
+    entries: np.ndarray = field(repr=False)
+
+
+Evaluate = Callable[[np.ndarray, np.ndarray], float]
+
+
+def load_petsc(options: str) -> Any:
+    """Import and start petsc4py with options.
+
+    Raises:
+        ConfigError: it is not installed, or built for other scalars than real doubles.
+    """
+    try:
+        import petsc4py
+    except ImportError as error:
+        raise ConfigError(
+            "optimize needs PETSc: install petsc4py, as the README says "
+            f"(importing it failed: {error})"
+        ) from error
+    petsc4py.init(["burgers_adjoint", "-no_signal_handler", *options.split()])
+    from petsc4py import PETSc
+
+    require_doubles(np.dtype(PETSc.ScalarType))
+    return PETSc
+
+
+def require_doubles(scalar: np.dtype[Any]) -> None:
+    """Refuse a PETSc whose scalars are not real doubles.
+
+    Raises:
+        ConfigError: naming what they are.
+    """
+    if scalar != np.float64:
+        kind = "complex" if scalar.kind == "c" else "other"
+        raise ConfigError(
+            f"this PETSc is built for {kind} scalars ({scalar}); optimize needs a petsc4py whose "
+            "PETSc is built for real scalars in double precision (PETSC_ARCH chooses one)"
+        )
+
+
+def minimize(
+    petsc: Any,
+    comm: MPI.Comm,
+    evaluate: Evaluate,
+    start: np.ndarray,
+    bounds: tuple[np.ndarray, np.ndarray] | None,
+    settings: Settings,
+    watch: Callable[[Iteration], None],
+) -> Outcome:
+    """Minimise an objective of a vector that is spread over the ranks. Collective.
+
+    Args:
+        petsc: from `load_petsc`.
+        comm: the ranks.
+        evaluate: (entries, gradient out) -> objective, both this rank's share; a NumericalError
+            that all ranks raise makes a failed trial, except at the start.
+        start: this rank's share; changed in place.
+        bounds: lower and upper ones, or None.
+        settings: of TAO.
+        watch: called with every accepted point, the start among them.
+
+    Raises:
+        NumericalError: on all ranks: the start cannot be evaluated.
+    """
+    x = petsc.Vec().createWithArray(start, comm=comm)
+    accepted: list[float] = []
+    failures: list[BaseException] = []
+    failed_trials = 0
+
+    def objective_and_gradient(tao: Any, point: Any, gradient: Any) -> float:
+        nonlocal failed_trials
+        try:
+            with gradient as out:
+                return evaluate(point.array_r, out)
+        except NumericalError as error:
+            if not accepted or not error.agreed:
+                failures.append(error)
+                raise
+            failed_trials += 1
+            gradient.set(0.0)
+            return FAILED * max(abs(accepted[-1]), float(np.finfo(float).tiny))
+        except BaseException as error:
+            failures.append(error)
+            raise
+
+    def monitor(tao: Any) -> None:
+        number, objective, norm, _, step, _ = tao.getSolutionStatus()
+        accepted.append(objective)
+        try:
+            watch(Iteration(number, objective, norm, step, tao.getSolution().array_r))
+        except BaseException as error:
+            failures.append(error)
+            raise
+
+    tao = petsc.TAO().create(comm)
+    tao.setType(settings.method)
+    tao.setObjectiveGradient(objective_and_gradient, x.duplicate())
+    tao.setMonitor(monitor)
+    tao.setTolerances(gatol=settings.gatol, grtol=settings.grtol, gttol=settings.gttol)
+    tao.setMaximumIterations(settings.iterations)
+    tao.setMaximumFunctionEvaluations(settings.evaluations)
+    limits = []
+    if bounds is not None:
+        limits = [petsc.Vec().createWithArray(bound, comm=comm) for bound in bounds]
+        tao.setVariableBounds(*limits)
+    tao.setFromOptions()
+    try:
+        tao.solve(x)
+        reason = tao.getConvergedReason()
+        names = {getattr(petsc.TAO.Reason, name): name for name in REASONS}
+        words = REASONS.get(names.get(reason, ""), f"PETSc's reason {reason}")
+        iterations = tao.getIterationNumber()
+        entries = x.array_r.copy()
+    except petsc.Error:
+        # PETSc reports what a callback raised as an error of its own
+        if failures:
+            raise failures[0] from None
+        raise
+    finally:
+        for item in (tao, x, *limits):
+            item.destroy()
+    return Outcome(entries, reason > 0, words, iterations, failed_trials)

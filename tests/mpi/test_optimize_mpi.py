@@ -1,0 +1,35 @@
+"""An optimisation takes the same path on all ranks as on one."""
+
+import pytest
+from mpi4py import MPI
+
+from burgers_adjoint.config import from_dict
+from burgers_adjoint.optimize import optimize
+from burgers_adjoint.output.progress import Progress
+
+pytest.importorskip("petsc4py")
+COMM = MPI.COMM_WORLD
+
+
+def test_the_path_is_that_of_one_rank(tmp_path_factory) -> None:
+    folder = COMM.bcast(tmp_path_factory.mktemp("best") if COMM.rank == 0 else None, root=0)
+    paths = []
+    for comm, name in ((COMM, "all"), (MPI.COMM_SELF, f"alone-{COMM.rank}")):
+        data = {
+            "grid": {"nx": 17, "ny": 13, "x": [-1, 2], "y": [-1.5, 3]},
+            "physics": {"viscosity": 0.05},
+            "initial": {"center": [0.3, 0.9], "width": [0.8, 1.1], "amplitude": [1.0, -0.6]},
+            "truth": {"twin": True, "viscosity": 0.06, "amplitude": [0.8, -0.3]},
+            "time": {"dt": 0.02, "steps": 9},
+            "objective": {"kind": "misfit"},
+            "observations": {"count": 3, "kind": "sensors"},
+            "gradient": {"controls": ["initial", "viscosity", "forcing", "boundary"]},
+            "controls": {"scale": {"viscosity": 0.01}, "lower": {"viscosity": 0.01}},
+            "background": {"smoothness": {"initial": 3.0}, "deviation": {"forcing": 0.5}},
+            "tao": {"iterations": 10},
+            "output": {"directory": str(folder / name), "plots": False},
+        }
+        summary = optimize(from_dict(data), comm, Progress(shown=False))
+        paths.append(summary["optimize"]["objective"])
+    assert len(paths[0]) == 11
+    assert paths[0] == pytest.approx(paths[1], rel=1e-10)

@@ -1,0 +1,236 @@
+"""Optimisation with PETSc TAO: what it recovers, how it goes on, and what it refuses."""
+
+import json
+
+import h5py
+import numpy as np
+import pytest
+from mpi4py import MPI
+
+from burgers_adjoint.config import Config, from_dict
+from burgers_adjoint.errors import ConfigError, NumericalError
+from burgers_adjoint.inverse import tao
+from burgers_adjoint.inverse.vector import ControlVector
+from burgers_adjoint.optimize import optimize, require_influence
+from burgers_adjoint.output.progress import Progress
+from burgers_adjoint.problem import Problem
+
+pytest.importorskip("petsc4py")
+ALONE = MPI.COMM_SELF
+
+
+def configured(folder: object = "unused", **sections: dict) -> Config:
+    data = {
+        "grid": {"nx": 14, "ny": 11, "x": [0.0, 3.0], "y": [-1.0, 1.0]},
+        "initial": {"center": [1.2, 0.1], "width": 0.7, "amplitude": [0.6, -0.2]},
+        "truth": {"twin": True, "center": [1.4, 0.0], "width": 0.8, "amplitude": [0.5, -0.4]},
+        "physics": {"viscosity": 0.03},
+        "time": {"steps": 12, "dt": 0.02},
+        "objective": {"kind": "misfit"},
+        "observations": {"count": 4},
+        "gradient": {"controls": ["initial"]},
+        "checkpointing": {"snapshots": 4},
+        "output": {"directory": str(folder), "plots": False},
+    }
+    for name, section in sections.items():
+        data[name] = {**data.get(name, {}), **section}
+    return from_dict(data)
+
+
+def run(config: Config) -> dict:
+    return optimize(config, ALONE, Progress(shown=False))
+
+
+@pytest.mark.parametrize("method", ["blmvm", "bqnls", "bncg", "lmvm"])
+def test_initial_fields_are_recovered(method: str, tmp_path) -> None:
+    done = run(configured(tmp_path, tao={"type": method, "gttol": 1e-5}))["optimize"]
+    assert done["converged"]
+    assert done["reason"] == "the gradient norm over the first one is below tao.gttol"
+    assert len(done["objective"]) == done["iterations"] + 1
+    assert done["objective"] == sorted(done["objective"], reverse=True)
+    error = done["control_error"]["initial"]
+    assert error["recovered"] < error["prior"] / 5
+    # as many numbers were fitted as an eighth of the observations
+    assert done["chi_square"] == pytest.approx(0.8, abs=0.15)
+    with h5py.File(tmp_path / "results.h5") as file:
+        recovered, truth = (file[f"{group}/initial/u"][()] for group in ("controls", "truth"))
+        assert np.abs(recovered - truth).max() < 0.05
+        np.testing.assert_array_equal(file["state/initial/u"], recovered)
+    with h5py.File(tmp_path / "controls.h5") as file:
+        np.testing.assert_array_equal(file["controls/initial/u"], recovered)
+
+
+def test_several_controls_scaled_and_within_bounds(tmp_path) -> None:
+    config = configured(
+        tmp_path,
+        truth={"viscosity": 0.05, "forcing_bump": [0.5, -0.8], "bump_center": [1.5, 0.0]},
+        gradient={"controls": ["viscosity", "forcing", "boundary"]},
+        controls={
+            "scale": {"viscosity": 0.01},
+            "upper": {"viscosity": 0.1},
+            "lower": {"viscosity": 0.035},
+        },
+        background={"deviation": {"boundary": 0.2, "viscosity": 0.1, "forcing": 1.0}},
+        initial={"center": [1.4, 0.0], "width": 0.8, "amplitude": [0.5, -0.4]},
+        tao={"gttol": 1e-4, "iterations": 200},
+    )
+    done = run(config)["optimize"]
+    assert done["converged"]
+    with h5py.File(tmp_path / "results.h5") as file:
+        assert file["controls/viscosity"][()] == pytest.approx(0.035, abs=1e-12)
+        assert file["truth/viscosity"][()] == 0.05
+    errors = done["control_error"]
+    assert errors["forcing"]["recovered"] < errors["forcing"]["prior"] / 2
+    assert set(done["parts"][-1]) == {"misfit", "background"}
+
+
+def test_an_unfinished_run_goes_on_from_its_best_controls(tmp_path, capsys) -> None:
+    first = run(configured(tmp_path, tao={"iterations": 3}))["optimize"]
+    assert not first["converged"]
+    assert first["reason"] == "tao.iterations are used up"
+    config = configured(tmp_path, tao={"iterations": 50})
+    second = optimize(config, ALONE, Progress())["optimize"]
+    said = capsys.readouterr().err
+    assert f"going on from {tmp_path}/controls.h5" in said
+    assert second["objective"][:3] == first["objective"][:3]
+    assert second["objective"][3] == pytest.approx(first["objective"][3], rel=1e-12)
+    assert second["converged"]
+    third = optimize(config, ALONE, Progress())["optimize"]
+    assert "going on" not in capsys.readouterr().err
+    assert third["objective"][0] == first["objective"][0]
+
+
+def test_a_trial_that_blows_up_fails_and_the_search_goes_on(tmp_path) -> None:
+    petsc = tao.load_petsc("")
+    visited = []
+
+    def evaluate(entries: np.ndarray, gradient: np.ndarray) -> float:
+        visited.append(entries[0])
+        if entries[0] < -1.0:  # beyond the wall
+            error = NumericalError("the state is no longer finite")
+            error.agreed = True
+            raise error
+        gradient[:] = [2 * (entries[0] + 0.9), 40 * (entries[1] - 2)]
+        return (entries[0] + 0.9) ** 2 + 20 * (entries[1] - 2) ** 2
+
+    settings = tao.Settings("blmvm", 1e-9, 0.0, 0.0, 50, 500)
+    start = np.array([1e3, 1.0])
+    points: list[tao.Iteration] = []
+    outcome = tao.minimize(petsc, ALONE, evaluate, start, None, settings, points.append)
+    assert min(visited) < -1.0
+    assert outcome.failed_trials > 0
+    assert outcome.converged
+    np.testing.assert_allclose(outcome.entries, [-0.9, 2.0], atol=1e-6)
+    with pytest.raises(NumericalError, match="no longer finite"):
+        tao.minimize(petsc, ALONE, evaluate, np.array([-2.0, 0.0]), None, settings, points.append)
+
+
+def test_vectors_hold_views_of_fields_and_scaled_numbers() -> None:
+    values = {
+        "initial": np.arange(24.0).reshape(2, 3, 4),
+        "viscosity": 0.5,
+        "boundary": np.zeros((2, 3, 4)),
+    }
+    boundary = np.ones((3, 4), dtype=bool)
+    boundary[1, 1:-1] = False
+    values["boundary"][:, boundary] = 7.0
+    vector = ControlVector(ALONE, values, boundary, {"viscosity": 0.1, "boundary": 2.0})
+    entries = np.zeros(vector.size)
+    vector.put_values(values, entries)
+    assert vector.size == 24 + 1 + 20
+    assert entries[24] == 5.0
+    back = vector.values(entries)
+    for name, value in values.items():
+        np.testing.assert_array_equal(back[name], value)
+    assert np.shares_memory(back["initial"], entries)
+    vector.put_gradient(values, entries)
+    assert entries[24] == 0.05
+    assert entries[25] == 14.0
+
+
+@pytest.mark.parametrize(("scalar", "kind"), [(np.complex128, "complex"), (np.float32, "other")])
+def test_other_petsc_scalars_are_refused(scalar: type, kind: str) -> None:
+    with pytest.raises(ConfigError, match=f"this PETSc is built for {kind} scalars"):
+        tao.require_doubles(np.dtype(scalar))
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        (
+            {"observations": {"times": [0.0]}, "gradient": {"controls": ["viscosity"]}},
+            "the objective looks at the initial state alone: it does not depend on viscosity",
+        ),
+        (
+            {
+                "gradient": {"controls": ["forcing_in_time"]},
+                "controls": {"knots": [0.0, 0.3, 0.5]},
+            },
+            r"controls.knots\[2\] = 0.5: the objective does not depend on it, as it looks at times "
+            "from 0 to 0.24",
+        ),
+        (
+            {"objective": {"kind": "weighted_sum", "weights": {"misfit": 0.0}}},
+            "objective.weights are all 0",
+        ),
+    ],
+)
+def test_a_control_without_influence_is_said(sections: dict, message: str) -> None:
+    one = Problem(configured(**sections), ALONE)
+    with pytest.raises(ConfigError, match=message) as error:
+        require_influence(one)
+    assert error.value.agreed
+    one.close()
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        (
+            {"controls": {"lower": {"initial": 1.0}, "upper": {"initial": 0.5}}},
+            'controls.lower = {"initial": 1.0} and controls.upper = {"initial": 0.5} cross: '
+            "expected lower.initial <= upper.initial",
+        ),
+        (
+            {"controls": {"scale": {"viscosity": 1.0}}},
+            'controls.scale = {"viscosity": 1.0}: viscosity is not in gradient.controls = '
+            '["initial"]',
+        ),
+        (
+            {"background": {"deviation": {"initial": 0.0}}},
+            'background.deviation = {"initial": 0.0}: expected numbers > 0',
+        ),
+        (
+            {"tao": {"type": "lmvm"}, "controls": {"lower": {"initial": -1.0}}},
+            'tao.type = "lmvm": expected one that keeps to bounds, as there are controls.lower or '
+            "controls.upper: any but lmvm, cg, owlqn",
+        ),
+        (
+            {"time": {"until": 0.2}},
+            "time.until = 0.2: expected no such key with the objective misfit",
+        ),
+        (
+            {"tao": {"type": "newton"}},
+            'tao.type = "newton": expected one of "blmvm", "bncg", "bqnkls", "bqnktl", "bqnktr", '
+            '"bqnls", "cg", "lmvm", "owlqn"',
+        ),
+        (
+            {"truth": {"twin": False}},
+            'observations.path = "": expected the path of an HDF5 file, as the objective has a '
+            "misfit; `forward --observe FILE` makes one, truth.twin = true does without",
+        ),
+        (
+            {"grid": {"boundary": "periodic"}, "gradient": {"controls": ["boundary"]}},
+            'gradient.controls = ["boundary"]: a periodic domain has no boundary to control',
+        ),
+    ],
+)
+def test_wrong_configurations_are_said(sections: dict, message: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        configured(**sections)
+    assert str(error.value) == message
+
+
+def test_the_summary_is_json(tmp_path) -> None:
+    summary = run(configured(tmp_path, tao={"iterations": 1}))
+    assert json.loads(json.dumps(summary))["optimize"]["converged"] is False
