@@ -28,7 +28,9 @@ def gradient(
     ranks: int, points: int, steps: int, durable: bool, load_after: float | None
 ) -> dict[str, Any]:
     """Summary of one run; a load starts so many seconds after the run, when it is given."""
-    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
+    disk = Path("output")
+    disk.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=disk) as folder:
         keys = {
             "grid.nx": points,
             "grid.ny": points,
