@@ -203,6 +203,16 @@ def fit(results: dict[str, Any]) -> Machine | None:
     return Machine(**{**as_dict(machine), "overhead": max(0.0, float(overhead) * smallest["k"])})
 
 
+def added_by_exchange(weak: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Seconds per step of two ranks beyond those of one, by tile: exchange, Python, halo points."""
+    steps = {(row["ranks"], row["grid"][1]): row["samples"]["step"] for row in weak}
+    return {
+        f"{tile} x {tile}": float(np.median(np.subtract(steps[2, tile], steps[1, tile])))
+        for ranks, tile in steps
+        if ranks == 2 and (1, tile) in steps
+    }
+
+
 def analyse(results: dict[str, Any], latency: float) -> None:
     """Add efficiencies, the fitted model, what it says of the measured runs, and projections."""
     for kind in ("strong", "weak"):
@@ -218,12 +228,15 @@ def analyse(results: dict[str, Any], latency: float) -> None:
                 row[f"{what}_speedup"] = float(np.median(ratios)) * (
                     1 if kind == "strong" else row["ranks"] / base["ranks"]
                 )
+    results["added_by_exchange"] = added_by_exchange(results["weak"])
     machine = fit(results)
     results["fitted"] = results["projected_machine"] = None
     results["projection"] = {"strong": [], "weak": []}
     if machine is None:
         return
     for row in results["strong"] + results["weak"]:
+        if row["oversubscribed"]:
+            continue  # it takes every rank to have a core
         row["model"] = step_seconds(machine, row["process_grid"], row["tile"], row["k"])
     there = polaris_like(machine, latency)
     results["fitted"], results["projected_machine"] = as_dict(machine), as_dict(there)
@@ -255,7 +268,7 @@ def report(results: dict[str, Any]) -> None:
                 row["adjoint"] * 1e6,
                 row["adjoint_speedup"],
                 f"{row['halo_share']:.1%}",
-                row["model"]["seconds"] * 1e6 if results["fitted"] else None,
+                row["model"]["seconds"] * 1e6 if row.get("model") else None,
             ]
             for row in results[kind]
         ]
@@ -263,6 +276,8 @@ def report(results: dict[str, Any]) -> None:
         columns += ["halo share", "step by the model [us]"]
         told = "one grid" if kind == "strong" else "a tile for every rank; speed-up: of points/s"
         print(f"\n{kind} scaling ({told})\n{table(columns, rows)}")
+    for tile, seconds in results["added_by_exchange"].items():
+        print(f"\nwhat a second rank adds to a step of a {tile} tile: {seconds * 1e6:.2f} us")
     if not results["fitted"]:
         print("\nno model: it takes two ranks to measure messages")
         return

@@ -91,7 +91,12 @@ def draw(results: dict[str, Any], figure: Any) -> None:
     """Bars of ns per point and step."""
     shown = results["peers"][::-1]
     for axis, what in zip(figure.subplots(1, 2, sharey=True), ("primal", "gradient"), strict=True):
-        axis.barh([one["name"] for one in shown], [one[f"{what}_ns"] or 0.0 for one in shown])
+        bars = axis.barh(
+            [one["name"] for one in shown], [one[f"{what}_ns"] or 0.0 for one in shown]
+        )
+        told = [f"{one[f'{what}_ns']:.3g}" if one[f"{what}_ns"] else "-" for one in shown]
+        axis.bar_label(bars, told, padding=2)
+        axis.margins(x=0.15)
         axis.set_title(what)
         axis.set_xlabel("ns per point and step")
 
@@ -100,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     """Run the benchmark; returns what it wrote."""
     parser = options("peers", "The same discretisation by other means, on one thread.")
     parser.add_argument("--grid", type=int, default=2048, metavar="N", help="N x N points")
-    parser.add_argument("--steps", type=int, default=16, help="all states of which are kept")
+    parser.add_argument("--steps", type=int, default=32, help="all states of which are kept")
     parser.add_argument("--peers", nargs="*", choices=PEERS, default=PEERS)
     chosen = parser.parse_args(arguments)
     # read by the peers' libraries when they are imported
