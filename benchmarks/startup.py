@@ -8,6 +8,7 @@ its process, by the same formula for all. Cold: no compiled kernels in the cache
 """
 
 import json
+import re
 import sys
 import tempfile
 import time
@@ -24,7 +25,7 @@ BARE = """
 import numpy, numba, h5py
 from mpi4py import MPI
 import time, psutil
-print(time.time() - psutil.Process().create_time(), flush=True)
+print(f"<{time.time() - psutil.Process().create_time():.6f}>", flush=True)
 """
 
 
@@ -32,7 +33,12 @@ def bare(n_ranks: int) -> tuple[float, float]:
     """Seconds until everything is imported on the slowest rank, and of the whole job."""
     start = time.perf_counter()
     printed = mpiexec(n_ranks, ["-c", BARE], capture=True)
-    return max(map(float, printed.split())), time.perf_counter() - start
+    seconds = time.perf_counter() - start
+    # the launcher may join lines of several ranks
+    found = [float(number) for number in re.findall(r"<([\d.]+)>", printed)]
+    if len(found) != n_ranks:
+        raise RuntimeError(f"{len(found)} of {n_ranks} ranks told their time:\n{printed}")
+    return max(found), seconds
 
 
 def first_step(n_ranks: int, cache: str | None) -> tuple[float, float]:
