@@ -59,7 +59,7 @@ def competitors_on(n: int) -> tuple[dict[str, Callable[[], object]], dict[str, i
         blocked.layout.interior(cotangent.field)[...] = noise.normal(size=fields.shape)
     blocked.snapshot(state, snapshot)
     n_steps = STEPS_PER_CALL if n < 2048 else STEPS_PER_CALL // 2
-    competitors = {
+    competitors: dict[str, Callable[[], object]] = {
         "copy": lambda: np.copyto(copy, fields),
         "step, by one": lambda: single.advance(state_single, 0, n_steps),
         "step, blocked": lambda: blocked.advance(state, 0, n_steps),
@@ -179,7 +179,9 @@ def measure_gradient(
     model = model_on(grid)
     fields = fields_of(grid, model.decomposition)
     copy = fields.copy()
-    first, again, copied = [], [], []
+    first: list[float] = []
+    again: list[float] = []
+    copied: list[float] = []
     for _ in range(rounds):
         store = MemoryStore(model.new_snapshot, Binomial(n_steps, snapshots).slots)
         for seconds in (first, again):
@@ -307,6 +309,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         chosen.tiles, chosen.rounds, chosen.gradient = (16, 64), 2, (64, 20, 3)
     least_seconds = 1e-3 if chosen.quick else 0.05
     executor_cases = [(64, 200, 10)] if chosen.quick else [(64, 2000, 20), (512, 500, 20)]
+    n, n_steps, snapshots = chosen.gradient
     results = {
         "clock": chosen.clock.__name__,
         "tiles": [
@@ -315,7 +318,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         "executor": [
             measure_executor(*case, chosen.rounds, chosen.clock) for case in executor_cases
         ],
-        "gradient": measure_gradient(*chosen.gradient, min(3, chosen.rounds), chosen.clock),
+        "gradient": measure_gradient(n, n_steps, snapshots, min(3, chosen.rounds), chosen.clock),
     }
     report(results)
     write(chosen.output, "kernels", results, lambda figure: draw(results, figure))

@@ -47,5 +47,6 @@ def mpiexec(
         check=False,
     )
     if done.returncode:
-        raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}\n{done.stderr or ''}")
+        told = f"{done.stdout or ''}{done.stderr or ''}"
+        raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}\n{told}")
     return done.stdout or ""

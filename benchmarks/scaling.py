@@ -289,11 +289,11 @@ def report(results: dict[str, Any]) -> None:
             f"point {one['cached'] * 1e9:.2f} ns in the cache ({one['cache'] / 2**20:.0f} MiB), "
             f"beyond it {one['memory'] * 1e9:.2f} ns per sweep at least"
         )
-    told = {
+    problems = {
         "strong": f"{STRONG_GRID} x {STRONG_GRID} points",
         "weak": f"{WEAK_TILE} x {WEAK_TILE} points per rank",
     }
-    for kind, what in told.items():
+    for kind, what in problems.items():
         rows = [
             [
                 row["ranks"],

@@ -47,9 +47,10 @@ def compare(peers: dict[str, Peer]) -> dict[str, dict[str, float]]:
         ValueError: one is larger than 1e-10.
     """
     differences: dict[str, dict[str, float]] = {}
-    final = peers[OURS].primal().copy()
-    assert peers[OURS].gradient is not None
-    value, derivative = peers[OURS].gradient()
+    ours = peers[OURS]
+    assert ours.gradient is not None
+    final = ours.primal().copy()
+    value, derivative = ours.gradient()
     derivative = derivative.copy()
     for name, peer in peers.items():
         found = {"primal": float(np.abs(peer.primal() - final).max() / np.abs(final).max())}

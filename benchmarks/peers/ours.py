@@ -25,7 +25,8 @@ def make(case: Case) -> Peer:
         model.restart(state, case.fields)
         executor = Executor(model, StoreAll(case.n_steps), store)
         executor.run(state)
+        assert executor.cotangent is not None
         part = model.gradient(executor.cotangent)["initial"]
-        return model.objective, part
+        return model.objective, np.asarray(part)
 
     return Peer("burgers_adjoint", primal, gradient)
