@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 import psutil
 
-Cell = str | int | float | None
 Clock = Callable[[], float]
 
 
@@ -115,7 +114,7 @@ def options(benchmark: str, description: str) -> argparse.ArgumentParser:
     return parser
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
+def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Format rows as a Markdown table that is aligned when read as text."""
     texts = [list(columns), *([_text(cell) for cell in row] for row in rows)]
     widths = [max(3, *(len(line[i]) for line in texts)) for i in range(len(columns))]
@@ -138,14 +137,14 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in [lines[0], rule, *lines[1:]])
 
 
-def _text(cell: Cell) -> str:
+def _text(cell: object) -> str:
     if cell is None:
         return ""
     if isinstance(cell, float):
         if cell and abs(cell) < 1e-3:
             return f"{cell:.2e}"
         return f"{cell:,.0f}" if abs(cell) >= 1000 else f"{cell:.3g}"
-    return f"{cell:,}" if isinstance(cell, int) else cell
+    return f"{cell:,}" if isinstance(cell, int) else str(cell)
 
 
 def machine() -> dict[str, Any]:

@@ -38,7 +38,7 @@ def main() -> None:
             competitors[name] = Reversal(problem, schedule, maker, store)
     in_turn(competitors, given.rounds)
     fastest = min(median(one.seconds) for one in competitors.values())
-    rows = []
+    rows: list[dict[str, Any]] = []
     for (name, one), option in zip(competitors.items(), plan.options, strict=False):
         actual = median(one.seconds)
         rows.append(
