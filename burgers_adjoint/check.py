@@ -171,7 +171,7 @@ class Checker:
         low, high = FIRST_ORDER
         evaluate = lru_cache(self._functional(direction))
         # near a minimum the quadratic term rules for longer
-        for more in (0, len(TAYLOR_SIZES)):
+        for more in (0, len(TAYLOR_SIZES), 2 * len(TAYLOR_SIZES)):
             sizes = [*TAYLOR_SIZES, *(TAYLOR_SIZES[-1] * 2.0 ** -(k + 1) for k in range(more))]
             test = taylor_test(evaluate, self.base.objective, direction.slope, sizes)
             if low < test.order < high:
