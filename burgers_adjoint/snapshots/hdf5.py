@@ -11,6 +11,7 @@ import numpy as np
 import xxhash
 
 from burgers_adjoint.errors import SnapshotError, StorageError
+from burgers_adjoint.snapshots.guard import Guard
 from burgers_adjoint.snapshots.layout import (
     Layout,
     create,
@@ -120,7 +121,7 @@ class HDF5Store(Generic[Snapshot]):
         self._new_buffer = new_buffer
         self._made: Snapshot | None = None
         self._slots = Slots(file.layout.capacity)
-        self._remove = owner and not keep
+        self._guard = Guard(file.path) if owner and not keep else None
         self._closed = False
 
     def save(self, slot: int, step: int, fill: Callable[[Snapshot], None]) -> None:
@@ -207,9 +208,9 @@ class HDF5Store(Generic[Snapshot]):
         """Remove the file unless it is to be kept, without a word to the other ranks."""
         self._closed = True
         self._slots.close()
-        if self._remove:
-            self._remove = False
-            self.file.path.unlink(missing_ok=True)
+        if self._guard is not None:
+            self._guard.end()
+            self._guard = None
 
     @property
     def nbytes(self) -> int:
