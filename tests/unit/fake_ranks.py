@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from mpi4py import MPI
 
 from burgers_adjoint.parallel.decomposition import Decomposition, Shape
 
@@ -17,6 +18,9 @@ class FakeRank:
 
     def Allreduce(self, part: np.ndarray, total: np.ndarray, op: Any) -> None:  # noqa: N802
         total[...] = part
+
+    def Iallreduce(self, in_place: Any, part: np.ndarray, op: Any) -> MPI.Request:  # noqa: N802
+        return MPI.REQUEST_NULL
 
     def allreduce(self, part: Any, op: Any) -> Any:
         return part
