@@ -1,11 +1,7 @@
 """One contract for all stores, on all ranks; and whole runs with each of them."""
 
 import os
-import signal
 import subprocess
-import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -366,33 +362,6 @@ def test_a_write_that_fails_in_the_background_surfaces_on_all_ranks(folder):
     COMM.Barrier()
     assert os.listdir(folder) == []
     COMM.Barrier()
-
-
-@pytest.mark.skipif(COMM.size > 1, reason="it starts its own ranks")
-@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGKILL])
-def test_files_go_when_the_run_is_killed(folder, mpi_environment, signal_number):
-    command = ["mpiexec", "-n", "2", sys.executable, "-m", "burgers_adjoint", "--quiet"]
-    settings = [f"snapshots.directory={folder}", "snapshots.store=hdf5", "time.steps=9000000"]
-    for setting in [*settings, "output.plots=false", f"output.directory={folder}/run"]:
-        command += ["-s", setting]
-    job = subprocess.Popen(
-        command,
-        env=mpi_environment,
-        cwd=Path(__file__).parents[2],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    wait_until(lambda: len(list(folder.glob("*.h5"))) == 2)
-    time.sleep(0.5)
-    job.send_signal(signal_number)
-    assert job.wait() != 0
-    wait_until(lambda: not list(folder.glob("*.h5")))
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    """The time limit of the test is the limit of this."""
-    while not condition():
-        time.sleep(0.05)
 
 
 def test_a_memory_store_for_a_run_with_no_slots(folder):

@@ -93,7 +93,9 @@ def test_wrong_value_on_several_ranks(start: Start, tmp_path: Path, command: str
 @pytest.mark.parametrize("n_ranks", [1, 3])
 def test_unknown_command(start: Start, tmp_path: Path, n_ranks: int) -> None:
     message = message_of(start(n_ranks, "gradeint"), 2, tmp_path / OUTPUT)
-    assert message.startswith("unknown command 'gradeint'; there are gradient, forward, plan, check, ")
+    assert message.startswith(
+        "unknown command 'gradeint'; there are gradient, forward, plan, check, "
+    )
 
 
 def test_missing_configuration(start: Start, tmp_path: Path) -> None:
