@@ -1,0 +1,172 @@
+"""The `check` command passes what is right, and finds real faults."""
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from mpi4py import MPI
+
+from burgers_adjoint.burgers.model import BurgersModel
+from burgers_adjoint.check import check
+from burgers_adjoint.config import load
+from burgers_adjoint.output.progress import Progress
+
+SMALL = [
+    "grid.nx=13", "grid.ny=10", "grid.x=[-3.0, 4.0]", "grid.y=[-2.0, 2.5]",
+    "initial.center=[0.3, -0.2]", "initial.width=[1.5, 1.1]", "initial.amplitude=[1.0, -0.6]",
+    "physics.viscosity=0.05", "time.dt=0.02", "time.steps=12", "checkpointing.snapshots=3",
+    "output.plots=false",
+]  # fmt: skip
+Result = dict[str, Any]
+
+
+@pytest.fixture
+def checked(tmp_path: Path) -> Callable[..., Result]:
+    def run(*overrides: str) -> Result:
+        config = load(None, [*SMALL, *overrides], str(tmp_path / "output"))
+        return check(config, MPI.COMM_SELF, Progress(False))
+
+    return run
+
+
+def failed(result: Result) -> set[str]:
+    """Names of the checks that failed, without the grid points."""
+    return {
+        done["name"].replace(" at ", " ").split("[")[0].strip()
+        for done in result["checks"]
+        if not done["passed"]
+    }
+
+
+@pytest.mark.parametrize("boundary", ["dirichlet", "periodic"])
+@pytest.mark.parametrize("controls", [["initial", "viscosity"], ["viscosity"], ["initial"]])
+def test_a_right_gradient_passes(
+    checked: Callable[..., Result], boundary: str, controls: list[str]
+) -> None:
+    result = checked(f"grid.boundary={boundary}", f"gradient.controls={controls}")
+    assert failed(result) == set()
+    names = [done["name"] for done in result["checks"]]
+    for control in controls:
+        assert f"Taylor order with gradient, {control}" in names
+        assert f"tangent against adjoint, {control}" in names
+    assert ("central difference, viscosity" in names) is ("viscosity" in controls)
+    n_points = sum(name.startswith(("central difference, u", "central difference, v at"))
+                   for name in names)  # fmt: skip
+    assert n_points == (3 if "initial" in controls else 0)
+    assert "dot product of one step" in names
+    assert "store_all against binomial" in names
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [
+        ["time.steps=1"],
+        ["time.steps=2", "time.dt=0.001"],
+        ["physics.viscosity=0.0001", "time.steps=5", "time.dt=0.0001"],
+        ["physics.viscosity=0.0", "time.allow_unstable=true"],
+        ["initial.kind=sines", "grid.boundary=periodic", "time.dt=0.001"],
+    ],
+    ids=",".join,
+)
+def test_a_viscosity_that_hardly_matters_passes_too(
+    checked: Callable[..., Result], problem: list[str]
+) -> None:
+    assert failed(checked(*problem)) == set()
+
+
+def test_the_seed_chooses_the_directions(checked: Callable[..., Result]) -> None:
+    first, again, other = checked(), checked(), checked("check.seed=1")
+    assert first["checks"] == again["checks"]
+    assert first["checks"] != other["checks"]
+    assert failed(other) == set()
+
+
+def changed(monkeypatch: pytest.MonkeyPatch, name: str, change: Callable[..., Any]) -> None:
+    """Replace a method of the model by a change of it, (method, model, arguments ...)."""
+    method = getattr(BurgersModel, name)
+
+    @functools.wraps(method)
+    def replaced(self: BurgersModel, *arguments: Any, **named: Any) -> Any:
+        return change(method, self, *arguments, **named)
+
+    monkeypatch.setattr(BurgersModel, name, replaced)
+
+
+def test_an_adjoint_linearised_one_step_late_is_found(
+    checked: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def late(method: Any, model: BurgersModel, cotangent: Any, state: np.ndarray, n: int) -> None:
+        after = state.copy()
+        model.stepper.advance(after, after, model._coefficients_at(n), 1)
+        method(model, cotangent, after, n)
+
+    changed(monkeypatch, "transposed_step", late)
+    assert failed(checked()) >= {
+        "Taylor order with gradient, initial",
+        "Taylor order with gradient, viscosity",
+        "dot product of one step",
+        "tangent against adjoint, initial",
+        "tangent against adjoint, viscosity",
+        "central difference, viscosity",
+        "central difference, u",
+    }
+
+
+def test_a_cotangent_that_is_a_little_off_is_found(
+    checked: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def off(method: Any, model: BurgersModel, cotangent: Any, *arguments: Any) -> None:
+        method(model, cotangent, *arguments)
+        cotangent.field[0] *= 1 + 1e-11
+
+    changed(monkeypatch, "transposed_step", off)
+    assert failed(checked()) == {"dot product of one step", "tangent against adjoint, initial",
+                                 "tangent against adjoint, viscosity"}  # fmt: skip
+
+
+def test_a_wrong_derivative_of_the_viscosity_is_found(
+    checked: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrong(method: Any, model: BurgersModel, cotangent: Any) -> Any:
+        gradient = method(model, cotangent)
+        return gradient | {"viscosity": gradient["viscosity"] * (1 + 1e-3)}
+
+    changed(monkeypatch, "gradient", wrong)
+    assert failed(checked()) == {
+        "Taylor order with gradient, viscosity",
+        "tangent against adjoint, viscosity",
+        "central difference, viscosity",
+    }
+
+
+def test_what_survives_of_an_earlier_gradient_is_found(
+    checked: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kept(method: Any, model: BurgersModel, viscosity: bool | None = None) -> Any:
+        fresh = method(model, viscosity)
+        density = model.__dict__.setdefault("density", fresh.viscosity_density)
+        fresh.viscosity_density = density  # not zeroed
+        return fresh
+
+    changed(monkeypatch, "new_cotangent", kept)
+    assert failed(checked()) >= {
+        "second control value, reused against fresh",
+        "first control value again",
+    }
+
+
+def test_steps_that_depend_on_how_they_are_grouped_are_found(
+    checked: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def grouped(method: Any, model: BurgersModel, *arguments: Any) -> None:
+        method(model, *arguments)
+        state, n0, n1 = arguments[-3:]
+        if n1 - n0 > 1:
+            place = model.layout.interior(state)[0, 2, 2:3]
+            place[...] = np.nextafter(place, np.inf)
+
+    changed(monkeypatch, "advance_from", grouped)
+    assert "store_all against binomial" in failed(checked())
