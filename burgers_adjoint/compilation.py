@@ -2,8 +2,10 @@
 
 import hashlib
 import os
+import stat
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +38,14 @@ def cache_directory() -> Path:
             continue
         if os.access(folder, os.W_OK):
             return folder
-    return Path(tempfile.gettempdir()) / f"burgers_adjoint-{os.getuid()}" / name
+    own = Path(tempfile.gettempdir()) / f"burgers_adjoint-{os.getuid()}"
+    with suppress(FileExistsError):
+        own.mkdir(mode=0o700)
+    # Anybody may make a folder of this name there, and what lies in it would be executed.
+    found = own.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        own = Path(tempfile.mkdtemp(prefix="burgers_adjoint-"))
+    return own / name
 
 
 numba.config.CACHE_DIR = str(cache_directory())

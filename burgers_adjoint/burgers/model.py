@@ -475,5 +475,7 @@ def _call_kernels() -> None:
         model = BurgersModel(grid, alone, 0.0, 0.0, ("initial", "viscosity"))
         state = model.initial_state(model.new_snapshot())
         model.advance(state, 0, model.stepper.steps_per_sweep)
-        model.adjoint_step(model.new_cotangent(), state, 0)
+        cotangent = model.seed(state)
+        model.adjoint_step(cotangent, state, 0)
+        model.gradient(cotangent)
         model.tangent_step(state.copy(), state, {}, 0)
