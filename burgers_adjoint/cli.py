@@ -146,6 +146,9 @@ _command("info", "Versions and the machine; with DIR, what that output folder ho
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit: 0, or the code that belongs to the error."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever has started this
+            setattr(sys, name, io.TextIOWrapper(io.FileIO(os.devnull, "w")))
     request, message, code = parse(sys.argv[1:] if arguments is None else arguments)
     if request is not None:
         _end(*_run(request))
@@ -271,14 +274,16 @@ def _end(comm: Any, code: int) -> NoReturn:
     sys.exit(code)
 
 
-def _print(text: str, stream: TextIO) -> None:
-    """Print and flush; a reader that has gone away (`| head`) is no error."""
+def _print(text: str, stream: TextIO) -> str | None:
+    """Print and flush, or return why not; a reader that has gone away (`| head`) is no error."""
     # File names and tables can hold what an ASCII stream cannot say.
     encoding = stream.encoding or "utf-8"
     try:
         print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
-    except BrokenPipeError:
+    except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        return None if isinstance(error, BrokenPipeError) else error.strerror
+    return None
 
 
 def _prepare(request: Request, comm: Any) -> Any:
@@ -313,17 +318,20 @@ def _report(
     with agreed(comm):
         if comm.rank != 0:
             return
+        failure = None
         if not request.quiet:
             stream = sys.stderr if request.json == "-" else sys.stdout
             # mpiexec gives ranks a pseudo-terminal whose text may well end in a file.
             launched = any(name in os.environ for name in LAUNCHER_VARIABLES)
             text = io.StringIO()
             show(summary, text, stream.isatty() and not launched)
-            _print(text.getvalue().rstrip(), stream)
+            failure = _print(text.getvalue().rstrip(), stream)
         if request.json == "-":
-            _print(to_json(summary).rstrip(), sys.stdout)
+            failure = _print(to_json(summary).rstrip(), sys.stdout)
         elif request.json is not None:
             write_text(request.json, to_json(summary))
+        if failure is not None:
+            raise BurgersAdjointError(f"cannot write to standard output: {failure}")
 
 
 def _sweep(request: Request, comm: Any) -> int:

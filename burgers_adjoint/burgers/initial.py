@@ -5,6 +5,9 @@ vectorised exponentials and sines may round differently at different places of a
 same bits on every decomposition need the same array on every rank.
 """
 
+import errno
+import os
+import stat
 from pathlib import Path
 
 import numpy as np
@@ -57,8 +60,7 @@ def from_file(grid: Grid, decomposition: Decomposition, path: str | Path) -> np.
 
     tile = np.empty((2, *decomposition.tile_shape))
     with agreed(decomposition.comm):
-        if not Path(path).exists():
-            raise ConfigError(f"initial.path = {path}: there is no such file")
+        require_file(path, f"initial.path = {path}")
         try:
             with h5py.File(path, "r") as file:
                 for f, name in enumerate("uv"):
@@ -66,6 +68,24 @@ def from_file(grid: Grid, decomposition: Decomposition, path: str | Path) -> np.
         except OSError as error:
             raise ConfigError(f"initial.path = {path}: cannot be read as HDF5: {error}") from error
     return tile
+
+
+def require_file(path: str | Path, label: str) -> None:
+    """See whether a file can be read, before HDF5 tries: it would wait for a pipe.
+
+    Raises:
+        ConfigError: starting with the label, and saying why not.
+    """
+    try:
+        regular = stat.S_ISREG(os.stat(path).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        raise ConfigError(f"{label}: there is no such file") from None
+    except OSError as error:
+        raise ConfigError(f"{label}: cannot be read: {error.strerror}") from error
+    if not regular:
+        raise ConfigError(f"{label}: cannot be read as HDF5: it is no regular file")
+    if not os.access(path, os.R_OK):
+        raise ConfigError(f"{label}: cannot be read: {os.strerror(errno.EACCES)}")
 
 
 def read_tile(file: "object", name: str, label: str, decomposition: Decomposition) -> np.ndarray:

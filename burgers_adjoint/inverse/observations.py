@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 
 from burgers_adjoint.burgers.grid import Grid
-from burgers_adjoint.burgers.initial import read_tile
+from burgers_adjoint.burgers.initial import read_tile, require_file
 from burgers_adjoint.burgers.observations import Observations
 from burgers_adjoint.errors import ConfigError
 from burgers_adjoint.inverse.control_file import split
@@ -34,8 +34,7 @@ def read(path: str | Path, decomposition: Decomposition) -> Observations:
     observations = None
     with agreed(decomposition.comm):
         label = f"observations.path = {path}"
-        if not Path(path).exists():
-            raise ConfigError(f"{label}: there is no such file")
+        require_file(path, label)
         try:
             with h5py.File(path, "r") as file:
                 observations = _read(file, label, decomposition)

@@ -1,5 +1,6 @@
 """Files that appear whole or not at all."""
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -60,15 +61,23 @@ def require_writable(path: str | Path) -> None:
     Raises:
         BurgersAdjointError: naming the path and the reason.
     """
-    path = Path(os.path.realpath(path))
     try:
+        if Path(path).exists() and not Path(path).is_file():
+            # not opened: whoever reads from a pipe would take that for the end
+            if Path(path).is_dir() or not os.access(path, os.W_OK):
+                code = errno.EISDIR if Path(path).is_dir() else errno.EACCES
+                raise OSError(code, os.strerror(code))
+            return
+        path = Path(os.path.realpath(path))
         if path.exists():
             with open(path, "ab"):
                 pass
         else:
             partial = path.with_name(path.name + ".partial")
-            partial.write_bytes(b"-")
-            partial.unlink()
+            try:
+                partial.write_bytes(b"-")
+            finally:
+                partial.unlink(missing_ok=True)
     except OSError as error:
         raise BurgersAdjointError(f"cannot write {path}: {reason(error)}") from error
 

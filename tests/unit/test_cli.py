@@ -313,6 +313,41 @@ def test_a_reader_that_goes_away_is_no_error():
     assert finish(process)[::2] == (0, "")
 
 
+@pytest.mark.parametrize("stream", ["1>&-", "1>&- 2>&-"])
+def test_a_closed_stream_is_no_error(tmp_path, stream):
+    command = [sys.executable, "-m", "burgers_adjoint", *SMALL, "-o", tmp_path]
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$@" {stream}', "sh", *map(str, command)],
+        env=os.environ | PACKAGE,
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (tmp_path / "results.h5").is_file()
+
+
+def test_a_full_output_is_named(tmp_path):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "burgers_adjoint", "info"],
+            env=os.environ | PACKAGE,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=50,
+        )
+    assert done.stderr == "error: cannot write to standard output: No space left on device\n"
+    assert done.returncode == 1
+
+
+def test_a_summary_goes_into_a_pipe():
+    process = start("info", "--quiet", "--json", "/dev/stdout")
+    code, stdout, stderr = finish(process)
+    assert (code, stderr) == (0, "")
+    assert json.loads(stdout)["ranks"] == 1
+
+
 def test_a_stream_that_knows_only_ascii_is_no_error():
     done = subprocess.run(
         [sys.executable, "-m", "burgers_adjoint", "-s", "grid.nx=ü"],

@@ -1,6 +1,7 @@
 """Where the points are, and the initial states on them."""
 
 import math
+import os
 import re
 from pathlib import Path
 
@@ -112,7 +113,20 @@ def test_file_that_cannot_be_read(tmp_path: Path) -> None:
     text = tmp_path / "text.h5"
     text.write_text("u v\n", encoding="utf-8")
     assert refused(text).startswith("cannot be read as HDF5: ")
-    assert refused(tmp_path).startswith("cannot be read as HDF5: ")
+    for kind in (tmp_path, tmp_path / "pipe"):
+        if kind != tmp_path:
+            os.mkfifo(kind)
+        assert refused(kind) == "cannot be read as HDF5: it is no regular file"
+    assert refused(text / "below") == "there is no such file"
+    assert refused(tmp_path / ("long" * 100)) == "cannot be read: File name too long"
+
+
+def test_file_without_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path / "initial.h5", u=np.ones(BOX.shape), v=np.ones(BOX.shape))
+    path.chmod(0)
+    if os.geteuid() == 0:  # whom no permission keeps out
+        monkeypatch.setattr(os, "access", lambda path, mode: False)
+    assert refused(path) == "cannot be read: Permission denied"
 
 
 def test_file_that_does_not_fit(tmp_path: Path) -> None:

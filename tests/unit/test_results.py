@@ -220,6 +220,23 @@ def test_a_file_that_cannot_be_written_is_found_out_beforehand(tmp_path):
         require_writable(tmp_path)
 
 
+def test_looking_at_a_pipe_beforehand_does_not_end_its_reader(tmp_path):
+    reader, writer = os.pipe()
+    require_writable(f"/dev/fd/{writer}")
+    os.close(writer)
+    os.close(reader)
+    os.mkfifo(tmp_path / "pipe")
+    require_writable(tmp_path / "pipe")  # nobody reads: opening it would wait
+
+
+def test_looking_at_a_full_disk_leaves_nothing_behind(small_disk):
+    filler = small_disk / "filler"
+    filler.write_bytes(b"x" * 2**20)
+    with pytest.raises(BurgersAdjointError, match=r"summary\.json: No space left"):
+        require_writable(small_disk / "summary.json")
+    assert os.listdir(small_disk) == ["filler"]
+
+
 def png_size(path):
     data = path.read_bytes()
     assert data[:8] == b"\x89PNG\r\n\x1a\n"
