@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help env run test test-serial test-mpi lint clean
+.PHONY: mpi-environment help env run test test-serial test-mpi lint clean
 
 include tools/mpi-environment.mk
 
@@ -11,6 +11,7 @@ help:
 	@echo 'make run    set up what is missing, then compute the default gradient (RANKS=$(RANKS))'
 	@echo 'make test   set up what is missing, then run all tests (TEST_RANKS="$(TEST_RANKS)")'
 	@echo 'make env    the set-up alone'
+	@echo 'make mpi-environment   print what mpiexec needs to be told here, for eval "$$(...)"'
 	@echo 'make lint   style, types and shell scripts'
 	@echo 'make clean  remove .venv, output and caches'
 
@@ -34,6 +35,9 @@ lint: env
 	@$(PYTHON) -m mypy
 	@shellcheck .ci/run tools/set-up tools/mpi-tests
 	@shellcheck --external-sources jobs/*
+
+mpi-environment:
+	@sed -n 's/^export \([A-Z0-9_a-z]*\) ?= \(.*\)/export \1="$${\1:-\2}"/p' tools/mpi-environment.mk
 
 clean:
 	rm -rf .venv build output *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache

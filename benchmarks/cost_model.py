@@ -84,9 +84,9 @@ def polaris_like(here: Machine, latency: float) -> Machine:
     """A machine with the nodes of Polaris, a core of which computes as fast as one here.
 
     From the user guide of the Argonne Leadership Computing Facility: one AMD EPYC 7543P with 32
-    cores, 256 MB of third-level cache and 8 memory channels of together 204.8 GB/s, and two
-    Slingshot 11 adapters (200 Gbit/s each) per node. 32 ranks share a node, and all messages are
-    taken to leave it. The latency is not from there: it is an option.
+    cores, 256 MB of third-level cache and 8 memory channels of together 204.8 GB/s. 32 ranks share
+    a node, and all messages are taken to leave it. Its two network adapters are assumed to move
+    200 Gbit/s each, and the latency is an option: neither is from there.
     """
     ranks = 32
     return replace(

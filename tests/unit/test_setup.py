@@ -183,3 +183,20 @@ def test_other_systems_are_told_what_is_needed(machine: Machine) -> None:
     assert result.returncode != 0
     assert "This set-up knows Debian 12 and its relatives only" in result.stderr
     assert "python3 -m pip install --no-binary=h5py,mpi4py ." in result.stderr
+
+
+def test_what_mpiexec_needs_can_be_put_into_a_shell() -> None:
+    """The exports that make itself has, but for what is set already."""
+    told = subprocess.run(
+        ["make", "--silent", "mpi-environment"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    script = f"{told}\necho $OMPI_ALLOW_RUN_AS_ROOT $OMP_NUM_THREADS"
+    environment = {"PATH": os.environ["PATH"], "OMP_NUM_THREADS": "3"}
+    shell = subprocess.run(
+        ["sh", "-c", script], env=environment, capture_output=True, text=True, check=True
+    )
+    assert shell.stdout.split() == ["1", "3"]
