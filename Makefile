@@ -5,6 +5,7 @@ include tools/mpi-environment.mk
 
 RANKS ?= 4
 TEST_RANKS ?= 1 2 3 4 6
+TEST_WORKERS ?= 2
 PYTHON := .venv/bin/python
 
 help:
@@ -24,7 +25,7 @@ run: env
 test: test-serial test-mpi
 
 test-serial: env
-	@$(PYTHON) -m pytest --quiet $(PYTEST_ARGS)
+	@$(PYTHON) -m pytest --quiet --numprocesses=$(TEST_WORKERS) $(PYTEST_ARGS)
 
 test-mpi: env
 	@set -e; for n in $(TEST_RANKS); do tools/mpi-tests $$n $(PYTEST_ARGS); done

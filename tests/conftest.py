@@ -52,6 +52,15 @@ def _end(process: subprocess.Popen[str]) -> tuple[str, str]:
     return output or process.communicate()
 
 
+def pytest_configure() -> None:
+    """Let interrupts through, to the jobs that tests start too.
+
+    Whoever starts the tests in the background of a shell has them ignored, in all descendants.
+    """
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.fixture
 def mpi_environment() -> dict[str, str]:
     """The environment in which a test may start a program that calls mpiexec."""

@@ -43,7 +43,9 @@ def test_an_advance_costs_what_lies_between_the_measured_ones():
     assert [COSTS.of_advance(n) for n in (1, 2, 9, 16, 64)] == [1.0, 2.0, 9.0, 16.0, 64.0]
 
 
-@pytest.mark.parametrize("schedule", [Binomial(57, 6), StoreAll(20), Binomial(1, 1)], ids=str)
+@pytest.mark.parametrize(
+    "schedule", [Binomial(57, 6), StoreAll(20), Binomial(1, 1)], ids=lambda one: one.name
+)
 def test_seconds_in_memory_are_the_sum_over_the_actions(schedule):
     actions = list(copy.deepcopy(schedule))
     prediction = predict(Candidate(schedule, "memory", schedule.slots, 0), COSTS)
