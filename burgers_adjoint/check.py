@@ -276,8 +276,10 @@ class Checker:
         for number in draw.integers(2 * ny * nx, size=CANDIDATES_PER_POINT * wanted):
             field, row, column = (int(k) for k in np.unravel_index(number, (2, ny, nx)))
             direction = self._point(gradient, field, row, column)
-            if len(points) < wanted and abs(direction.slope) >= threshold * self.amplitude:
+            if abs(direction.slope) >= threshold * self.amplitude:
                 points[f"{'uv'[field]} at [{row}, {column}]"] = direction
+            if len(points) == wanted:
+                break
         if len(points) < wanted:
             self.left_out.append(
                 f"central differences at {wanted - len(points)} of {wanted} grid points: few "
