@@ -124,7 +124,7 @@ def part(module: str) -> str:
 
 def test_walk_finds_what_is_there() -> None:
     assert Import("problem", "burgers_adjoint.burgers.initial", True) in IMPORTS
-    assert Import("config", "burgers_adjoint.errors", True) in IMPORTS
+    assert Import("config.reader", "burgers_adjoint.errors", True) in IMPORTS
     assert Import("burgers.initial", "h5py", False) in IMPORTS
     assert any(one.target == "matplotlib.figure" and not one.at_once for one in IMPORTS)
 

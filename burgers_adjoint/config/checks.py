@@ -1,0 +1,177 @@
+"""What no single key can tell: whether the keys of a configuration go together."""
+
+import re
+from itertools import pairwise
+
+from burgers_adjoint.config.messages import closest, show
+from burgers_adjoint.config.sections import (
+    Checkpointing,
+    Config,
+    Objective,
+    Observations,
+    Snapshots,
+    time_is_open,
+)
+from burgers_adjoint.errors import ConfigError
+from burgers_adjoint.sizes import parse_size
+
+BACKGROUND = ("background", ("deviation", "smoothness"))
+UNBOUNDED = ("lmvm", "cg", "owlqn")  # TAO's types that know no bounds
+SCHEDULES = ("binomial", "store_all", "periodic", "online", "multistage", "two_level", "auto")
+TERMS = ("final_energy", "running_energy", "running_enstrophy", "misfit")
+
+
+def cross_check(config: Config) -> None:
+    """Refuse what contradicts itself.
+
+    Raises:
+        ConfigError: naming the key, its value and what is allowed beside the others.
+    """
+    for name, (low, high) in (("x", config.grid.x), ("y", config.grid.y)):
+        if not low < high:
+            raise ConfigError(
+                f"grid.{name} = [{low}, {high}]: expected [{name}0, {name}1] with {name}0 < {name}1"
+            )
+    width = config.initial.width
+    if not all(one > 0 for one in (width if isinstance(width, tuple) else (width,))):
+        raise ConfigError(
+            f"initial.width = {show(width)}: expected a number > 0, or a list of 2, each > 0"
+        )
+    _check_time(config)
+    _check_schedule(config.checkpointing)
+    controls = config.gradient.controls
+    if len(set(controls)) < len(controls):
+        raise ConfigError(f"gradient.controls = {show(controls)}: expected each control once")
+    _check_controls(config)
+    _check_objective(config.objective, config.observations, config.truth.twin)
+    _check_snapshots(config.snapshots)
+    path, kind = config.initial.path, config.initial.kind
+    if kind == "file" and not path:
+        raise ConfigError(
+            'initial.path = "": expected the path of an HDF5 file, as initial.kind = "file"'
+        )
+    if kind != "file" and path:
+        raise ConfigError(
+            f"initial.path = {show(path)}: expected no path, as initial.kind = {show(kind)}; "
+            'set initial.kind = "file" to read it'
+        )
+
+
+def _check_snapshots(snapshots: Snapshots) -> None:
+    memory = snapshots.memory
+    if isinstance(memory, str):
+        try:
+            parse_size(memory)
+        except ValueError as error:
+            raise ConfigError(f"snapshots.memory = {show(memory)}: {error}") from None
+    elif memory is not None and not 0 < memory <= 1:
+        raise ConfigError(
+            f"snapshots.memory = {show(memory)}: expected a size per rank such as "
+            '"2 GiB", or a share of the free memory > 0 and <= 1'
+        )
+
+
+def _check_controls(config: Config) -> None:
+    controls, knots = config.gradient.controls, config.controls.knots
+    if "boundary" in controls and config.grid.boundary == "periodic":
+        raise ConfigError(
+            f"gradient.controls = {show(controls)}: a periodic domain has no boundary to control"
+        )
+    for section, keys in (("controls", ("scale", "lower", "upper")), BACKGROUND):
+        for key in keys:
+            table = getattr(getattr(config, section), key)
+            for name, number in table.items():
+                shown = f"{section}.{key} = {show(table)}"
+                if name not in controls:
+                    raise ConfigError(
+                        f"{shown}: {name} is not in gradient.controls = {show(controls)}"
+                    )
+                if key in ("scale", "deviation", "smoothness") and number <= 0:
+                    raise ConfigError(f"{shown}: expected numbers > 0")
+                if key == "smoothness" and name in ("viscosity", "boundary"):
+                    raise ConfigError(f"{shown}: {name} is no field of the domain to be smooth")
+    lower, upper = config.controls.lower, config.controls.upper
+    for name in lower.keys() & upper.keys():
+        if lower[name] > upper[name]:
+            raise ConfigError(
+                f"controls.lower = {show(lower)} and controls.upper = {show(upper)} cross: "
+                f"expected lower.{name} <= upper.{name}"
+            )
+    if (lower or upper) and config.tao.type in UNBOUNDED:
+        raise ConfigError(
+            f"tao.type = {show(config.tao.type)}: expected one that keeps to bounds, as there are "
+            f"controls.lower or controls.upper: any but {', '.join(UNBOUNDED)}"
+        )
+    shown = f"controls.knots = {show(knots)}"
+    if "forcing_in_time" in controls:
+        if not knots:
+            raise ConfigError(
+                f"{shown}: expected the times of the knots, as gradient.controls has "
+                "forcing_in_time"
+            )
+        if any(later <= earlier for earlier, later in pairwise(knots)):
+            raise ConfigError(f"{shown}: expected increasing times")
+
+
+def _check_objective(objective: Objective, observations: Observations, twin: bool) -> None:
+    kind, weights = objective.kind, objective.weights
+    shown = f"objective.weights = {show(weights)}"
+    for name in weights:
+        if name not in TERMS:
+            raise ConfigError(
+                f"{shown}: unknown term {name}{closest(name, TERMS)}; allowed: {', '.join(TERMS)}"
+            )
+    if (kind == "misfit" or "misfit" in weights) and not observations.path and not twin:
+        raise ConfigError(
+            'observations.path = "": expected the path of an HDF5 file, as the objective has a '
+            "misfit; `forward --observe FILE` makes one, truth.twin = true does without"
+        )
+    if kind == "weighted_sum" and not weights:
+        raise ConfigError(
+            f'{shown}: expected a weight for each term of objective.kind = "weighted_sum", '
+            "for example { final_energy = 1.0, running_enstrophy = 0.1 }"
+        )
+    if kind != "weighted_sum" and weights:
+        raise ConfigError(
+            f"{shown}: expected no weights, as objective.kind = {show(kind)}; "
+            'set objective.kind = "weighted_sum" to use them'
+        )
+
+
+def _check_schedule(section: Checkpointing) -> None:
+    name, arguments = section.schedule, section.arguments
+    foreign = re.fullmatch(r"checkpoint_schedules:\w+", name)
+    if name not in SCHEDULES and not foreign:
+        raise ConfigError(
+            f"checkpointing.schedule = {show(name)}{closest(name, SCHEDULES)}: expected one of "
+            f'{", ".join(map(show, SCHEDULES))}, "checkpoint_schedules:CLASS"'
+        )
+    if name in ("multistage", "two_level") and section.snapshots_on_disk < 1:
+        raise ConfigError(
+            f"checkpointing.snapshots_on_disk = {section.snapshots_on_disk}: expected at least 1, "
+            f"as checkpointing.schedule = {show(name)}"
+        )
+    if arguments and not foreign:
+        raise ConfigError(
+            f"checkpointing.arguments = {show(arguments)}: expected none, as "
+            f"checkpointing.schedule = {show(name)}; they are for checkpoint_schedules:CLASS"
+        )
+
+
+def _check_time(config: Config) -> None:
+    time, schedule = config.time, config.checkpointing.schedule
+    asked = [name for name in ("until", "cfl", "steady") if getattr(time, name) is not None]
+    said = " and ".join(f"time.{name} = {show(getattr(time, name))}" for name in asked)
+    if time_is_open(time) and schedule != "online":
+        raise ConfigError(
+            f'checkpointing.schedule = {show(schedule)}: expected "online", as {said} leaves the '
+            "number of steps open"
+        )
+    if not asked:
+        return
+    objective = config.objective
+    for name in objective.weights or (objective.kind,):
+        if name == "misfit" or (name != "final_energy" and asked != ["steady"]):
+            raise ConfigError(f"{said}: expected no such key with the objective {name}")
+    if config.restart.enabled and asked != ["until"]:
+        raise ConfigError(f"restart.enabled = true: expected false with {said}")

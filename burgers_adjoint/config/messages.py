@@ -1,0 +1,102 @@
+"""What is said about wrong keys and values: the name, the value and what is allowed."""
+
+import difflib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from msgspec import Struct
+from msgspec.inspect import (
+    BoolType,
+    DictType,
+    FloatType,
+    IntType,
+    LiteralType,
+    NoneType,
+    StrType,
+    StructType,
+    TupleType,
+    Type,
+    UnionType,
+    VarTupleType,
+    type_info,
+)
+
+from burgers_adjoint.config.sections import Config
+
+
+def section_type(section: str) -> type[Struct]:
+    """Find the struct that holds the keys of a section."""
+    return type(getattr(Config(), section))
+
+
+def not_a_section(section: str, value: Any) -> str:
+    """Say that a value stands where a section should."""
+    keys = section_type(section).__struct_fields__
+    return f"{section} = {show(value)}: expected a section [{section}] with {', '.join(keys)}"
+
+
+def closest(word: str, allowed: Sequence[str]) -> str:
+    """Suggest the allowed word that looks most like this one; empty where none does."""
+    matches = difflib.get_close_matches(word.lower(), allowed, n=1)
+    return f", did you mean {matches[0]}?" if matches else ""
+
+
+def explain(data: Mapping[str, Any], message: str) -> str:
+    """Put the value and the allowed ones beside the key of a failed conversion's message."""
+    place = re.search(r" - at `\$\.(\w+)\.(\w+)", message)
+    if place is None:
+        return message
+    section, key = place.groups()
+    fields = {field.encode_name: field.type for field in _fields(section_type(section))}
+    value = show(data[section][key])
+    return f"{section}.{key} = {value}: expected {_describe(fields[key])}"
+
+
+def _fields(section: type[Struct]) -> tuple[Any, ...]:
+    info = type_info(section)
+    assert isinstance(info, StructType)
+    return info.fields
+
+
+def _describe(kind: Type) -> str:
+    match kind:
+        case BoolType():
+            return "true or false"
+        case IntType():
+            return "a whole number" + _range(kind)
+        case FloatType():
+            return "a number" + _range(kind)
+        case StrType():
+            return "a text that is not empty" if kind.min_length else "a text"
+        case LiteralType():
+            return ("one of " if len(kind.values) > 1 else "") + ", ".join(
+                show(value) for value in kind.values
+            )
+        case TupleType():
+            return f"a list of {len(kind.item_types)}, each {_describe(kind.item_types[0])}"
+        case DictType():
+            return f"a table of names, each {_describe(kind.value_type)}"
+        case VarTupleType():
+            return f"a list that is not empty, each {_describe(kind.item_type)}"
+        case UnionType():
+            choices = [_describe(item) for item in kind.types if not isinstance(item, NoneType)]
+            return ", or ".join(choices)
+    raise TypeError(f"no description of {kind}")
+
+
+def _range(kind: IntType | FloatType) -> str:
+    limits = [("> ", kind.gt), (">= ", kind.ge), ("< ", kind.lt), ("<= ", kind.le)]
+    said = [f"{sign}{limit}" for sign, limit in limits if limit is not None]
+    return " " + " and ".join(said) if said else ""
+
+
+def show(value: Any) -> str:
+    """Write a value as TOML has it, where that is possible."""
+    try:
+        return (
+            json.dumps(value, ensure_ascii=False).replace("NaN", "nan").replace("Infinity", "inf")
+        )
+    except TypeError:
+        return str(value)

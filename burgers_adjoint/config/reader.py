@@ -1,0 +1,153 @@
+"""The way in for users: a TOML file and the overrides of the command line become a Config."""
+
+import math
+import os
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from burgers_adjoint.config.checks import cross_check
+from burgers_adjoint.config.messages import closest, explain, not_a_section, section_type, show
+from burgers_adjoint.config.sections import Config
+from burgers_adjoint.errors import ConfigError
+
+
+def load(path: str | None, overrides: Sequence[str] = (), directory: str | None = None) -> Config:
+    """Read a configuration file and apply the overrides of the command line, in their order.
+
+    Args:
+        path: a TOML file, or None for the defaults.
+        overrides: "SECTION.KEY=VALUE" each, with a TOML value or a bare word as VALUE.
+        directory: output.directory, taken literally; wins over both of the others.
+
+    Raises:
+        ConfigError: naming the key, the value and what is allowed, or the file and its line.
+    """
+    data = {} if path is None else _read(path)
+    source = "" if path is None else f"{path}: "
+    try:
+        from_dict(data)
+    except ConfigError as error:
+        # What an override puts right is no error, so only the file's own surviving errors name it.
+        file_error: str | None = str(error)
+    else:
+        file_error = None
+    for override in overrides:
+        section, key, value = _parse_override(override)
+        table = data.setdefault(section, {})
+        if not isinstance(table, dict):
+            raise ConfigError(f"{source}{not_a_section(section, table)}")
+        table[key] = value
+    if directory is not None:
+        table = data.setdefault("output", {})
+        if isinstance(table, dict):
+            table["directory"] = directory
+    try:
+        return from_dict(data)
+    except ConfigError as error:
+        if str(error) == file_error:
+            raise ConfigError(f"{source}{error}") from None
+        raise
+
+
+def from_dict(data: Mapping[str, Any]) -> Config:
+    """Check nested sections and keys, as TOML gives them, and make a Config of them.
+
+    Relative `initial.path` and `restart.directory` are resolved against the current folder, so that
+    the configuration that a run leaves in its output folder means the same from everywhere.
+
+    Raises:
+        ConfigError: naming the first key that is wrong, its value and what is allowed.
+    """
+    _refuse_unknown(data)
+    for key, value in _leaves(data, ""):
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ConfigError(f"{key} = {show(value)}: expected a finite number")
+    try:
+        config = msgspec.convert(data, Config)
+    except msgspec.ValidationError as error:
+        raise ConfigError(explain(data, str(error))) from None
+    cross_check(config)
+    path, directory = config.initial.path, config.output.directory
+    if path:
+        path = os.path.abspath(os.path.expanduser(path))
+    observed = config.observations.path
+    if observed:
+        observed = os.path.abspath(os.path.expanduser(observed))
+    restart = config.restart.directory
+    if restart:
+        restart = os.path.abspath(os.path.expanduser(restart))
+    return msgspec.structs.replace(
+        config,
+        restart=msgspec.structs.replace(config.restart, directory=restart),
+        initial=msgspec.structs.replace(config.initial, path=path),
+        observations=msgspec.structs.replace(config.observations, path=observed),
+        output=msgspec.structs.replace(config.output, directory=os.path.expanduser(directory)),
+        snapshots=msgspec.structs.replace(
+            config.snapshots, directory=os.path.expanduser(config.snapshots.directory)
+        ),
+    )
+
+
+def _read(path: str) -> dict[str, Any]:
+    text = ""
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+        return tomllib.loads(text)
+    except OSError as error:
+        raise ConfigError(f"cannot read the configuration {path}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{path} is not TOML: byte {error.start} is not UTF-8 text ({error.reason})"
+        ) from None
+    except tomllib.TOMLDecodeError as error:
+        reason = str(error).replace("end of document", f"line {len(text.splitlines())}, the end")
+        raise ConfigError(f"{path} is not TOML: {reason}") from None
+
+
+def _parse_override(override: str) -> tuple[str, str, Any]:
+    name, equals, text = override.partition("=")
+    section, dot, key = name.strip().partition(".")
+    if not (equals and section and dot and key):
+        raise ConfigError(f"-s {override}: expected SECTION.KEY=VALUE, for example -s grid.nx=200")
+    if section not in Config.__struct_fields__ or "." in key:
+        _refuse_unknown({section: {key: text}})
+    try:
+        parsed = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return section, key, text.strip()
+    # A line break in the text could smuggle in further keys.
+    return section, key, parsed["value"] if parsed.keys() == {"value"} else text
+
+
+def _refuse_unknown(data: Mapping[str, Any]) -> None:
+    sections = Config.__struct_fields__
+    for section, table in data.items():
+        if section not in sections:
+            raise ConfigError(
+                f"unknown section [{section}]{closest(section, sections)}; "
+                f"allowed: {', '.join(sections)}"
+            )
+        if not isinstance(table, Mapping):
+            raise ConfigError(not_a_section(section, table))
+        keys = section_type(section).__struct_fields__
+        for key, value in table.items():
+            if key not in keys:
+                raise ConfigError(
+                    f"unknown key {section}.{key} = {show(value)}{closest(key, keys)}; "
+                    f"allowed in [{section}]: {', '.join(keys)}"
+                )
+
+
+def _leaves(value: Any, name: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _leaves(item, f"{name}.{key}" if name else key)
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            yield from _leaves(item, f"{name}[{index}]")
+    else:
+        yield name, value
