@@ -1,36 +1,36 @@
 """What a configuration describes: the model, its initial fields, a schedule and its store."""
 
 import copy
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
-import msgspec
 import numpy as np
 from mpi4py import MPI
 
 from burgers_adjoint.burgers import initial
 from burgers_adjoint.burgers.controls import FIELD_CONTROLS, tiles_of
 from burgers_adjoint.burgers.grid import Grid
-from burgers_adjoint.burgers.integrators import TABLEAUX
 from burgers_adjoint.burgers.model import BurgersModel, Cotangent
 from burgers_adjoint.burgers.observations import Observations, Recorder
-from burgers_adjoint.burgers.staged import ADVECTION, Method
+from burgers_adjoint.burgers.staged import Method
 from burgers_adjoint.burgers.staged_model import StagedModel
 from burgers_adjoint.burgers.time_steps import TimeSteps
 from burgers_adjoint.checkpointing.executor import Counts, Executor, Observer
 from burgers_adjoint.checkpointing.schedule import Schedule
 from burgers_adjoint.config import Config, time_is_open
-from burgers_adjoint.errors import ConfigError, NumericalError
+from burgers_adjoint.dumping_model import DumpingModel
+from burgers_adjoint.errors import ConfigError, agreed_error
 from burgers_adjoint.functional import Setting, build_objective, recorder
 from burgers_adjoint.inverse.background import Background
 from burgers_adjoint.output.dumps import Dumps
 from burgers_adjoint.parallel.decomposition import Decomposition
-from burgers_adjoint.parallel.reductions import digest, largest
+from burgers_adjoint.parallel.reductions import digest
 from burgers_adjoint.planning import Plan, make_plan
 from burgers_adjoint.schedules import make_schedule
+from burgers_adjoint.stability import require_stable
 from burgers_adjoint.storage import Store, StoreMaker
+from burgers_adjoint.twin import true_bumps, true_config
 
 Gradient = dict[str, np.ndarray | float]
 STEPS_PER_UPDATE = 256
@@ -53,33 +53,6 @@ class Reversal:
     gradient: Gradient
     counts: Counts
     damages: list[str]
-
-
-class DumpingModel:
-    """A model that writes the fields of some steps as the reversal comes to them."""
-
-    def __init__(self, model: BurgersModel, dumps: Dumps) -> None:
-        self._model, self._dumps = model, dumps
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._model, name)
-
-    def seed(self, state: np.ndarray) -> Cotangent:
-        """Seed the cotangent and write it, if the last step is one of those."""
-        cotangent = self._model.seed(state)
-        self._write(self._model.n_steps or self._dumps.n_steps, state, cotangent)
-        return cotangent
-
-    def adjoint_step(self, cotangent: Cotangent, state: np.ndarray, n: int) -> None:
-        """Reverse a step and write the fields at its start, if it is one of those."""
-        self._model.adjoint_step(cotangent, state, n)
-        self._write(n, state, cotangent)
-
-    def _write(self, n: int, state: np.ndarray, cotangent: Cotangent) -> None:
-        if self._dumps.wants(n):
-            interior = self._model.layout.interior
-            fields = {"cotangent": interior(cotangent.field)}
-            self._dumps.write(n, self._model.time_steps.time(n), interior(state), fields)
 
 
 class Problem:
@@ -114,12 +87,11 @@ class Problem:
         try:
             self.decomposition = Decomposition(comm, self.grid.shape, periodic, process_grid)
         except ConfigError as error:
-            error.agreed = True  # every rank computes it from the same numbers
-            raise
+            raise agreed_error(error) from None
         self.fields = self._initial_fields()
         self._fields: dict[str, np.ndarray] = {}
         if not config.time.allow_unstable:
-            self._require_stable()
+            require_stable(config, comm, self.grid, self.fields)
         self.model = self._new_model()
         self.setting = Setting(config, self.grid, self.decomposition, self.model.layout)
         self.model.functional = build_objective(self.setting, self._observe_truth)
@@ -142,16 +114,16 @@ class Problem:
                 grid, dec, nu, self._time_steps(), controls, self._steps_per_exchange()
             )
         if config.parallel.steps_per_exchange is not None:
-            raise self._agreed_error(
+            message = (
                 f"parallel.steps_per_exchange = {config.parallel.steps_per_exchange}: several "
                 'steps share an exchange with time.integrator = "euler", physics.advection = '
                 '"central" and no control that is a field besides the initial one'
             )
+            raise agreed_error(ConfigError(message))
         try:
             model = StagedModel(grid, dec, nu, self._time_steps(), controls, method, knots)
         except ConfigError as error:
-            error.agreed = True  # every rank computes it from the same numbers
-            raise
+            raise agreed_error(error) from None
         for name in fields:
             leading = {"viscosity_field": (), "forcing": (2,)}.get(name, (len(knots), 2))
             self._fields[name] = np.zeros((*leading, *dec.tile_shape))
@@ -164,17 +136,12 @@ class Problem:
         smallest = min(self.decomposition.smallest_tile)
         alone = self.decomposition.size == 1 and not self.decomposition.periodic
         if steps is not None and steps > smallest and not alone:
-            raise self._agreed_error(
+            message = (
                 f"parallel.steps_per_exchange = {steps}: a halo of {steps} layers reaches beyond "
                 f"the neighbours, the smallest of whose tiles is {smallest} points wide"
             )
+            raise agreed_error(ConfigError(message))
         return steps
-
-    @staticmethod
-    def _agreed_error(message: str) -> ConfigError:
-        error = ConfigError(message)
-        error.agreed = True  # every rank computes it from the same numbers
-        return error
 
     def truth(self) -> "Problem":
         """The twin experiment's true problem, with the final energy as its objective. Collective.
@@ -182,31 +149,10 @@ class Problem:
         Raises:
             BurgersAdjointError: see `Problem`.
         """
-        config, section = self.config, self.config.truth
-        replace = msgspec.structs.replace
-        same = {key: getattr(section, key) for key in config.initial.__struct_fields__}
-        true = replace(
-            config,
-            initial=replace(config.initial, **same),
-            physics=replace(config.physics, viscosity=section.viscosity),
-            objective=type(config.objective)(),
-            truth=type(section)(),
-            background=type(config.background)(),
-        )
-        twin = Problem(true, self.comm, self.decomposition.process_grid)
-        width = section.bump_width
-        shape = initial.gaussian(
-            self.grid, self.decomposition, section.bump_center, width, (1.0, 1.0)
-        )
-        for name, zeros in self._fields.items():
-            if name == "viscosity_field":
-                twin.set_control(name, section.viscosity_bump * shape[0])
-                continue
-            bump = np.array(section.forcing_bump)[:, None, None] * shape
-            if name == "forcing_in_time":
-                # rising from knot to knot
-                shares = np.arange(1, len(zeros) + 1) / len(zeros)
-                bump = shares[:, None, None, None] * bump
+        config = self.config
+        twin = Problem(true_config(config), self.comm, self.decomposition.process_grid)
+        bumps = true_bumps(config.truth, self.grid, self.decomposition, self._fields)
+        for name, bump in bumps.items():
             twin.set_control(name, bump)
         return twin
 
@@ -236,10 +182,8 @@ class Problem:
         """J with the background term, whose gradient is added to the given one."""
         if self.background is None:
             return objective
-        before, self.fields = self.fields, fields
-        values: dict[str, np.ndarray | float] = {}
-        values |= {name: self.control(name) for name in self.config.gradient.controls}
-        self.fields = before
+        names: Sequence[str] = self.config.gradient.controls
+        values = {name: self._control_of(fields, name) for name in names}
         value, parts = self.background.value_and_gradient(values)
         if gradient is not None:
             for name, part in parts.items():
@@ -249,11 +193,14 @@ class Problem:
 
     def control(self, name: str) -> np.ndarray | float:
         """Value of a control, laid out like its gradient; not to be changed."""
+        return self._control_of(self.fields, name)
+
+    def _control_of(self, initial_fields: np.ndarray, name: str) -> np.ndarray | float:
         if name == "viscosity":
             return self.model.viscosity
         if name in FIELD_CONTROLS:
             return self._fields[name]
-        return self.part_of(name, self.fields)
+        return self.part_of(name, initial_fields)
 
     def set_control(self, name: str, value: np.ndarray | float) -> None:
         """Set a control, laid out like its gradient. Collective; the array is not copied."""
@@ -286,9 +233,7 @@ class Problem:
             ConfigError: on all ranks: nobody knows before the run.
         """
         if self.model.n_steps is None:
-            error = ConfigError("the number of steps is not known before the run")
-            error.agreed = True
-            raise error
+            raise agreed_error(ConfigError("the number of steps is not known before the run"))
         return self.model.n_steps
 
     def _time_steps(self) -> TimeSteps:
@@ -306,53 +251,6 @@ class Problem:
         return initial.gaussian(
             self.grid, self.decomposition, section.center, widths, section.amplitude
         )
-
-    def _require_stable(self) -> None:
-        """Check the linear limits for constant coefficients, at the fastest point.
-
-        Of forward Euler, nu dt (1/dx^2 + 1/dy^2) <= 1/2 and dt (u^2 + v^2) <= 2 nu are necessary
-        and sufficient with central differences (Hindmarsh, Gresho and Griffiths 1984). Those of
-        the other integrators are where they leave the real and the imaginary axis.
-        """
-        nu, dt = self.config.physics.viscosity, self.config.time.dt
-        tableau = TABLEAUX[self.config.time.integrator]
-        with np.errstate(over="ignore"):  # the limit of an infinite speed is 0
-            speed = math.sqrt(largest(self.comm, np.square(self.fields).sum(axis=0)))
-        spacings = 1 / self.grid.dx**2 + 1 / self.grid.dy**2
-        real, most = tableau.real_limit / 4, tableau.imaginary_limit
-        advective = ("2 nu / max(u^2 + v^2)", 2 * nu / speed**2 if speed else math.inf)
-        if most:
-            most /= ADVECTION[self.config.physics.advection].LARGEST_RATE
-            u, v = np.abs(self.fields)
-            crossing = largest(self.comm, u / self.grid.dx + v / self.grid.dy)
-            advective = (
-                f"{most:.3g} / max(|u|/dx + |v|/dy)",
-                most / crossing if crossing else math.inf,
-            )
-        limits = {
-            "diffusive": (
-                f"{real:.3g} / (nu (1/dx^2 + 1/dy^2))" if most else "1 / (2 nu (1/dx^2 + 1/dy^2))",
-                real / (nu * spacings) if nu else math.inf,
-            ),
-            "advective": advective,
-        }
-        broken = [
-            f"the {name} limit {formula} = {limit:.6g}"
-            for name, (formula, limit) in limits.items()
-            # a dt that was computed as the limit may be a rounding above it
-            if dt > limit * (1 + 1e-12)
-            # a step that follows the speed keeps to this limit by itself
-            and not (name == "advective" and self.config.time.cfl and nu)
-        ]
-        if broken:
-            error = NumericalError(
-                f"time.dt = {dt:.6g} is unstable: it exceeds {' and '.join(broken)} "
-                f"(nu = {nu:.6g}, dx = {self.grid.dx:.6g}, dy = {self.grid.dy:.6g}, "
-                f"largest speed {speed:.6g}); "
-                "-s time.allow_unstable=true goes on all the same"
-            )
-            error.agreed = True
-            raise error
 
     def schedule(self, name: str | None = None) -> Schedule:
         """A new schedule, the configured one or the named one."""

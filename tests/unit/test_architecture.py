@@ -33,7 +33,7 @@ ALLOWED = {
 }
 COMPOSING = {
     "__init__", "__main__", "cli", "run", "check", "optimize", "problem", "schedules", "storage",
-    "measuring", "planning", "functional", "durable",
+    "measuring", "planning", "functional", "durable", "dumping_model", "stability", "twin",
 }  # fmt: skip
 
 # For each foreign package the parts or modules that may import it, all others may not.
@@ -41,7 +41,7 @@ USERS = {
     "numba": {"compilation", "burgers.lanes", "output.system"},
     "mpi4py": {
         "parallel", "inverse", "burgers.model", "memory", "problem", "storage", "measuring", "run",
-        "check", "cli", "optimize", "output.system", "restart", "durable",
+        "check", "cli", "optimize", "output.system", "restart", "durable", "stability",
     },
     "h5py": {"burgers.initial", "inverse", "optimize", "snapshots.layout", "output"},
     "petsc4py": {"output.system", "burgers.implicit", "inverse.tao"},
@@ -49,7 +49,7 @@ USERS = {
     "rich": {"output"},
     "xxhash": {"snapshots"},
     "click": {"cli"},
-    "msgspec": {"config", "output", "problem", "optimize", "restart", "durable"},
+    "msgspec": {"config", "output", "twin", "optimize", "restart", "durable"},
     "checkpoint_schedules": {"checkpointing.interop"},
     "psutil": {"memory", "run", "output.system", "restart.deadline"},
 }  # fmt: skip
