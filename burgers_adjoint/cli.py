@@ -1,4 +1,4 @@
-"""The command line: what was asked for, who prints, and how every rank comes to its end.
+"""The command line: what was asked for, and who prints.
 
 The arguments are parsed before MPI is started, so that help is fast; all ranks parse the same ones
 and come to the same result. MPI and everything that computes is imported when it is used.
@@ -8,24 +8,19 @@ import contextlib
 import io
 import logging
 import os
-import signal
 import sys
-import time
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn, TextIO
 
 import click
 
+from burgers_adjoint.ending import end, failed, print_on
 from burgers_adjoint.errors import BurgersAdjointError, ConfigError, agreed_error
+from burgers_adjoint.interrupts import Interrupts
 from burgers_adjoint.output.system import package_version
 
 NAME = "burgers-adjoint"
-INTERRUPTED = 130
-SECONDS_BETWEEN_INTERRUPTS = 1.0
-SECONDS_BEHIND_A_RANK = 0.1
-LONGEST_SILENCE = 2.0
 # Open MPI, other MPIs by PMI or PMIx, and Slurm's srun.
 LAUNCHER_VARIABLES = ("OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK", "SLURM_STEP_ID")
 
@@ -151,12 +146,12 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             setattr(sys, name, io.TextIOWrapper(io.FileIO(os.devnull, "w")))
     request, message, code = parse(sys.argv[1:] if arguments is None else arguments)
     if request is not None:
-        _end(*_run(request))
+        end(*_run(request))
     # Every rank has the same to say about its arguments. A rank alone need not start MPI for it.
     comm = _world() if any(name in os.environ for name in LAUNCHER_VARIABLES) else None
     if comm is None or comm.rank == 0:
-        _print(message, sys.stderr if code else sys.stdout)
-    _end(comm, code)
+        print_on(message, sys.stderr if code else sys.stdout)
+    end(comm, code)
 
 
 def parse(arguments: Sequence[str]) -> tuple[Request | None, str, int]:
@@ -196,94 +191,8 @@ def _run(request: Request) -> tuple[Any, int]:
         try:
             return comm, _COMMANDS[request.command](request, comm)
         except BaseException as error:
-            return comm, _failed(request, comm, KeyboardInterrupt() if interrupts.came else error)
-
-
-def _failed(request: Request, comm: Any, error: BaseException) -> int:
-    """Say what went wrong; returns the exit code when all ranks know of it."""
-    ours = isinstance(error, BurgersAdjointError)
-    if request.debug and (comm.rank == 0 or not ours or error.__cause__ is not None):
-        traceback.print_exception(error)
-    if isinstance(error, BurgersAdjointError):
-        if error.agreed:
-            if comm.rank == 0:
-                _print(f"error: {error}", sys.stderr)
-            return error.exit_code
-        _end_alone(comm, str(error), error.exit_code)
-    if isinstance(error, KeyboardInterrupt):
-        _end_alone(comm, "interrupted", INTERRUPTED)
-    if isinstance(error, SystemExit):
-        code = error.code if isinstance(error.code, int) else 1
-        _end_alone(comm, f"left the run with sys.exit({error.code!r})", code)
-    if isinstance(error, MemoryError):
-        _end_alone(comm, f"out of memory: {error}", 1)
-    hint = "" if request.debug else "; --debug shows where"
-    _end_alone(comm, f"{type(error).__name__}: {error} (a bug in {NAME}{hint})", 1)
-
-
-class Interrupts:
-    """Makes sure that Ctrl-C ends the run.
-
-    Compiled code that calls Python, as the compiler of the kernels does, swallows exceptions: the
-    interrupt is raised again until it comes through.
-    """
-
-    came = False
-
-    def __enter__(self) -> "Interrupts":
-        # Under nohup and in the background of a script interrupts are ignored, and stay so.
-        self._active = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-        if self._active:
-            signal.signal(signal.SIGINT, self._interrupt)
-            self._alarm = signal.signal(signal.SIGALRM, self._interrupt)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self._active:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            signal.signal(signal.SIGALRM, self._alarm)
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    def _interrupt(self, number: int, frame: object) -> NoReturn:
-        self.came = True
-        # What is swallowed would be reported with a traceback.
-        sys.unraisablehook = lambda report: None
-        signal.setitimer(signal.ITIMER_REAL, SECONDS_BETWEEN_INTERRUPTS)
-        raise KeyboardInterrupt
-
-
-def _end_alone(comm: Any, message: str, code: int) -> NoReturn:
-    """End a run in which the other ranks know nothing of the failure and may wait for this one."""
-    if comm.size == 1:
-        _print(f"error: {message}", sys.stderr)
-        sys.exit(code)
-    # Where several ranks fail alike, the first one's word is enough: its end is that of all.
-    time.sleep(min(SECONDS_BEHIND_A_RANK * comm.rank, LONGEST_SILENCE))
-    _print(f"error: rank {comm.rank}: {message}", sys.stderr)
-    sys.stdout.flush()
-    comm.Abort(code)
-    raise AssertionError("Abort does not return")
-
-
-def _end(comm: Any, code: int) -> NoReturn:
-    """Leave together: a launcher ends everybody when the first rank has left with an error."""
-    if comm is not None and comm.size > 1:
-        from burgers_adjoint.parallel.failure import patient_barrier
-
-        patient_barrier(comm)
-    sys.exit(code)
-
-
-def _print(text: str, stream: TextIO) -> str | None:
-    """Print and flush, or return why not; a reader that has gone away (`| head`) is no error."""
-    # File names and tables can hold what an ASCII stream cannot say.
-    encoding = stream.encoding or "utf-8"
-    try:
-        print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
-    except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-        return None if isinstance(error, BrokenPipeError) else error.strerror
-    return None
+            cause = KeyboardInterrupt() if interrupts.came else error
+            return comm, failed(comm, cause, request.debug)
 
 
 def _prepare(request: Request, comm: Any) -> Any:
@@ -325,9 +234,9 @@ def _report(
             launched = any(name in os.environ for name in LAUNCHER_VARIABLES)
             text = io.StringIO()
             show(summary, text, stream.isatty() and not launched)
-            failure = _print(text.getvalue().rstrip(), stream)
+            failure = print_on(text.getvalue().rstrip(), stream)
         if request.json == "-":
-            failure = _print(to_json(summary).rstrip(), sys.stdout)
+            failure = print_on(to_json(summary).rstrip(), sys.stdout)
         elif request.json is not None:
             write_text(request.json, to_json(summary))
         if failure is not None:

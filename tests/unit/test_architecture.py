@@ -27,6 +27,7 @@ ALLOWED = {
     "inverse": {"errors", "parallel", "burgers", "output"},
     "memory": {"errors", "parallel", "sizes"},
     "sizes": set(),
+    "interrupts": set(),
     "verification": {"errors", "protocols"},
     "restart": {"errors", "protocols", "config", "parallel"},
     "output": {"errors", "config", "compilation", "parallel"},
@@ -34,6 +35,7 @@ ALLOWED = {
 COMPOSING = {
     "__init__", "__main__", "cli", "run", "check", "optimize", "problem", "schedules", "storage",
     "measuring", "planning", "functional", "durable", "dumping_model", "stability", "twin",
+    "ending",
 }  # fmt: skip
 
 # For each foreign package the parts or modules that may import it, all others may not.
