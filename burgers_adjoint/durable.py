@@ -4,7 +4,6 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -14,9 +13,9 @@ import numpy as np
 from mpi4py import MPI
 
 from burgers_adjoint.burgers.model import Cotangent
-from burgers_adjoint.checkpointing.actions import Action
 from burgers_adjoint.checkpointing.binomial import Binomial
-from burgers_adjoint.checkpointing.executor import LONGEST_ADVANCE, Counts, Executor, Observer
+from burgers_adjoint.checkpointing.executor import Counts, Executor, Observer
+from burgers_adjoint.checkpointing.online import Online
 from burgers_adjoint.checkpointing.schedule import Schedule
 from burgers_adjoint.config import Config
 from burgers_adjoint.errors import ConfigError, RestartError, agreed_error
@@ -27,9 +26,9 @@ from burgers_adjoint.protocols import SnapshotStore
 from burgers_adjoint.restart.choice import thinned
 from burgers_adjoint.restart.keeper import Identity, Keeper
 from burgers_adjoint.restart.manifest import Manifest
-from burgers_adjoint.restart.parts import Fields
 from burgers_adjoint.restart.progress import steps_done
 from burgers_adjoint.restart.reader import read_part, require_identity, shared_manifests
+from burgers_adjoint.sweeps import ForwardSweep, GradientSweeps, own_points
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +56,7 @@ def identity_of(problem: Problem, command: str) -> Identity:
     values["initial"]["digest"] = problem.digest(problem.fields, {})
     values = msgspec.json.decode(msgspec.json.encode({"command": command, **values}))
     goes_on = f"burgers-adjoint resume {config.output.directory}"
-    return Identity(command, values, problem.n_steps, goes_on)
+    return Identity(command, values, goes_on)
 
 
 class Rest(Binomial):
@@ -163,11 +162,7 @@ class DurableRun:
         require_identity(self.folder, manifest, self.identity.values)
         assert manifest.sweep is not None
         decomposition = self.problem.decomposition
-        fields = read_part(self.folder, manifest, manifest.sweep, decomposition)
-        if manifest.final is not None:
-            final = read_part(self.folder, manifest, manifest.final, decomposition)
-            fields["final"] = final["state"]
-        return fields
+        return read_part(self.folder, manifest, manifest.sweep, decomposition)
 
     def _count_lost(self, manifest: Manifest) -> None:
         noted = steps_done(self.folder, manifest.run) if self.comm.rank == 0 else None
@@ -199,8 +194,10 @@ class DurableRun:
         """The least work from the live snapshots on, whatever schedule has left them."""
         assert self.found is not None
         whole, found = self.problem.schedule(), self.found
+        if found.n_steps is None:
+            return Online.resume(whole.snapshots, live.items(), position or 0)
         rest = Rest.resume(
-            self.identity.n_steps,
+            found.n_steps,
             whole.snapshots + whole.snapshots_on_disk,
             live.items(),
             to_reverse=found.position if found.phase == "reverse" else None,
@@ -224,7 +221,7 @@ class DurableRun:
             with self._timed():
                 executor = self._go_on(state, store)
         self.schedule_used = executor.schedule
-        sweeps = GradientSweeps(self, executor, observer)
+        sweeps = GradientSweeps(problem, self.keeper, self.facts, executor, observer)
         executor.observer = sweeps
         self.keeper.watch(sweeps, store)
         with self.keeper:
@@ -239,18 +236,19 @@ class DurableRun:
         found, model = self.found, self.problem.model
         assert found is not None
         whole = self.problem.schedule()
-        n_steps, limit = self.identity.n_steps, whole.snapshots + whole.snapshots_on_disk
+        limit = whole.snapshots + whole.snapshots_on_disk
+        model.time_steps.go_on(found.facts)
         counts = Counts(**found.counts)  # type: ignore[arg-type]
         position, cotangent = None, None
         live = self._load_snapshots(store, limit)
         if found.phase == "reverse":
-            model.resume(state, self.problem.fields, n_steps)
+            model.resume(state, self.problem.fields, self.problem.n_steps)
+            self._bring_final(state, store, live)
             cotangent = model.new_cotangent()
             for name, field in model.tile_fields(cotangent).items():
                 field[...] = self._vital[name]
             if self.comm.rank == 0:
                 cotangent.bins[...] = found.facts["bins"]
-            model.final[...] = self._vital["final"]
         else:
             position = found.position
             model.resume(state, self._vital["state"], position)
@@ -264,14 +262,32 @@ class DurableRun:
             held={slot: step for step, slot in live.items()},
         )
 
-    def own_points(self, snapshot: np.ndarray) -> np.ndarray:
-        """The tile's own points (2, ny, nx) of a snapshot, which may be a whole state."""
-        if snapshot.shape[1:] == self.problem.decomposition.tile_shape:
-            return snapshot
-        return self.problem.model.layout.interior(snapshot)
+    def _bring_final(self, state: np.ndarray, store: Store, live: dict[int, int]) -> None:
+        """Read the final state, or compute it anew where its file is lost.
+
+        Args:
+            state: to compute in.
+            store: has the snapshots.
+            live: step to slot of these.
+        """
+        found, model = self.found, self.problem.model
+        assert found is not None
+        assert found.final is not None
+        try:
+            with agreed(self.comm):
+                final = read_part(self.folder, found, found.final, self.problem.decomposition)
+        except RestartError as error:
+            step = max(live)
+            self._say("%s: computing the final state anew from step %d", error, step)
+            store.load(live[step], step, lambda snapshot: model.restore(snapshot, state))
+            model.advance(state, step, self.problem.n_steps)
+            model.snapshot(state, model.final)
+            self.keeper.forget_final()
+        else:
+            model.final[...] = final["state"]
 
     def _fill(self, field: np.ndarray, snapshot: np.ndarray) -> None:
-        self.own_points(snapshot)[...] = field
+        own_points(self.problem, snapshot)[...] = field
 
     def _load_snapshots(self, store: Store, limit: int) -> dict[int, int]:
         """Bring the saved snapshots into the store; returns step to slot."""
@@ -301,10 +317,11 @@ class DurableRun:
         state, bins, n = model.initial_state(problem.fields), model.functional.new_bins(), 0
         if self.found is not None:
             n = self.found.position
+            model.time_steps.go_on(self.found.facts)
             model.resume(state, self._vital["state"], n)
             if self.comm.rank == 0:
                 bins[...] = self.found.facts["bins"]
-        sweeps = ForwardSweep(self, state, bins, n)
+        sweeps = ForwardSweep(problem, self.facts, state, bins, n)
 
         def updated(done: int) -> None:
             update(done)
@@ -321,141 +338,18 @@ class DurableRun:
         """Note that the results are written: nothing is left to resume."""
         self.keeper.conclude(summary)
 
-    def report(self, forward_steps: int, planned: int) -> dict[str, Any]:
+    def report(self, forward_steps: int, planned: int | None) -> dict[str, Any]:
         """What interruptions and saving have cost.
 
         Args:
             forward_steps: taken by the whole run, those that were lost left out.
-            planned: forward steps of a run without interruptions.
+            planned: forward steps of a run without interruptions; None when nobody knows.
         """
         facts = self.facts()
         return {
             "resumed": facts["resumed"],
             "lost_steps": facts["lost_steps"],
-            "repeated_steps": forward_steps - planned,
+            "repeated_steps": None if planned is None else forward_steps - planned,
             "resume_seconds": self.comm.allreduce(self._resume_seconds, op=MPI.MAX),
             **self.keeper.report(),
         }
-
-
-def total_bins(comm: MPI.Comm, bins: np.ndarray) -> list[list[int]]:
-    """What all ranks' bins add up to, which one rank alone can go on with. Collective."""
-    totals = np.empty_like(bins)
-    comm.Allreduce(bins, totals, op=MPI.SUM)
-    return [[int(value) for value in row] for row in totals]
-
-
-@dataclass
-class GradientSweeps:
-    """Both sweeps of a gradient, as a `keeper.Sweeps`; the executor's observer."""
-
-    run: DurableRun
-    executor: Executor[np.ndarray, Cotangent, np.ndarray]
-    observer: Observer
-
-    def __call__(self, action: Action, counts: Counts) -> None:
-        self.observer(action, counts)
-        self.run.keeper.done(counts.forward_steps + counts.reverse_steps)
-
-    @property
-    def live(self) -> dict[int, int]:
-        """Step to slot of the snapshots that are in the store."""
-        return {step: slot for slot, step in self.executor.held.items()}
-
-    @property
-    def longest_advance(self) -> int:
-        """Steps after which a longer `Advance` pauses."""
-        return self.executor.longest_advance
-
-    @longest_advance.setter
-    def longest_advance(self, steps: int) -> None:
-        self.executor.longest_advance = min(steps, LONGEST_ADVANCE)
-
-    @property
-    def turned(self) -> bool:
-        """Whether the cotangent has been seeded."""
-        return self.executor.cotangent is not None
-
-    @property
-    def complete(self) -> bool:
-        """Whether nothing is to be saved: all is reversed, or the cotangent about to be seeded."""
-        n_steps = self.run.identity.n_steps
-        if not self.turned:
-            return self.executor.position == n_steps
-        return self.executor.counts.reverse_steps == n_steps
-
-    @property
-    def position(self) -> int:
-        """Step at whose start the working state, or later the cotangent is."""
-        if self.turned:
-            return self.run.identity.n_steps - self.executor.counts.reverse_steps
-        return self.executor.position
-
-    def counts(self) -> dict[str, int | float]:
-        """What the executor has counted."""
-        return asdict(self.executor.counts)
-
-    def sweep_fields(self) -> Fields:
-        """Working state, or later the cotangent."""
-        model, cotangent = self.run.problem.model, self.executor.cotangent
-        if cotangent is not None:
-            return model.tile_fields(cotangent)
-        state = self.executor.state
-        assert state is not None
-        return {"state": model.layout.interior(state)}
-
-    def own_points(self, snapshot: np.ndarray) -> np.ndarray:
-        """The tile's own points of a snapshot in the store."""
-        return self.run.own_points(snapshot)
-
-    def final_fields(self) -> Fields:
-        """The final state."""
-        return {"state": self.run.problem.model.final}
-
-    def facts(self) -> dict[str, Any]:
-        """What has been gone through, and what the objective has seen. Collective."""
-        cotangent = self.executor.cotangent
-        facts = self.run.facts()
-        if cotangent is not None:
-            facts["bins"] = total_bins(self.run.comm, cotangent.bins)
-        return facts
-
-
-@dataclass
-class ForwardSweep:
-    """The primal alone, as a `keeper.Sweeps`."""
-
-    run: DurableRun
-    state: np.ndarray
-    bins: np.ndarray
-    position: int
-    longest_advance: int = LONGEST_ADVANCE
-    turned: bool = False
-
-    def __post_init__(self) -> None:
-        self.live: dict[int, int] = {}
-
-    @property
-    def complete(self) -> bool:
-        """Whether every step is taken."""
-        return self.position == self.run.identity.n_steps
-
-    def counts(self) -> dict[str, int | float]:
-        """What is done."""
-        return asdict(Counts(forward_steps=self.position))
-
-    def sweep_fields(self) -> Fields:
-        """The working state."""
-        return {"state": self.run.problem.model.layout.interior(self.state)}
-
-    def own_points(self, snapshot: np.ndarray) -> np.ndarray:
-        """There are no snapshots."""
-        return snapshot
-
-    def final_fields(self) -> Fields:
-        """None before the end."""
-        return {}
-
-    def facts(self) -> dict[str, Any]:
-        """What has been gone through, and what the objective has seen. Collective."""
-        return {**self.run.facts(), "bins": total_bins(self.run.comm, self.bins)}

@@ -177,7 +177,8 @@ def gradient(
         squares = norm(comm, np.square(initial).sum(axis=0))
     summary["published"] = published_comparison(config, result.objective, squares)
     if durable is not None:
-        planned = problem.schedule().predicted_forward_steps
+        whole = problem.schedule()
+        planned = None if whole.n_steps is None else whole.predicted_forward_steps
         summary["restart"] = durable.report(counts.forward_steps, planned)
     reported = _in_inner_product(problem, result.gradient)
     _write(problem, directory, result.final, reported, summary)

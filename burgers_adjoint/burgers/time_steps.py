@@ -2,6 +2,9 @@
 
 import math
 from array import array
+from base64 import b64decode, b64encode
+from collections.abc import Mapping
+from typing import Any
 
 # A last step that is shorter, or differs from dt by less, is so by round-off alone.
 LEAST_SHARE = 1e-9
@@ -55,6 +58,24 @@ class TimeSteps:
         self.n_steps = self.most if self.steady is None else None
         self._lengths = array("d")
         self._times = array("d", [0.0])
+
+    def record(self) -> dict[str, Any]:
+        """All that was found on the way, as JSON has it; nothing where all is known before."""
+        if not self.adaptive and self.steady is None:
+            return {}
+        lengths = b64encode(self._lengths.tobytes()).decode()
+        return {"time_steps": {"n_steps": self.n_steps, "lengths": lengths}}
+
+    def go_on(self, recorded: Mapping[str, Any]) -> None:
+        """Take over what `record` has returned, in place of what was found on the way."""
+        if "time_steps" not in recorded:
+            return
+        self.forget()
+        found = recorded["time_steps"]
+        self.n_steps = found["n_steps"]
+        self._lengths.frombytes(b64decode(found["lengths"]))
+        for length in self._lengths:
+            self._times.append(self._times[-1] + length)
 
     @property
     def chosen(self) -> float:

@@ -26,7 +26,9 @@ References:
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from math import comb
+from typing import Self
 
 from burgers_adjoint.checkpointing.actions import Action, Advance, Free, Save, Seed
 from burgers_adjoint.checkpointing.binomial import Binomial
@@ -65,6 +67,34 @@ class Online(Schedule):
         self.rest: Binomial | None = None
         self._to_seed = False
         self._set_targets()
+
+    @classmethod
+    def resume(cls, snapshots: int, live: Iterable[tuple[int, int]], position: int) -> Self:
+        """Go on at `position`, with the working state there in hand and these snapshots.
+
+        Args:
+            snapshots: snapshots that may be alive at any moment.
+            live: the step and the slot of each live snapshot, that of step 0 among them.
+            position: step at whose start the working state is, not before the last snapshot.
+
+        Raises:
+            ConfigError: `snapshots` is below 1.
+            ScheduleError: the snapshots do not fit in, or lie behind the state.
+        """
+        self = cls(snapshots)
+        self.live, self.position = sorted(live), position
+        used = {slot for _, slot in self.live}
+        if not self.live or self.live[0][0] != 0 or self.live[-1][0] > position:
+            raise ScheduleError(
+                f"snapshots at the steps {[step for step, _ in self.live]} cannot be those of a "
+                f"run from step 0 to step {position}"
+            )
+        if len(used) < len(self.live) or not used <= set(self.free):
+            raise ScheduleError(
+                f"the slots {sorted(used)} are not among {snapshots} different ones"
+            )
+        self.free = [slot for slot in self.free if slot not in used]
+        return self
 
     @property
     def predicted_forward_steps(self) -> int:

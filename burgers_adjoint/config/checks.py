@@ -173,5 +173,3 @@ def _check_time(config: Config) -> None:
     for name in objective.weights or (objective.kind,):
         if name == "misfit" or (name != "final_energy" and asked != ["steady"]):
             raise ConfigError(f"{said}: expected no such key with the objective {name}")
-    if config.restart.enabled and asked != ["until"]:
-        raise ConfigError(f"restart.enabled = true: expected false with {said}")

@@ -174,7 +174,8 @@ def _generation(found: Mapping[str, Any]) -> tuple[str, ...]:
     far = f"{found['command']}: {found['phase']} sweep, step {found['position']}"
     if found["phase"] == "done":
         far = f"{found['command']}: done"
-    far += f" of {found['steps']}"
+    if found["steps"] is not None:
+        far += f" of {found['steps']}"
     ranks, size = str(found["ranks"]), _size(found["bytes"])
     return (number, saved, far, str(found["snapshots"]), ranks, size)
 
@@ -225,11 +226,10 @@ def _summary_rows(summary: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
             f"(predicted {restart['predicted_overhead']:.2%})",
         )
         if restart["resumed"]:
-            yield (
-                "interruptions",
-                f"{restart['resumed']}; {restart['lost_steps']} steps lost, "
-                f"{restart['repeated_steps']} forward steps beyond the plan",
-            )
+            told = f"{restart['resumed']}; {restart['lost_steps']} steps lost"
+            if restart["repeated_steps"] is not None:
+                told += f", {restart['repeated_steps']} forward steps beyond the plan"
+            yield "interruptions", told
     if "plan" in summary:
         plan = summary["plan"]
         yield (

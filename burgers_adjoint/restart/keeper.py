@@ -50,13 +50,11 @@ class Identity:
     Attributes:
         command: of the command line.
         values: what a run must have in common with this one to go on with it, as JSON has it.
-        n_steps: steps of the forward sweep.
         goes_on_with: the command that resumes it, for people.
     """
 
     command: str
     values: dict[str, Any]
-    n_steps: int
     goes_on_with: str
 
 
@@ -64,6 +62,7 @@ class Sweeps(Protocol):
     """A run at some moment; fields are (k, ny, nx) of the tile.
 
     Attributes:
+        n_steps: steps of the forward sweep, None as long as nobody knows.
         position: step at whose start the working state is, or, once it is turned, the cotangent.
         turned: whether the cotangent has been seeded.
         complete: whether nothing is to be saved at this moment: no step is left.
@@ -73,6 +72,8 @@ class Sweeps(Protocol):
 
     longest_advance: int
 
+    @property
+    def n_steps(self) -> int | None: ...
     @property
     def live(self) -> dict[int, int]: ...
     @property
@@ -84,6 +85,10 @@ class Sweeps(Protocol):
 
     def counts(self) -> dict[str, int | float]:
         """What is done: forward_steps, reverse_steps, seconds_forward, seconds_adjoint, others."""
+        ...
+
+    def steps_left(self) -> tuple[float, float]:
+        """Forward and reverse steps to go; infinite as long as nobody knows."""
         ...
 
     def sweep_fields(self) -> Fields:
@@ -142,6 +147,10 @@ class Keeper:
         self._pace = Pace()
         self._stall = 0.0
         self._failed = False
+
+    def forget_final(self) -> None:
+        """Save the final state anew: the file that holds it is lost."""
+        self._final = None
 
     def watch(self, sweeps: Sweeps, store: SnapshotStore[np.ndarray] | None) -> None:
         """Say what is to be saved, and where its snapshots are, before the sweeps begin."""
@@ -210,7 +219,7 @@ class Keeper:
             self._pace.measure(counts, self.writer.stage is not None)
             if self._deadline is not None and now >= self._deadline - self._margin():
                 wishes[0] = max(wishes[0], BY_WALLTIME)
-            wishes[2] = self.writer.stage is None and self._policy.due(now)
+            wishes[2] = self.writer.stage is None and self._policy.due(now, self._seconds_left())
             wishes[3] = self._steps_ahead(now)
             wishes[4] = self._pace.steps_worth(WORTH * self._policy.slowest)
             note_progress(self.folder, self.writer.run, self._done())
@@ -223,6 +232,9 @@ class Keeper:
         ahead = done * SECONDS_BETWEEN_LOOKS / max(seconds, 1e-9)
         # At most doubled at a time: the first steps may have been far from the usual speed.
         return max(1, int(min(ahead, 2 * done)))
+
+    def _seconds_left(self) -> float:
+        return self._pace.seconds_for(*self._sweeps.steps_left())
 
     def _margin(self) -> float:
         """Seconds before the deadline at which to stop."""
@@ -265,7 +277,7 @@ class Keeper:
             saved_at=time.time(),
             identity=self.identity.values,
             shape=self.decomposition.shape,
-            n_steps=self.identity.n_steps,
+            n_steps=sweeps.n_steps,
             command=self.identity.command,
             phase="reverse" if sweeps.turned else "forward",
             position=sweeps.position,
@@ -352,7 +364,9 @@ class Keeper:
                 self._save(SNAPSHOTS_PER_SAVE)
                 self._drain(last=True)
         sweep = "reverse" if self._sweeps.turned else "forward"
-        at = f"at step {self._sweeps.position} of {self.identity.n_steps} of the {sweep} sweep"
+        at = (
+            f"at step {self._sweeps.position} of {self._sweeps.n_steps or '?'} of the {sweep} sweep"
+        )
         why = "the end of the walltime" if reason == BY_WALLTIME else SIGNALS[reason - 2].name
         raise agreed_error(
             InterruptedRunError(

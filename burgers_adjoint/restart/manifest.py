@@ -39,13 +39,13 @@ class Manifest(Struct, frozen=True):
         saved_at: seconds since 1970.
         identity: what a run that goes on from here must have in common with the one that saved.
         shape: global points (ny, nx).
-        n_steps: steps of the forward sweep.
+        n_steps: steps of the forward sweep, None as long as nobody knew.
         command: which command it is a run of.
         phase: the sweep it was in; "done" when the run is at its end and needs nothing more.
         position: step at whose start the working state (forward) or the cotangent (reverse) is.
         counts: what the executor has counted.
-        facts: numbers beyond the fields: objective, earlier interruptions and what they cost; the
-            summary when it is done.
+        facts: numbers beyond the fields: objective, lengths of the steps, earlier interruptions and
+            what they cost; the summary when it is done.
         sweep: part with the working state or the cotangent.
         final: part with the final state, from the turn on.
         snapshots: step to part.
@@ -57,7 +57,7 @@ class Manifest(Struct, frozen=True):
     saved_at: float
     identity: dict[str, Any]
     shape: tuple[int, int]
-    n_steps: int
+    n_steps: int | None
     command: str
     phase: Literal["forward", "reverse", "done"]
     position: int

@@ -69,6 +69,13 @@ class Pace:
         pace = self._pace("forward")
         return max(1, int(seconds / pace)) if pace else 1
 
+    def seconds_for(self, forward: float, reverse: float) -> float:
+        """Seconds that so many steps take at least; 0 before any has been measured."""
+        to_go = (("forward", forward), ("reverse", reverse))
+        return sum(
+            steps * (self._pace(kind) or self._pace("forward")) for kind, steps in to_go if steps
+        )
+
     def take_excess(self) -> float:
         """Seconds lost to writing since the last call; below 0 where noise says so."""
         excess, self.excess = self.excess, 0.0
@@ -123,9 +130,12 @@ class Policy:
         """Share of the time that saves cost at this interval."""
         return self.cost / self.interval if self.interval else 0.0
 
-    def due(self, now: float) -> bool:
-        """Whether it is time to save."""
-        if now - self._last < self.interval:
+    def due(self, now: float, left: float = math.inf) -> bool:
+        """Whether it is time to save, with so many seconds left to the end of the run.
+
+        What would not be on the disk before the end is of no use to anybody.
+        """
+        if now - self._last < self.interval or left < (self._duration.value or 0.0):
             return False
         return bool(self.mtbf) or self.spent + self.cost <= self.overhead * (now - self._begin)
 

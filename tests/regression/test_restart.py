@@ -171,6 +171,42 @@ def test_the_primal_alone_is_resumed(config: Config) -> None:
     assert (summary["digest"], summary["objective"]) == (whole["digest"], whole["objective"])
 
 
+OPEN = ("time.until=0.9", "time.cfl=0.3", "time.dt=0.01", "checkpointing.schedule=online")
+STEADY = ("time.steady=0.15", "time.steps=900", "time.dt=0.004", "checkpointing.schedule=online")
+STEADY += ("physics.viscosity=0.3",)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [OPEN, STEADY, ("time.cfl=0.3", "time.dt=0.01")],
+    ids=("until and cfl", "steady", "cfl"),
+)
+def test_steps_that_follow_the_state_are_taken_again(
+    config: Config, overrides: tuple[str, ...]
+) -> None:
+    plain = gradient(other(config, *overrides, "restart.enabled=false"))
+    n_steps = plain["steps"]
+    assert 50 < n_steps < 900
+    shutil.rmtree(config.output.directory)
+    open_run = other(config, *overrides)
+    stops = (5, n_steps // 2, n_steps - 1, n_steps, n_steps + 1, 2 * n_steps)
+    for stop in stops:
+        with pytest.raises(InterruptedRunError):
+            gradient(open_run, stop)
+    summary = gradient(open_run)
+    assert summary["restart"]["resumed"] == len(stops)
+    assert (summary["digest"], summary["objective"]) == (plain["digest"], plain["objective"])
+    assert summary["time"] == plain["time"]
+    shutil.rmtree(config.output.directory)
+    keeper_signals.clear()
+    with pytest.raises(InterruptedRunError, match="of the forward sweep"):
+        run.forward(open_run, MPI.COMM_SELF, At(n_steps // 3), resume="auto")  # type: ignore[arg-type]
+    keeper_signals.clear()
+    primal = run.forward(open_run, MPI.COMM_SELF, Progress(False), resume="auto")
+    assert primal["objective"] == plain["objective"]
+    assert primal["restart"]["resumed"] == 1
+
+
 def test_other_problems_are_refused_by_the_key_that_differs(config: Config) -> None:
     with pytest.raises(InterruptedRunError):
         gradient(config, 200)
@@ -235,6 +271,26 @@ def test_a_damaged_snapshot_is_done_without(
     assert damaged
     assert gradient(config)["digest"] == digest
     assert "going on without the snapshot of step" in caplog.text
+
+
+def test_a_lost_final_state_is_computed_anew(
+    config: Config, digest: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = Path(config.output.directory) / "restart"
+    for stop in (500, 520):
+        with pytest.raises(InterruptedRunError, match="of the reverse sweep"):
+            gradient(config, stop)
+    (lost,) = folder.glob("final-*")
+    lost.unlink()
+    with pytest.raises(InterruptedRunError):
+        gradient(config, 600)
+    assert f"cannot read {lost}: No such file" in caplog.text
+    assert "computing the final state anew from step" in caplog.text
+    caplog.clear()
+    # It is saved again, under another name.
+    assert len(list(folder.glob("final-*"))) == 1
+    assert gradient(config)["digest"] == digest
+    assert caplog.text == ""
 
 
 def test_a_disk_that_fails_for_good_lets_the_run_go_on(

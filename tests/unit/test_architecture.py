@@ -35,7 +35,7 @@ ALLOWED = {
 COMPOSING = {
     "__init__", "__main__", "cli", "run", "check", "optimize", "problem", "schedules", "storage",
     "measuring", "planning", "functional", "durable", "dumping_model", "stability", "twin",
-    "ending",
+    "ending", "sweeps",
 }  # fmt: skip
 
 # For each foreign package the parts or modules that may import it, all others may not.
@@ -43,7 +43,7 @@ USERS = {
     "numba": {"compilation", "burgers.lanes", "output.system"},
     "mpi4py": {
         "parallel", "inverse", "burgers.model", "memory", "problem", "storage", "measuring", "run",
-        "check", "cli", "optimize", "output.system", "restart", "durable", "stability",
+        "check", "cli", "optimize", "output.system", "restart", "durable", "sweeps", "stability",
     },
     "h5py": {"burgers.initial", "inverse", "optimize", "snapshots.layout", "output"},
     "petsc4py": {"output.system", "burgers.implicit", "inverse.tao"},

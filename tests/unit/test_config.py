@@ -423,10 +423,6 @@ def test_a_config_cannot_be_changed():
             "time.cfl = 0.5: expected no such key with the objective running_energy",
         ),
         (
-            ["time.until=1.5", "restart.enabled=true", "time.cfl=0.5"],
-            "restart.enabled = true: expected false with time.until = 1.5 and time.cfl = 0.5",
-        ),
-        (
             ["time.until=1.5", "time.cfl=0.5", "checkpointing.schedule=periodic"],
             'checkpointing.schedule = "periodic": expected "online", as time.until = 1.5 and '
             "time.cfl = 0.5 leaves the number of steps open",
