@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import numba
@@ -51,10 +52,22 @@ def cache_directory() -> Path:
 numba.config.CACHE_DIR = str(cache_directory())
 
 
-def compiled(function: Callable[..., Any]) -> Any:
-    """Compile to machine code with strict IEEE arithmetic, cached on disk.
+def compiled(function: Callable[..., Any], cache: bool = True) -> Any:
+    """Compile to machine code with strict IEEE arithmetic, cached on disk unless told otherwise.
 
     No fast-math flag of any kind: the compiler must neither reassociate nor contract, so that the
     vector body and the scalar remainder of a loop, and hence every tiling, give the same bits.
     """
-    return numba.njit(function, cache=True, nogil=True, error_model="numpy")
+    return numba.njit(function, cache=cache, nogil=True, error_model="numpy")
+
+
+def compiled_copy(function: Callable[..., Any], owner: type, **names: Any) -> Any:
+    """Compile a copy of a function in which global names stand for what its owner puts there.
+
+    Numba tells the cached kernels of a file apart by their names, and does not see what they call:
+    a copy bears its owner's name, and is cached when the name of the cache's folder covers its
+    owner too.
+    """
+    copy = FunctionType(function.__code__, function.__globals__ | names, function.__name__)
+    copy.__qualname__ = f"{owner.__module__}.{owner.__qualname__}.{function.__name__}"
+    return compiled(copy, cache=owner.__module__.split(".")[0] == PACKAGE.name)
