@@ -1,5 +1,7 @@
 """Errors that a user meets, each with the exit code of the process that ends with it."""
 
+from typing import TypeVar
+
 
 class BurgersAdjointError(Exception):
     """A failure with a message that a user can act on.
@@ -60,7 +62,14 @@ class RestartWriteError(BurgersAdjointError):
     exit_code = 1
 
 
-def agreed_error(error: BurgersAdjointError) -> BurgersAdjointError:
-    """The same error, marked as one that every rank raises together."""
+Failure = TypeVar("Failure", bound=BurgersAdjointError)
+
+
+def agreed_error(error: Failure) -> Failure:
+    """The same error, marked as one that every rank raises together.
+
+    For what all ranks compute from the same numbers; `parallel.failure.agreed` is for what one
+    rank alone may meet.
+    """
     error.agreed = True
     return error

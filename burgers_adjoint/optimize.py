@@ -16,7 +16,7 @@ from burgers_adjoint.burgers.model import prepare_kernels
 from burgers_adjoint.burgers.objectives.misfit import Misfit
 from burgers_adjoint.checkpointing.executor import Counts
 from burgers_adjoint.config import Config, time_is_open
-from burgers_adjoint.errors import ConfigError
+from burgers_adjoint.errors import ConfigError, agreed_error
 from burgers_adjoint.inverse import tao
 from burgers_adjoint.inverse.control_file import read_values, split, write_values
 from burgers_adjoint.inverse.vector import ControlVector, Values
@@ -51,8 +51,7 @@ def optimize(config: Config, comm: MPI.Comm, progress: Progress) -> dict[str, An
     try:
         petsc = tao.load_petsc(config.petsc.options)
     except ConfigError as error:
-        error.agreed = True  # every rank finds the same
-        raise
+        raise agreed_error(error) from None
     if time_is_open(config.time):
         with agreed(comm):
             raise ConfigError(

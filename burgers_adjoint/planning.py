@@ -14,7 +14,7 @@ from burgers_adjoint.checkpointing.planner import (
     predict,
 )
 from burgers_adjoint.checkpointing.schedule import Schedule
-from burgers_adjoint.errors import ConfigError, StorageError
+from burgers_adjoint.errors import ConfigError, StorageError, agreed_error
 from burgers_adjoint.measuring import measure
 from burgers_adjoint.memory import memory_limit
 from burgers_adjoint.storage import LARGEST_STATE, StoreMaker
@@ -84,12 +84,12 @@ def make_plan(
     size = maker.largest_slot_bytes
     memory_slots = int(limit / (size if section.memory else LARGEST_STATE * size))
     if memory_slots < 1:
-        error = ConfigError(
-            f"snapshots.memory = {section.memory!r} is {limit} bytes per rank: one snapshot "
-            f"takes {size}"
+        raise agreed_error(
+            ConfigError(
+                f"snapshots.memory = {section.memory!r} is {limit} bytes per rank: one snapshot "
+                f"takes {size}"
+            )
         )
-        error.agreed = True
-        raise error
     disk_slots, no_disk = 0, ""
     try:
         disk_slots = maker.free_disk_slots(SHARE_OF_FREE_DISK)

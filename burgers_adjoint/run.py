@@ -284,12 +284,12 @@ def summarize(
         if not isinstance(part, np.ndarray):
             norms[control] = abs(part)  # every rank has the whole of it
         if not math.isfinite(norms[control]):
-            error = NumericalError(
-                f"the gradient with respect to {control} is not finite: the cotangent grew beyond "
-                "all bounds in the reverse sweep; a smaller time.dt may help"
+            raise agreed_error(
+                NumericalError(
+                    f"the gradient with respect to {control} is not finite: the cotangent grew "
+                    "beyond all bounds in the reverse sweep; a smaller time.dt may help"
+                )
             )
-            error.agreed = True
-            raise error
     slowest = {
         name: float(comm.allreduce(value, op=MPI.MAX))
         for name, value in {**seconds, "halo": problem.model.halo_seconds}.items()

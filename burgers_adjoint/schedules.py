@@ -9,7 +9,7 @@ from burgers_adjoint.checkpointing.schedule import Schedule
 from burgers_adjoint.checkpointing.store_all import StoreAll
 from burgers_adjoint.checkpointing.two_level import TwoLevel
 from burgers_adjoint.config import Checkpointing
-from burgers_adjoint.errors import ConfigError
+from burgers_adjoint.errors import ConfigError, agreed_error
 
 
 def make_schedule(section: Checkpointing, n_steps: int | None, name: str | None = None) -> Schedule:
@@ -26,8 +26,7 @@ def make_schedule(section: Checkpointing, n_steps: int | None, name: str | None 
     try:
         return _make(section, n_steps, name or section.schedule)
     except ConfigError as error:
-        error.agreed = True  # every rank computes it from the same numbers
-        raise
+        raise agreed_error(error) from None
 
 
 def _make(section: Checkpointing, n_steps: int | None, name: str) -> Schedule:

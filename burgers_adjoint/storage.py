@@ -15,7 +15,7 @@ from mpi4py import MPI
 
 from burgers_adjoint.checkpointing.schedule import Schedule
 from burgers_adjoint.config import Config
-from burgers_adjoint.errors import ConfigError, StorageError
+from burgers_adjoint.errors import ConfigError, StorageError, agreed_error
 from burgers_adjoint.memory import memory_limit, require_memory
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.failure import agreed
@@ -131,13 +131,13 @@ class StoreMaker:
     def _require_limit(self, n_bytes: int) -> None:
         limit = memory_limit(self.comm, self.config.snapshots.memory)
         if limit is not None and n_bytes > limit:
-            error = ConfigError(
-                f"the snapshots need {n_bytes} bytes of memory per rank, snapshots.memory = "
-                f"{self.config.snapshots.memory!r} allows {limit}: use fewer "
-                "(checkpointing.snapshots), or a store on disk (snapshots.store)"
+            raise agreed_error(
+                ConfigError(
+                    f"the snapshots need {n_bytes} bytes of memory per rank, snapshots.memory = "
+                    f"{self.config.snapshots.memory!r} allows {limit}: use fewer "
+                    "(checkpointing.snapshots), or a store on disk (snapshots.store)"
+                )
             )
-            error.agreed = True
-            raise error
 
     def _disk(self, capacity: int, shared: bool, asynchronous: bool) -> Store:
         from burgers_adjoint.snapshots.background import BackgroundStore
@@ -149,12 +149,12 @@ class StoreMaker:
         self.run = comm.bcast(stamp, root=0)
         threads = MPI.Query_thread() == MPI.THREAD_MULTIPLE
         if shared and asynchronous and not threads:
-            error = ConfigError(
-                "snapshots.asynchronous = true with hdf5_shared needs an MPI that allows calls "
-                "from several threads (MPI_THREAD_MULTIPLE); this one does not"
+            raise agreed_error(
+                ConfigError(
+                    "snapshots.asynchronous = true with hdf5_shared needs an MPI that allows calls "
+                    "from several threads (MPI_THREAD_MULTIPLE); this one does not"
+                )
             )
-            error.agreed = True
-            raise error
         folder = self._folder(capacity, shared)
         file: Any = self._shared_file(folder, capacity) if shared else None
         with agreed(comm):

@@ -15,7 +15,7 @@ from burgers_adjoint.burgers.objectives.term import counted
 from burgers_adjoint.burgers.stencil import Coefficients, coefficients
 from burgers_adjoint.burgers.stepper import Stepper
 from burgers_adjoint.burgers.time_steps import TimeSteps
-from burgers_adjoint.errors import NumericalError
+from burgers_adjoint.errors import NumericalError, agreed_error
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.failure import patient_barrier
 from burgers_adjoint.parallel.reductions import exact_sum, largest
@@ -212,7 +212,7 @@ class BurgersModel:
         if math.isinf(rates[0]):
             self._reached = n
             self._check_finite(state)
-            raise self._agreed_error(f"the speeds before step {n} overflow")
+            raise agreed_error(NumericalError(f"the speeds before step {n} overflow"))
         rate = float(rates[0])
         if self._viscosity > 0:
             rate = max(rate, float(rates[1]) / (2 * self._viscosity))
@@ -221,11 +221,13 @@ class BurgersModel:
         # The end has a short last step; else it is the speed that has grown, and no flow of this
         # equation gets faster than its fastest point was.
         if steps.n_steps is None and steps.length(n) < SHORTEST_STEP * steps.length(0):
-            raise self._agreed_error(
-                f"step {n} (t = {steps.time(n):.6g}) would have the length "
-                f"{steps.length(n):.3g} to follow the flow, the first one had "
-                f"{steps.length(0):.3g}: the state grows without bound; more grid points or more "
-                "viscosity may help"
+            raise agreed_error(
+                NumericalError(
+                    f"step {n} (t = {steps.time(n):.6g}) would have the length "
+                    f"{steps.length(n):.3g} to follow the flow, the first one had "
+                    f"{steps.length(0):.3g}: the state grows without bound; more grid points "
+                    "or more viscosity may help"
+                )
             )
 
     def resume(self, state: np.ndarray, fields: np.ndarray, step: int) -> None:
@@ -292,18 +294,14 @@ class BurgersModel:
             step += 1
         field, row, column = place
         time = self.time_steps.time(step)
-        raise self._agreed_error(
-            f"the state is no longer finite after step {step} (t = {time:.6g}): "
-            f"{'uv'[field]} at point [{row}, {column}], x = {self.grid.x[column]:.6g}, "
-            f"y = {self.grid.y[row]:.6g}, on rank {self.decomposition.owner(row, column)} "
-            f"of {self.decomposition.size}; a smaller time.dt may help"
+        raise agreed_error(
+            NumericalError(
+                f"the state is no longer finite after step {step} (t = {time:.6g}): "
+                f"{'uv'[field]} at point [{row}, {column}], x = {self.grid.x[column]:.6g}, "
+                f"y = {self.grid.y[row]:.6g}, on rank {self.decomposition.owner(row, column)} "
+                f"of {self.decomposition.size}; a smaller time.dt may help"
+            )
         )
-
-    @staticmethod
-    def _agreed_error(message: str) -> NumericalError:
-        error = NumericalError(message)
-        error.agreed = True
-        return error
 
     def _find_not_finite(self, state: np.ndarray) -> tuple[int, int, int] | None:
         """First (field, row, column) in global order that is not finite on any rank."""
@@ -344,7 +342,9 @@ class BurgersModel:
     def _conclude(self, bins: np.ndarray) -> None:
         self.objective = self.functional.value(bins)
         if not math.isfinite(self.objective):
-            raise self._agreed_error(f"the objective is {self.objective}: its sum overflows")
+            raise agreed_error(
+                NumericalError(f"the objective is {self.objective}: its sum overflows")
+            )
 
     def seed(self, state: np.ndarray) -> Cotangent:
         """Return the cotangent at the final state, whose own points are kept as `final`.

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import numpy as np
 from mpi4py import MPI
 
-from burgers_adjoint.errors import BurgersAdjointError
+from burgers_adjoint.errors import BurgersAdjointError, agreed_error
 
 SPIN_SECONDS = 0.001
 POLL_SECONDS = 0.005
@@ -46,9 +46,7 @@ def agreed(comm: MPI.Comm) -> Iterator[None]:
                 f"rank {comm.rank}: {type(failure).__name__}: {failure}",
             )
     error_class, message = comm.bcast(report, root=failing_rank)
-    common = error_class(message)
-    common.agreed = True
-    raise common from failure
+    raise agreed_error(error_class(message)) from failure
 
 
 def patient_barrier(comm: MPI.Comm) -> None:

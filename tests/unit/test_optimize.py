@@ -8,7 +8,7 @@ import pytest
 from mpi4py import MPI
 
 from burgers_adjoint.config import Config, from_dict
-from burgers_adjoint.errors import ConfigError, NumericalError
+from burgers_adjoint.errors import ConfigError, NumericalError, agreed_error
 from burgers_adjoint.inverse import tao
 from burgers_adjoint.inverse.vector import ControlVector
 from burgers_adjoint.optimize import optimize, require_influence
@@ -107,9 +107,7 @@ def test_a_trial_that_blows_up_fails_and_the_search_goes_on(tmp_path) -> None:
     def evaluate(entries: np.ndarray, gradient: np.ndarray) -> float:
         visited.append(entries[0])
         if entries[0] < -1.0:  # beyond the wall
-            error = NumericalError("the state is no longer finite")
-            error.agreed = True
-            raise error
+            raise agreed_error(NumericalError("the state is no longer finite"))
         gradient[:] = [2 * (entries[0] + 0.9), 40 * (entries[1] - 2)]
         return (entries[0] + 0.9) ** 2 + 20 * (entries[1] - 2) ** 2
 
