@@ -62,6 +62,7 @@ def optimize(config: Config, comm: MPI.Comm, progress: Progress) -> dict[str, An
     search = Search(problem, prepare_directory(config, comm), progress)
     with closed_at_end(problem.store(problem.schedule()), config.snapshots.keep) as store:
         prepare_kernels(comm)
+        tao.prepare(petsc, comm, config.tao.type)
         startup = seconds_since_start(comm)
         start = meet(comm)
         outcome = search.run(petsc, store)
@@ -175,23 +176,24 @@ class Search:
         )
 
     def _evaluate(self, store: Store, entries: np.ndarray, gradient: np.ndarray) -> float:
+        problem, values = self.problem, self.vector.values(entries)
         start = time.perf_counter()
-        problem = self.problem
         try:
             # a trial may well be beyond what a run can bear
             with np.errstate(over="ignore", invalid="ignore"):
-                self._set(self.vector.values(entries))
+                self._set(values)
                 result = problem.reverse(problem.schedule(), store, problem.fields)
-                self.vector.put_gradient(result.gradient, gradient)
             self._parts[result.objective] = dict(problem.model.functional.parts)
             self.evaluations += 1
             for field in ("forward_steps", "reverse_steps", "seconds_forward", "seconds_adjoint",
                           "seconds_snapshots", "saves"):  # fmt: skip
                 total = getattr(self.counts, field) + getattr(result.counts, field)
                 setattr(self.counts, field, total)
-            return result.objective
         finally:
             self.seconds_evaluating += time.perf_counter() - start
+        with np.errstate(over="ignore"):
+            self.vector.put_gradient(result.gradient, gradient)
+        return result.objective
 
     def _set(self, values: Mapping[str, np.ndarray | float]) -> None:
         for name, value in values.items():
@@ -248,7 +250,8 @@ class Search:
         summary["seconds"] |= {
             "evaluations": comm.allreduce(self.seconds_evaluating, op=MPI.MAX),
             "saving": comm.allreduce(self.seconds_saving, op=MPI.MAX),
-            "tao": comm.allreduce(own, op=MPI.MAX),
+            # what the others have beyond it they wait for the slowest one's evaluations
+            "tao": comm.allreduce(own, op=MPI.MIN),
         }
         summary["schedule"] = {
             "name": problem.config.checkpointing.schedule,
@@ -263,6 +266,7 @@ class Search:
             "failed_trials": outcome.failed_trials,
             "converged": outcome.converged,
             "reason": outcome.reason,
+            "tao_share": summary["seconds"]["tao"] / sweeps,
             "objective": [entry["objective"] for entry in self.history],
             "parts": [entry["parts"] for entry in self.history],
             "gradient_norm": [entry["gradient_norm"] for entry in self.history],

@@ -109,6 +109,27 @@ def require_doubles(scalar: np.dtype[Any]) -> None:
         )
 
 
+def prepare(petsc: Any, comm: MPI.Comm, method: str) -> None:
+    """Let PETSc load what a method needs, which it does at first use. Collective."""
+
+    def parabola(tao: Any, point: Any, gradient: Any) -> float:
+        point.copy(gradient)
+        return 0.5 * float(point.dot(point))
+
+    x = petsc.Vec().createMPI((1, petsc.DETERMINE), comm=comm)
+    x.set(1.0)
+    gradient = x.duplicate()
+    tao = petsc.TAO().create(comm)
+    tao.setOptionsPrefix("prepare_")  # out of reach of what the user asks for
+    tao.setType(method)
+    tao.setObjectiveGradient(parabola, gradient)
+    tao.setMaximumIterations(2)
+    tao.setFromOptions()
+    tao.solve(x)
+    for item in (tao, x, gradient):
+        item.destroy()
+
+
 def minimize(
     petsc: Any,
     comm: MPI.Comm,

@@ -262,6 +262,7 @@ def _optimize_rows(done: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     yield "optimisation", f"{verdict} after {done['iterations']} iterations: {done['reason']}"
     failed = f", {done['failed_trials']} failed trials" if done["failed_trials"] else ""
     yield "  evaluations", f"{done['evaluations']} of objective and gradient{failed}"
+    yield "  TAO, vectors", f"{done['tao_share']:.2%} of the time"
     if done["chi_square"] is not None:
         yield "misfit per observation", f"{done['chi_square']:.4g} of the noise variance"
     for control, error in done["control_error"].items():

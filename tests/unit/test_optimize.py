@@ -232,3 +232,12 @@ def test_wrong_configurations_are_said(sections: dict, message: str) -> None:
 def test_the_summary_is_json(tmp_path) -> None:
     summary = run(configured(tmp_path, tao={"iterations": 1}))
     assert json.loads(json.dumps(summary))["optimize"]["converged"] is False
+
+
+def test_the_seconds_of_a_search_are_those_of_its_parts(tmp_path) -> None:
+    summary = run(configured(tmp_path, tao={"iterations": 5}))
+    seconds = summary["seconds"]
+    parts = seconds["evaluations"] + seconds["saving"] + seconds["tao"]
+    assert parts == pytest.approx(seconds["sweeps"], rel=1e-9)
+    assert min(seconds["evaluations"], seconds["saving"], seconds["tao"]) > 0
+    assert summary["optimize"]["tao_share"] == seconds["tao"] / seconds["sweeps"]
