@@ -20,9 +20,15 @@ from burgers_adjoint.errors import ConfigError, agreed_error
 from burgers_adjoint.inverse import tao
 from burgers_adjoint.inverse.control_file import read_values, split, write_values
 from burgers_adjoint.inverse.vector import ControlVector, Values
+from burgers_adjoint.output.dumps import STEPS
 from burgers_adjoint.output.plots import plot_recovery
 from burgers_adjoint.output.progress import Progress
-from burgers_adjoint.output.results import prepare_directory, write_results
+from burgers_adjoint.output.results import (
+    PICTURES,
+    prepare_directory,
+    remove_leftovers,
+    write_results,
+)
 from burgers_adjoint.output.system import versions
 from burgers_adjoint.parallel.failure import agreed
 from burgers_adjoint.parallel.reductions import norm
@@ -319,9 +325,10 @@ class Search:
         results = self.directory / "results.h5"
         grid = problem.grid
         write_results(results, problem.decomposition, grid.x, grid.y, fields, scalars, attributes)
-        if problem.config.output.plots:
-            with agreed(self.comm):
-                if self.comm.rank == 0:
+        with agreed(self.comm):
+            if self.comm.rank == 0:
+                remove_leftovers(self.directory, [*PICTURES, STEPS])
+                if problem.config.output.plots:
                     plot_recovery(results, self.directory / "recovery.png")
 
 

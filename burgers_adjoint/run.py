@@ -19,10 +19,15 @@ from burgers_adjoint.durable import DurableRun, Resume
 from burgers_adjoint.errors import BurgersAdjointError, ConfigError, NumericalError, agreed_error
 from burgers_adjoint.functional import recorder
 from burgers_adjoint.inverse import observations as observation_file
-from burgers_adjoint.output.dumps import Dumps
+from burgers_adjoint.output.dumps import STEPS, Dumps
 from burgers_adjoint.output.plots import plot_results
 from burgers_adjoint.output.progress import Progress
-from burgers_adjoint.output.results import prepare_directory, write_results
+from burgers_adjoint.output.results import (
+    PICTURES,
+    prepare_directory,
+    remove_leftovers,
+    write_results,
+)
 from burgers_adjoint.output.schedule_picture import draw_schedule
 from burgers_adjoint.output.summary import published_comparison
 from burgers_adjoint.output.system import versions
@@ -124,6 +129,7 @@ def gradient(
             problem.decomposition,
             problem.grid.x,
             problem.grid.y,
+            continued=durable is not None and durable.found is not None,
         )
     with closed_at_end(problem.store(schedule), config.snapshots.keep) as store:
         prepare_kernels(comm)
@@ -336,8 +342,9 @@ def _write(
     write_results(
         results, problem.decomposition, problem.grid.x, problem.grid.y, fields, scalars, attributes
     )
-    if problem.config.output.plots:
-        with agreed(comm):
-            if comm.rank == 0:
+    with agreed(comm):
+        if comm.rank == 0:
+            remove_leftovers(directory, PICTURES if problem.dumps else [*PICTURES, STEPS])
+            if problem.config.output.plots:
                 plot_results(results, directory / "gradient.png")
     summary["seconds"]["output"] = float(comm.allreduce(time.perf_counter() - start, op=MPI.MAX))

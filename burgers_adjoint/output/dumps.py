@@ -9,9 +9,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from burgers_adjoint.errors import BurgersAdjointError
 from burgers_adjoint.output.files import reason
-from burgers_adjoint.output.results import write_results
+from burgers_adjoint.output.results import remove_leftovers, write_results
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.failure import agreed
+
+STEPS = "dumps/step-*.h5"
 
 
 class Dumps:
@@ -28,6 +30,7 @@ class Dumps:
         decomposition: whose tiles they are.
         x: coordinates of all columns, (nx,).
         y: coordinates of all rows, (ny,).
+        continued: files that are there are of this run, not of an older one to be removed.
 
     Attributes:
         written: number of files so far.
@@ -42,6 +45,7 @@ class Dumps:
         decomposition: Decomposition,
         x: ArrayLike,
         y: ArrayLike,
+        continued: bool = False,
     ) -> None:
         self.folder = directory / "dumps"
         self.every = every
@@ -58,6 +62,8 @@ class Dumps:
                     raise BurgersAdjointError(
                         f"cannot make the folder {self.folder}: {reason(error)}"
                     ) from error
+                if not continued:
+                    remove_leftovers(directory, [STEPS])
 
     def wants(self, step: int) -> bool:
         """Whether this step is one of those."""

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from burgers_adjoint.errors import BurgersAdjointError
+from burgers_adjoint.errors import BurgersAdjointError, ConfigError
+
+FAULTS_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
 
 @contextmanager
@@ -59,7 +61,8 @@ def require_writable(path: str | Path) -> None:
     """Find out now, by writing, whether a file can be written at the end of a long run.
 
     Raises:
-        BurgersAdjointError: naming the path and the reason.
+        ConfigError: naming the path and the reason.
+        BurgersAdjointError: likewise; the path is fine, but the disk is full or broken.
     """
     try:
         if Path(path).exists() and not Path(path).is_file():
@@ -79,7 +82,8 @@ def require_writable(path: str | Path) -> None:
             finally:
                 partial.unlink(missing_ok=True)
     except OSError as error:
-        raise BurgersAdjointError(f"cannot write {path}: {reason(error)}") from error
+        failure = BurgersAdjointError if error.errno in FAULTS_OF_THE_DISK else ConfigError
+        raise failure(f"cannot write {path}: {reason(error)}") from error
 
 
 def reason(error: OSError) -> str:

@@ -2,7 +2,7 @@
 
 import io
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from burgers_adjoint.output.files import reason, replaced_when_complete, write_t
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.failure import agreed
 
+# Drawn from a results.h5.
+PICTURES = ("gradient.png", "recovery.png")
 Tile = tuple[str, tuple[slice, slice], NDArray[np.float64]]
 
 
@@ -36,6 +38,21 @@ def prepare_directory(config: Config, comm: Any) -> Path:
                 ) from error
             write_text(directory / "config.toml", config.to_toml())
     return directory
+
+
+def remove_leftovers(directory: Path, patterns: Iterable[str]) -> None:
+    """Remove what an older run has left and what would seem to belong to the new results.h5.
+
+    Raises:
+        BurgersAdjointError: naming the file that cannot be removed, and the reason.
+    """
+    for path in (path for pattern in patterns for path in directory.glob(pattern)):
+        try:
+            path.unlink()
+        except OSError as error:
+            raise BurgersAdjointError(
+                f"cannot remove {path} of an older run: {reason(error)}"
+            ) from error
 
 
 def write_results(

@@ -167,6 +167,37 @@ def test_a_gradient_leaves_its_config_and_results(tmp_path, capsys):
     assert rest <= summary.keys()
 
 
+def test_what_an_older_run_has_left_is_not_beside_new_results(tmp_path, capsys):
+    every = [*SMALL, "-o", tmp_path, "-s", "output.every=2", "-s", "output.plots=true"]
+    assert ended("gradient", *every) == 0
+    steps = [f"step-{n}.h5" for n in (0, 2, 4, 6)]
+    assert sorted(os.listdir(tmp_path / "dumps")) == steps
+    assert (tmp_path / "gradient.png").exists()
+    (tmp_path / "differences.png").write_text("of check, not of the results")
+    (tmp_path / "dumps" / "mine.h5").write_text("of the user")
+    assert ended("gradient", *every, "-s", "output.every=3", "-s", "output.plots=false") == 0
+    assert sorted(os.listdir(tmp_path / "dumps")) == [
+        "mine.h5",
+        "step-0.h5",
+        "step-3.h5",
+        "step-6.h5",
+    ]
+    kept = ["config.toml", "differences.png", "dumps", "results.h5"]
+    assert sorted(os.listdir(tmp_path)) == kept
+    (tmp_path / "gradient.png").write_text("of an older run")
+    assert ended("forward", *every) == 0
+    assert os.listdir(tmp_path / "dumps") == ["mine.h5"]
+    assert sorted(os.listdir(tmp_path)) == kept
+
+
+def test_results_say_which_leftover_cannot_be_removed(tmp_path, capsys):
+    (tmp_path / "gradient.png").mkdir()
+    assert ended("forward", *SMALL, "-o", tmp_path) == 1
+    where = tmp_path / "gradient.png"
+    expected = f"error: cannot remove {where} of an older run: Is a directory\n"
+    assert capsys.readouterr().err == expected
+
+
 def test_json_on_standard_output_is_alone_there(tmp_path, capsys):
     assert ended("forward", *SMALL, "-o", tmp_path, "--json", "-") == 0
     stdout, stderr = capsys.readouterr()
@@ -199,7 +230,7 @@ def test_info_names_versions_ranks_and_memory(capsys):
         (["missing.toml"], 2, "error: cannot read the configuration missing.toml: No such file"),
         (["-s", "grid.nx=2"], 2, "error: grid.nx = 2: expected a whole number >= 3"),
         (["-s", "time.dt=1"], 3, "error: time.dt = 1 is unstable"),
-        (["--json", "/missing/a.json"], 1, "error: cannot write /missing/a.json: No such file"),
+        (["--json", "/missing/a.json"], 2, "error: cannot write /missing/a.json: No such file"),
         (["-o", "/proc/self/a"], 1, "error: cannot make the output folder /proc/self/a: "),
     ],
 )
@@ -364,7 +395,7 @@ def test_a_stream_that_knows_only_ascii_is_no_error():
     [
         (["optimise"], 2, "error: unknown command 'optimise'"),
         (["missing.toml"], 2, "error: cannot read the configuration missing.toml"),
-        (["--json", "/missing/a"], 1, "error: cannot write /missing/a: No such file"),
+        (["--json", "/missing/a"], 2, "error: cannot write /missing/a: No such file"),
     ],
 )
 def test_all_ranks_end_with_one_message(mpiexec, tmp_path, arguments, code, message):

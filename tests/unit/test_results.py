@@ -12,7 +12,7 @@ import pytest
 from mpi4py import MPI
 
 from burgers_adjoint.config import load
-from burgers_adjoint.errors import BurgersAdjointError
+from burgers_adjoint.errors import BurgersAdjointError, ConfigError
 from burgers_adjoint.output import plots
 from burgers_adjoint.output.files import replaced_when_complete, require_writable, write_text
 from burgers_adjoint.output.results import prepare_directory, write_results
@@ -214,9 +214,9 @@ def test_a_file_that_cannot_be_written_is_found_out_beforehand(tmp_path):
     assert (tmp_path / "old").read_text() == "old"
     assert os.listdir(tmp_path) == ["old"]
     path = tmp_path / "missing" / "file"
-    with pytest.raises(BurgersAdjointError, match=f"^cannot write {path}: No such file"):
+    with pytest.raises(ConfigError, match=f"^cannot write {path}: No such file"):
         require_writable(path)
-    with pytest.raises(BurgersAdjointError, match=f"^cannot write {tmp_path}: Is a directory"):
+    with pytest.raises(ConfigError, match=f"^cannot write {tmp_path}: Is a directory"):
         require_writable(tmp_path)
 
 
@@ -232,8 +232,9 @@ def test_looking_at_a_pipe_beforehand_does_not_end_its_reader(tmp_path):
 def test_looking_at_a_full_disk_leaves_nothing_behind(small_disk):
     filler = small_disk / "filler"
     filler.write_bytes(b"x" * 2**20)
-    with pytest.raises(BurgersAdjointError, match=r"summary\.json: No space left"):
+    with pytest.raises(BurgersAdjointError, match=r"summary\.json: No space left") as error:
         require_writable(small_disk / "summary.json")
+    assert error.value.exit_code == 1
     assert os.listdir(small_disk) == ["filler"]
 
 
