@@ -9,6 +9,7 @@ import errno
 import os
 import stat
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -88,7 +89,7 @@ def require_file(path: str | Path, label: str) -> None:
         raise ConfigError(f"{label}: cannot be read: {os.strerror(errno.EACCES)}")
 
 
-def read_tile(file: "object", name: str, label: str, decomposition: Decomposition) -> np.ndarray:
+def read_tile(file: Any, name: str, label: str, decomposition: Decomposition) -> np.ndarray:
     """Read this rank's part of a dataset of shape (ny, nx) in an open HDF5 file.
 
     Raises:
@@ -97,7 +98,7 @@ def read_tile(file: "object", name: str, label: str, decomposition: Decompositio
     """
     import h5py
 
-    dataset = file.get(name)  # type: ignore[attr-defined]
+    dataset = file.get(name)
     if not isinstance(dataset, h5py.Dataset):
         raise ConfigError(f"{label}: there is no dataset /{name}")
     if dataset.shape != decomposition.shape:

@@ -22,7 +22,7 @@ class StagedModel(BurgersModel):
         knots: times of the forcing in time.
     """
 
-    stepper: StagedStepper  # type: ignore[assignment]
+    stepper: StagedStepper  # type: ignore[assignment]  # this class alone makes and uses it
 
     def __init__(
         self,

@@ -287,7 +287,9 @@ def as_checkpoint_schedule(schedule: Schedule) -> Any:
     def where(slot: int) -> Any:
         return storage_type.RAM if slot < schedule.memory_slots else storage_type.DISK
 
-    class Adapted(package.CheckpointSchedule):  # type: ignore[name-defined]
+    base: Any = package.CheckpointSchedule
+
+    class Adapted(base):
         """Our schedule, action by action."""
 
         def __init__(self) -> None:

@@ -82,23 +82,28 @@ class ControlVector:
 
     def put_values(self, values: Mapping[str, np.ndarray | float], out: np.ndarray) -> None:
         """Write the entries of values to out."""
-        self._put(values, out, lambda scale: 1.0 / scale)
+        self._put(values, out, {name: 1.0 / part.scale for name, part in self.parts.items()})
 
     def put_gradient(self, gradient: Mapping[str, np.ndarray | float], out: np.ndarray) -> None:
         """Write the derivatives by the entries, of those by the values, to out."""
-        self._put(gradient, out, lambda scale: scale)
+        self._put(gradient, out, {name: part.scale for name, part in self.parts.items()})
 
     def put_bounds(self, bounds: Mapping[str, float], missing: float, out: np.ndarray) -> None:
         """Write bounds of the entries, from those of the values by name."""
         for name, part in self.parts.items():
             out[part.place] = bounds[name] / part.scale if name in bounds else missing
 
-    def _put(self, values: Mapping[str, np.ndarray | float], out: np.ndarray, factor) -> None:  # type: ignore[no-untyped-def]
+    def _put(
+        self,
+        values: Mapping[str, np.ndarray | float],
+        out: np.ndarray,
+        factors: Mapping[str, float],
+    ) -> None:
         for name, part in self.parts.items():
-            value = np.asarray(values[name])
+            value, factor = np.asarray(values[name]), factors[name]
             if not part.shape:
-                out[part.place] = value * factor(part.scale)
+                out[part.place] = value * factor
             elif part.points is not None:
-                out[part.place] = value[part.points] * factor(part.scale)
+                out[part.place] = value[part.points] * factor
             else:
-                np.multiply(value, factor(part.scale), out=out[part.place].reshape(part.shape))
+                np.multiply(value, factor, out=out[part.place].reshape(part.shape))

@@ -263,4 +263,4 @@ def _read(descriptor: int, data: np.ndarray, offset: int) -> int:
 
 
 def _view(data: np.ndarray) -> memoryview:
-    return memoryview(data.view(np.uint8))  # type: ignore[arg-type]
+    return data.view(np.uint8).data

@@ -65,4 +65,4 @@ class SharedFile:
 
 
 def _checksum(data: np.ndarray) -> int:
-    return xxhash.xxh3_64_intdigest(memoryview(data))  # type: ignore[arg-type]
+    return xxhash.xxh3_64_intdigest(data.data)
