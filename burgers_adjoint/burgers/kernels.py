@@ -183,92 +183,132 @@ def tangent(perturbation, out, state, c, limits):
 
 
 @compiled
-def load_moving(cotangent, r, box, limits, ring):
-    """Copy row r of the cotangent to the ring, with zeros at the points that no step computes.
+def clear_still(row, first, stop, column0, column1, left, right, moves):
+    """Put zeros to the points of a row of the cotangent that no step computes.
 
     A boundary point keeps its value, so its cotangent reaches no other point; and beyond the
     boundary there is nothing.
+
+    Args:
+        row: (2, pitch), written from column `first` to `stop`, of which column0 .. column1-1 count.
+        left, right: column of the western boundary, and the one after the eastern boundary's.
+        moves: whether the row is not the boundary itself.
     """
-    row0, row1, column0, column1 = limits
-    west, east = box[2] - 1, box[3]
-    moves = row0 <= r < row1
-    if moves:
-        first, n_lines = lines_of(box[2], box[3])
-        copy_lines(
-            (),
-            (address(cotangent, r, first), address(cotangent, cotangent.shape[1] + r, first)),
-            (address(ring, r % 3 * 2, first), address(ring, r % 3 * 2 + 1, first)),
-            (),
-            n_lines,
-        )
+    start = column0 + (column0 == left) if moves else column1
+    end = column1 - (column1 == right) if moves else column1
     for f in range(2):
-        for i in (west, east):
-            ring[r % 3, f, i] = cotangent[f, r, i]
-        for i in range(west, column0 if moves else east + 1):
-            ring[r % 3, f, i] = 0.0
-        for i in range(column1 if moves else east + 1, east + 1):
-            ring[r % 3, f, i] = 0.0
+        for i in range(first, start):
+            row[f, i] = 0.0
+        for i in range(end, stop):
+            row[f, i] = 0.0
 
 
 @compiled
-def adjoint(cotangent, state, density, c, box, limits, ring):
-    """Apply the transposed Jacobian of one step to the cotangent, in place.
+def adjoint(cotangent, states, density, c, box, moving, ring):
+    """Apply the transposed Jacobians of consecutive steps, the last one's first, in one sweep.
+
+    Row r of the cotangent before a step needs rows r-1 .. r+1 of the one after it. As in `advance`,
+    rows on their way through the steps live in a ring buffer, and the bits are those of single
+    steps. What reaches a boundary point stays there: it is added up in place.
 
     Args:
-        cotangent: dJ/d(state at n+1) -> dJ/d(state at n); (2, rows, pitch), one halo layer filled,
-            which is not what it was afterwards.
-        state: state at the START of the step, the same shape, one halo layer filled.
+        cotangent: dJ/d(state after the last step) -> dJ/d(state before the first one), in place;
+            (2, rows, pitch), k halo layers filled, which are not what they were afterwards.
+        states: (k,) addresses of the states at the START of the steps, the last step's first; the
+            same shape, with k, k-1, .. 1 halo layers filled.
         density: (rows, pitch): each point's part of dJ/d(viscosity) is added; or empty.
         c: `stencil.Coefficients`.
         box: row start, row stop, column start, column stop of the tile.
-        limits: (row start, ...) of the points that move, one layer of a neighbour's included.
-        ring: (4, 2, pitch) work space: three rows of the old cotangent, and one that stays.
+        moving: the same of the points that move, farther out than k layers where no boundary is.
+        ring: (more than k + 1, 4, 2, pitch) work space, whose last part stays zero.
     """
-    row0, row1, column0, column1 = box
-    first, n_lines = lines_of(column0, column1)
-    still = ring[3]
-    load_moving(cotangent, row0 - 1, box, limits, ring)
-    load_moving(cotangent, row0, box, limits, ring)
-    for r in range(row0, row1):
-        load_moving(cotangent, r + 1, box, limits, ring)
-        row_moves = limits[0] <= r < limits[1]
-        if not row_moves:
-            still[0, column0:column1] = cotangent[0, r, column0:column1]
-            still[1, column0:column1] = cotangent[1, r, column0:column1]
-        p_west, q_west = cotangent[0, r, column0], cotangent[1, r, column0]
-        p_east, q_east = cotangent[0, r, column1 - 1], cotangent[1, r, column1 - 1]
-        south, here, north = (r - 1) % 3 * 2, r % 3 * 2, (r + 1) % 3 * 2
-        sources = (
-            row_star(state, 0, r, first)
-            + row_star(state, 1, r, first)
-            + star(address(ring, south, first), address(ring, here, first),
-                   address(ring, north, first))
-            + star(address(ring, south + 1, first), address(ring, here + 1, first),
-                   address(ring, north + 1, first))
-        )  # fmt: skip
-        targets = (
-            address(cotangent, r, first),
-            address(cotangent, cotangent.shape[1] + r, first),
-        )
-        ahead = (
-            address(state, min(r + 2, row1), first),
-            address(state, state.shape[1] + min(r + 2, row1), first),
-            address(cotangent, min(r + 2, row1), first),
-            address(cotangent, cotangent.shape[1] + min(r + 2, row1), first),
-        )
-        if density.size > 0:
-            own = (address(density, r, first),)
-            adjoint_viscosity_row(c, sources + own, targets + own, ahead, n_lines)
-        else:
-            adjoint_row(c, sources, targets, ahead, n_lines)
-        # what does not move is carried over: the identity row of a boundary point, transposed
-        if not row_moves:
-            cotangent[0, r, column0:column1] += still[0, column0:column1]
-            cotangent[1, r, column0:column1] += still[1, column0:column1]
-            continue
-        if column0 < limits[2]:
-            cotangent[0, r, column0] += p_west
-            cotangent[1, r, column0] += q_west
-        if column1 > limits[3]:
-            cotangent[0, r, column1 - 1] += p_east
-            cotangent[1, r, column1 - 1] += q_east
+    k = states.size
+    n_rows, pitch = cotangent.shape[1], cotangent.shape[2]
+    to_v = n_rows * pitch * DOUBLE_BYTES
+    ring_to_v = pitch * DOUBLE_BYTES
+    own_row0, own_row1, own_column0, own_column1 = box
+    bottom, top, left, right = moving[0] - 1, moving[1] + 1, moving[2] - 1, moving[3] + 1
+    for wave in range(max(own_row0 - k, bottom) - 1, own_row1 + k - 1):
+        for s in range(-1, k):
+            # step s computes what the steps after it need; "step -1" is the cotangent as it comes
+            reach = k - 1 - s
+            r = wave - s
+            if r < max(own_row0 - reach, bottom) or r >= min(own_row1 + reach, top):
+                continue
+            column0, column1 = max(own_column0 - reach, left), min(own_column1 + reach, right)
+            first, n_lines = lines_of(column0, column1)
+            moves = moving[0] <= r < moving[1]
+            result = ring[s + 1, r & 3]
+            to_result, to_result_v = address(result, 0, first), ring_to_v
+            if s < 0:
+                source = address(cotangent, r, first)
+                copy_lines(
+                    (),
+                    (source, source + to_v),
+                    (to_result, to_result + to_result_v),
+                    (),
+                    n_lines,
+                )
+                clear_still(
+                    result, first, first + n_lines * LINE, column0, column1, left, right, moves
+                )
+                continue
+            here = address(ring, (s * 4 + (r & 3)) * 2, first)
+            nothing = address(ring, (ring.shape[0] - 1) * 8, first)
+            south = address(ring, (s * 4 + (r - 1 & 3)) * 2, first) if r > bottom else nothing
+            north = address(ring, (s * 4 + (r + 1 & 3)) * 2, first) if r + 1 < top else nothing
+            state = states[s] + (r * pitch + first) * DOUBLE_BYTES
+            row = pitch * DOUBLE_BYTES
+            sources = (
+                star(state - row, state, state + row)
+                + star(state + to_v - row, state + to_v, state + to_v + row)
+                + star(south, here, north)
+                + star(south + ring_to_v, here + ring_to_v, north + ring_to_v)
+            )
+            ahead = (state + 2 * row, state + to_v + 2 * row)
+            in_place = moves and s == k - 1
+            kept = (
+                cotangent[0, r, own_column0],
+                cotangent[1, r, own_column0],
+                cotangent[0, r, own_column1 - 1],
+                cotangent[1, r, own_column1 - 1],
+            )
+            if in_place:
+                to_result, to_result_v = address(cotangent, r, first), to_v
+            targets = (to_result, to_result + to_result_v)
+            if density.size > 0 and own_row0 <= r < own_row1:
+                own = (address(density, r, first),)
+                adjoint_viscosity_row(c, sources + own, targets + own, ahead, n_lines)
+            else:
+                adjoint_row(c, sources, targets, ahead, n_lines)
+            # what does not move is carried over: the identity row of a boundary point, transposed
+            if not moves:
+                for f in range(2):
+                    for i in range(own_column0, own_column1):
+                        cotangent[f, r, i] += result[f, i]
+            elif in_place:
+                if own_column0 == left:
+                    cotangent[0, r, left] += kept[0]
+                    cotangent[1, r, left] += kept[1]
+                if own_column1 == right:
+                    cotangent[0, r, right - 1] += kept[2]
+                    cotangent[1, r, right - 1] += kept[3]
+            else:
+                if own_column0 == left:
+                    cotangent[0, r, left] += result[0, left]
+                    cotangent[1, r, left] += result[1, left]
+                if own_column1 == right:
+                    cotangent[0, r, right - 1] += result[0, right - 1]
+                    cotangent[1, r, right - 1] += result[1, right - 1]
+            if not in_place:
+                clear_still(
+                    result, first, first + n_lines * LINE, column0, column1, left, right, moves
+                )
+
+
+@compiled
+def adjoint_alone(cotangent, states, density, c, box, moving, ring):
+    """Make sweeps of `adjoint` in a row, where no halo has to be filled in between."""
+    longest = ring.shape[0] - 2
+    for start in range(0, states.size, longest):
+        adjoint(cotangent, states[start : start + longest], density, c, box, moving, ring)

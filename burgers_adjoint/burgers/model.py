@@ -368,15 +368,40 @@ class BurgersModel:
 
         What the objective sees of the state at n enters the cotangent, and J, here.
         """
-        self.transposed_step(cotangent, state, n)
-        if self.functional.looks_at(n, False):
-            self.functional.add_value(state, n, False, cotangent.bins)
-            self.functional.add_derivative(state, n, False, cotangent.field)
+        self.adjoint_steps(cotangent, [state], n)
+
+    def adjoint_steps(self, cotangent: Cotangent, states: Sequence[np.ndarray], n: int) -> None:
+        """Take the cotangent from n+1 to n+1-len(states), in place, as single steps would.
+
+        They are linearised at the states at n, n-1, ...
+        """
+        looks_at, alike = self.functional.looks_at, self.time_steps.alike
+        start = 0
+        while start < len(states):
+            # at once: steps of one length, with no state between them that the objective looks at
+            stop, step = start + 1, n - start
+            while stop < len(states) and not looks_at(step, False):
+                if alike(step - 1, step + 1) == step:
+                    break
+                stop, step = stop + 1, step - 1
+            self.transposed_steps(cotangent, states[start:stop], n - start)
+            if looks_at(step, False):
+                state = states[stop - 1]
+                self.functional.add_value(state, step, False, cotangent.bins)
+                self.functional.add_derivative(state, step, False, cotangent.field)
+            start = stop
 
     def transposed_step(self, cotangent: Cotangent, state: np.ndarray, n: int) -> None:
         """Apply the transposed Jacobian of step n, in place, linearised at the state at n."""
+        self.transposed_steps(cotangent, [state], n)
+
+    def transposed_steps(self, cotangent: Cotangent, states: Sequence[np.ndarray], n: int) -> None:
+        """Apply the transposed Jacobians of step n and those before it, all of one length.
+
+        They are linearised at the states at n, n-1, ..
+        """
         self.stepper.adjoint(
-            cotangent.field, state, cotangent.viscosity_density, self._coefficients_at(n)
+            cotangent.field, states, cotangent.viscosity_density, self._coefficients_at(n)
         )
 
     def tangent_step(

@@ -99,15 +99,16 @@ class StagedModel(BurgersModel):
                 fields[f"forcing_{knot:04d}"] = field
         return fields
 
-    def transposed_step(self, cotangent: Cotangent, state: np.ndarray, n: int) -> None:
-        self.stepper.adjoint(
-            cotangent.field,
-            cotangent.viscosity_density[None],
-            cotangent.forces,
-            state,
-            self.time_steps.time(n),
-            self.time_steps.length(n),
-        )
+    def transposed_steps(self, cotangent: Cotangent, states: Sequence[np.ndarray], n: int) -> None:
+        for step, state in zip(range(n, -1, -1), states, strict=False):
+            self.stepper.adjoint(
+                cotangent.field,
+                cotangent.viscosity_density[None],
+                cotangent.forces,
+                state,
+                self.time_steps.time(step),
+                self.time_steps.length(step),
+            )
 
     def tangent_step(
         self, perturbation: np.ndarray, state: np.ndarray, directions: Directions, n: int

@@ -1,5 +1,7 @@
 """Steps on a tile: halo exchange and kernels together, in few sweeps over memory."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from burgers_adjoint.burgers import kernels
@@ -12,6 +14,7 @@ from burgers_adjoint.parallel.halo import Frame, Halo
 # of 2048 points, more than a second-level cache of 1 MiB holds, were still as fast as eight.
 SWEEP_BYTES = 2**21
 LONGEST_SWEEP = 16
+LONGEST_ADJOINT_SWEEP = 4
 
 
 class Stepper:
@@ -25,6 +28,7 @@ class Stepper:
     Attributes:
         layout: of the arrays.
         steps_per_sweep: steps taken in one sweep over memory.
+        adjoint_steps_per_sweep: the same of the adjoint.
     """
 
     def __init__(self, decomposition: Decomposition, steps_per_exchange: int | None = None) -> None:
@@ -36,16 +40,19 @@ class Stepper:
         frame = Frame(self.layout.rows, self.layout.columns)
         self._narrow = Halo(decomposition, frame, depth=1, n_fields=2, corners=False)
         self._wide = Halo(decomposition, frame, self.layout.halo, n_fields=2, corners=True)
-        self._paired = Halo(decomposition, frame, depth=1, n_fields=4, corners=False)
+        self._with_states: dict[int, Halo] = {}
+        self._frame = frame
         self._ring = aligned_zeros((self.steps_per_sweep, 4, 2, self.layout.pitch))
-        self._cotangent_ring = aligned_zeros((4, 2, self.layout.pitch))
+        self.adjoint_steps_per_sweep = min(self.steps_per_sweep, LONGEST_ADJOINT_SWEEP)
+        ring = self.adjoint_steps_per_sweep + 2, 4, 2, self.layout.pitch
+        self._cotangent_ring = aligned_zeros(ring)
         self._limits = {
             n: np.array([self._moving(n - 1 - s) for s in range(n)], dtype=np.int64)
             for n in range(1, self.steps_per_sweep + 1)
         }
         rows, columns = self.layout.rows, self.layout.columns
         self._box = np.array([rows.start, rows.stop, columns.start, columns.stop], dtype=np.int64)
-        self._adjoint_limits = np.array(self._moving(1), dtype=np.int64)
+        self._all_moving = np.array(self._moving(self.adjoint_steps_per_sweep + 1), dtype=np.int64)
 
     def _choose_steps(self) -> int:
         """Steps per sweep whose ring of rows stays in the cache, the same on every rank."""
@@ -76,12 +83,15 @@ class Stepper:
     @property
     def halo_seconds(self) -> float:
         """Time spent in halo exchange so far."""
-        return self._narrow.seconds + self._wide.seconds + self._paired.seconds
+        return sum(halo.seconds for halo in self._halos())
 
     def close(self) -> None:
         """Release the messages' requests."""
-        for halo in (self._narrow, self._wide, self._paired):
+        for halo in self._halos():
             halo.close()
+
+    def _halos(self) -> list[Halo]:
+        return [self._narrow, self._wide, *self._with_states.values()]
 
     def advance(self, source: np.ndarray, state: np.ndarray, c: Coefficients, n_steps: int) -> None:
         """Take so many steps, all with these coefficients, from the source's points to the state's.
@@ -102,24 +112,42 @@ class Stepper:
             n_steps -= n_now
 
     def adjoint(
-        self, cotangent: np.ndarray, state: np.ndarray, density: np.ndarray, c: Coefficients
+        self,
+        cotangent: np.ndarray,
+        states: Sequence[np.ndarray],
+        density: np.ndarray,
+        c: Coefficients,
     ) -> None:
-        """Apply the transposed Jacobian of one step to the cotangent, in place.
+        """Apply the transposed Jacobians of steps to the cotangent, in place.
 
         Args:
             cotangent: (2, rows, pitch).
-            state: at the start of the step, (2, rows, pitch).
+            states: at the starts of the steps, the last one first, each (2, rows, pitch).
             density: (rows, pitch): each point's part of dJ/d(viscosity) is added; or empty.
-            c: the coefficients of the step.
+            c: the coefficients of the steps.
         """
-        self._paired.exchange(cotangent, state)
-        kernels.adjoint(
-            cotangent, state, density, c, self._box, self._adjoint_limits, self._cotangent_ring
-        )
+        places = np.array([state.ctypes.data for state in states])
+        work = density, c, self._box, self._all_moving, self._cotangent_ring
+        if self._alone:
+            kernels.adjoint_alone(cotangent, places, *work)
+            return
+        longest = self.adjoint_steps_per_sweep
+        for start in range(0, len(states), longest):
+            part = slice(start, start + longest)
+            self._halo_with_states(len(states[part])).exchange(cotangent, *states[part])
+            kernels.adjoint(cotangent, places[part], *work)
+
+    def _halo_with_states(self, n_steps: int) -> Halo:
+        """Exchange of the cotangent and the states of so many steps."""
+        if n_steps not in self._with_states:
+            self._with_states[n_steps] = Halo(
+                self.decomposition, self._frame, n_steps, 2 + 2 * n_steps, corners=n_steps > 1
+            )
+        return self._with_states[n_steps]
 
     def tangent(self, perturbation: np.ndarray, state: np.ndarray, c: Coefficients) -> np.ndarray:
         """Perturbation after one step, for one of (u, v) before it and c.d_nu of the viscosity."""
-        self._paired.exchange(perturbation, state)
+        self._halo_with_states(1).exchange(perturbation, state)
         out = perturbation.copy()
         kernels.tangent(perturbation, out, state, c, self._limits[1][0])
         return out
