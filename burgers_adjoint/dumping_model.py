@@ -1,5 +1,6 @@
 """A reversal that leaves pictures of its way: a model that writes the fields of some steps."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,11 @@ class DumpingModel:
         """Reverse a step and write the fields at its start, if it is one of those."""
         self._model.adjoint_step(cotangent, state, n)
         self._write(n, state, cotangent)
+
+    def adjoint_steps(self, cotangent: Cotangent, states: Sequence[np.ndarray], n: int) -> None:
+        """Reverse steps, and write the fields at their starts that are among those."""
+        for step, state in zip(range(n, n - len(states), -1), states, strict=True):
+            self.adjoint_step(cotangent, state, step)
 
     def _write(self, n: int, state: np.ndarray, cotangent: Cotangent) -> None:
         if self._dumps.wants(n):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
 State = TypeVar("State")
@@ -66,6 +66,14 @@ class ExchangingModel(AdjointModel[State_contra, Cotangent, Snapshot], Protocol)
 
     def advance_from(self, source: State_contra, state: State_contra, n0: int, n1: int) -> None:
         """Take the steps n0 .. n1-1, at least one, from `source`, which stays, to `state`."""
+        ...
+
+    def adjoint_steps(self, cotangent: Cotangent, states: Sequence[State_contra], n: int) -> None:
+        """Take the cotangent from n + 1 to n + 1 - len(states) in place.
+
+        `states` are those at the STARTS of the steps n, n - 1, ...; the result is the one of as
+        many calls of `adjoint_step`, bit for bit.
+        """
         ...
 
 
@@ -139,6 +147,14 @@ class ExchangingStore(SnapshotStore[State], Protocol):
 
     def take_over(self, slot: int, step: int, state: State) -> State:
         """Give the snapshot of `step` itself, and keep the memory of `state`; free the slot.
+
+        Raises:
+            SnapshotError: the slot does not hold `step`.
+        """
+        ...
+
+    def lend(self, slot: int, step: int) -> State:
+        """Give the snapshot of `step` itself, to be read until the next call for its slot.
 
         Raises:
             SnapshotError: the slot does not hold `step`.

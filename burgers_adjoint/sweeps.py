@@ -10,7 +10,13 @@ from mpi4py import MPI
 
 from burgers_adjoint.burgers.model import Cotangent
 from burgers_adjoint.checkpointing.actions import Action
-from burgers_adjoint.checkpointing.executor import LONGEST_ADVANCE, Counts, Executor, Observer
+from burgers_adjoint.checkpointing.executor import (
+    LONGEST_ADVANCE,
+    LONGEST_REVERSAL,
+    Counts,
+    Executor,
+    Observer,
+)
 from burgers_adjoint.problem import Problem
 from burgers_adjoint.restart.keeper import Keeper
 from burgers_adjoint.restart.parts import Fields
@@ -56,12 +62,13 @@ class GradientSweeps:
 
     @property
     def longest_advance(self) -> int:
-        """Steps after which a longer `Advance` pauses."""
+        """Steps after which a longer `Advance`, or reversal, pauses."""
         return self.executor.longest_advance
 
     @longest_advance.setter
     def longest_advance(self, steps: int) -> None:
         self.executor.longest_advance = min(steps, LONGEST_ADVANCE)
+        self.executor.longest_reversal = min(steps, LONGEST_REVERSAL)
 
     @property
     def turned(self) -> bool:

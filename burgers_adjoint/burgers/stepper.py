@@ -14,7 +14,9 @@ from burgers_adjoint.parallel.halo import Frame, Halo
 # of 2048 points, more than a second-level cache of 1 MiB holds, were still as fast as eight.
 SWEEP_BYTES = 2**21
 LONGEST_SWEEP = 16
-LONGEST_ADJOINT_SWEEP = 4
+# A sweep of the adjoint needs rows of every step's state too, and k steps need k (k + 1) layers of
+# halo filled. Measured: more than eight steps gain nothing, and on two ranks more than four.
+LONGEST_ADJOINT_SWEEP, LONGEST_WITH_HALO = 8, 4
 
 
 class Stepper:
@@ -43,7 +45,8 @@ class Stepper:
         self._with_states: dict[int, Halo] = {}
         self._frame = frame
         self._ring = aligned_zeros((self.steps_per_sweep, 4, 2, self.layout.pitch))
-        self.adjoint_steps_per_sweep = min(self.steps_per_sweep, LONGEST_ADJOINT_SWEEP)
+        longest = LONGEST_ADJOINT_SWEEP if self._alone else LONGEST_WITH_HALO
+        self.adjoint_steps_per_sweep = min(self.steps_per_sweep, longest)
         ring = self.adjoint_steps_per_sweep + 2, 4, 2, self.layout.pitch
         self._cotangent_ring = aligned_zeros(ring)
         self._limits = {

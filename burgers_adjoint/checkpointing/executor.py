@@ -56,6 +56,7 @@ class Counts:
 Observer = Callable[[Action, Counts], None]
 
 LONGEST_ADVANCE = 256
+LONGEST_REVERSAL = 64
 
 
 class Executor(Generic[State, Cotangent, Snapshot]):
@@ -77,6 +78,7 @@ class Executor(Generic[State, Cotangent, Snapshot]):
         damages: what was wrong with each snapshot that was computed anew.
         longest_advance: steps after which a longer `Advance` pauses for the observer; an observer
             may set it, to the same number wherever the run is shared.
+        longest_reversal: steps that are reversed at once at most; may be set likewise.
     """
 
     def __init__(
@@ -99,7 +101,8 @@ class Executor(Generic[State, Cotangent, Snapshot]):
             store: holds the snapshots; it can serve one run after the other.
             observer: called after every action, and after every piece of a long `Advance`, with
                 the action or piece and the counts, which it must not change; what it raises ends
-                the run in a state that can be carried on from.
+                the run in a state that can be carried on from. Of steps that are reversed at once,
+                with the loads between them, it is told the last one.
             counts: what has been done before, when a run is carried on; counted up in place.
             position: step at whose start the working state is.
             cotangent: the cotangent, when the run that is carried on had seeded it.
@@ -115,6 +118,7 @@ class Executor(Generic[State, Cotangent, Snapshot]):
         self.held = {} if held is None else dict(held)
         self.damages: list[str] = []
         self.longest_advance = LONGEST_ADVANCE
+        self.longest_reversal = LONGEST_REVERSAL
         self._ran = False
         self._state: State | None = None
         self._source: State | None = None  # where the working state is, if not in its own memory
@@ -163,10 +167,8 @@ class Executor(Generic[State, Cotangent, Snapshot]):
             start = perf_counter()
             if isinstance(action, Reverse):
                 self._settle(state)
-                cotangent = self._reversible(action)
-                model.adjoint_step(cotangent, state, action.step)
+                action, state = self._reverse(action, state, exchanging)
                 counts.seconds_adjoint += perf_counter() - start
-                counts.reverse_steps += 1
             elif isinstance(action, Advance):
                 self._advance(action, state)
                 continue
@@ -343,6 +345,52 @@ class Executor(Generic[State, Cotangent, Snapshot]):
         counts.seconds_forward += stepped - copied
         counts.seconds_adjoint += seeded - stepped
         counts.forward_steps += 1
+
+    def _reverse(
+        self, action: Reverse, state: State, exchanging: ExchangingStore[State] | None
+    ) -> tuple[Reverse, State]:
+        """Reverse a step, and those before it whose states are in memory one after the other.
+
+        Returns:
+            The last reversal, and the working state at its step's start.
+        """
+        cotangent = self._reversible(action)
+        loads = self._loads_after(action) if exchanging is not None else []
+        if exchanging is None or not loads:
+            self.model.adjoint_step(cotangent, state, action.step)
+            self.counts.reverse_steps += 1
+            return action, state
+        model = cast(ExchangingModel[State, Cotangent, Snapshot], self.model)
+        states = [state, *(exchanging.lend(load.slot, load.step) for load in loads)]
+        model.adjoint_steps(cotangent, states, action.step)
+        self.counts.reverse_steps += len(states)
+        self.counts.loads += len(loads)
+        *passed, last = loads
+        for load in passed:
+            exchanging.free(load.slot)
+            self.held.pop(load.slot)
+        self._state = exchanging.take_over(last.slot, last.step, state)
+        self.held.pop(last.slot)
+        self.position = last.step
+        return Reverse(last.step), self._state
+
+    def _loads_after(self, action: Reverse) -> list[Load]:
+        """Take as many pairs of a load and the reversal of its step off the schedule as follow."""
+        loads: list[Load] = []
+        actions = iter(self.schedule)
+        for step in range(action.step - 1, action.step - self.longest_reversal, -1):
+            load = next(actions, None)
+            if load is None:
+                break
+            if not isinstance(load, Load) or not load.free or load.step != step:
+                self.schedule.put_back(load)
+                break
+            reverse = next(actions, None)
+            if reverse != Reverse(step):
+                self.schedule.put_back(load, *([] if reverse is None else [reverse]))
+                break
+            loads.append(load)
+        return loads
 
     def _reversible(self, action: Reverse) -> Cotangent:
         """Return the cotangent at the end of the step to reverse."""

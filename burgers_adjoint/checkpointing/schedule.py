@@ -30,6 +30,7 @@ class Schedule(ABC):
     snapshots: int
     snapshots_on_disk: int = 0
     slots: int
+    _put_back: tuple[Action, ...] = ()
 
     @property
     def memory_slots(self) -> int:
@@ -63,7 +64,17 @@ class Schedule(ABC):
 
     def __iter__(self) -> Iterator[Action]:
         """Go through the actions that are left; this uses them up."""
-        return iter(self.next_action, None)
+        return iter(self._take, None)
+
+    def _take(self) -> Action | None:
+        if self._put_back:
+            action, self._put_back = self._put_back[0], self._put_back[1:]
+            return action
+        return self.next_action()
+
+    def put_back(self, *actions: Action) -> None:
+        """Give back the latest actions that came out of the iterator: they come again, in order."""
+        self._put_back = (*actions, *self._put_back)
 
 
 def at_least_one(name: str, value: int) -> int:

@@ -70,6 +70,11 @@ class MemoryStore(Generic[Snapshot]):
         buffer, self._buffers[slot] = self._buffers[slot], state
         return buffer
 
+    def lend(self, slot: int, step: int) -> Snapshot:
+        """Give the snapshot of `step` itself to be read; see `protocols.ExchangingStore`."""
+        self._slots.require_held(slot, step)
+        return self._buffers[slot]
+
     def free(self, slot: int) -> None:
         """Forget what `slot` holds.
 

@@ -11,12 +11,21 @@ pytestmark = pytest.mark.mpi
 
 
 def problem(
-    comm: MPI.Comm, steps_per_exchange: int | None, **sections: dict[str, object]
+    comm: MPI.Comm,
+    steps_per_exchange: int | None,
+    boundary: str = "periodic",
+    **sections: dict[str, object],
 ) -> Problem:
-    grid = {"nx": 23, "ny": 31, "x": [0.0, 2.0], "y": [0.0, 3.0], "boundary": "periodic"}
-    parallel = {} if steps_per_exchange is None else {"steps_per_exchange": steps_per_exchange}
-    time = {"steps": 11, "dt": 1e-3}
-    return Problem(from_dict({"grid": grid, "time": time, "parallel": parallel} | sections), comm)
+    given: dict[str, object] = {
+        "grid": {"nx": 23, "ny": 31, "x": [0.0, 2.0], "y": [0.0, 3.0], "boundary": boundary},
+        "time": {"steps": 11, "dt": 1e-3},
+        "parallel": {}
+        if steps_per_exchange is None
+        else {"steps_per_exchange": steps_per_exchange},
+        "gradient": {"controls": ["initial", "viscosity"]},
+        "checkpointing": {"schedule": "store_all"},
+    }
+    return Problem(from_dict(given | sections), comm)
 
 
 def digest(problem: Problem) -> str:
@@ -26,11 +35,14 @@ def digest(problem: Problem) -> str:
     return problem.digest(result.final, result.gradient)
 
 
-@pytest.mark.parametrize("steps_per_exchange", [1, 2, 3])
-def test_bits_do_not_depend_on_the_steps_per_exchange(steps_per_exchange: int) -> None:
-    alone = digest(problem(MPI.COMM_SELF, 1))
-    assert digest(problem(MPI.COMM_WORLD, steps_per_exchange)) == alone
-    assert digest(problem(MPI.COMM_WORLD, None)) == alone
+@pytest.mark.parametrize("boundary", ["periodic", "dirichlet"])
+@pytest.mark.parametrize("steps_per_exchange", [1, 2, 3, 5])
+def test_bits_do_not_depend_on_the_steps_per_exchange(
+    steps_per_exchange: int, boundary: str
+) -> None:
+    alone = digest(problem(MPI.COMM_SELF, 1, boundary))
+    assert digest(problem(MPI.COMM_WORLD, steps_per_exchange, boundary)) == alone
+    assert digest(problem(MPI.COMM_WORLD, None, boundary)) == alone
 
 
 def test_halo_wider_than_a_tile_is_refused() -> None:

@@ -54,6 +54,23 @@ def adjoint(
     return model.layout.interior(cotangent.field).copy(), math.fsum(density.ravel())
 
 
+@settings(deadline=None, max_examples=40)
+@given(extents, extents, st.booleans(), st.integers(1, 20), seeds)
+def test_steps_reversed_together_have_the_bits_of_single_ones(
+    ny: int, nx: int, periodic: bool, n_steps: int, seed: int
+) -> None:
+    model = model_on(oblong_grid(nx, ny, periodic))
+    states = [model.initial_state(random_fields(model.grid, seed + n)) for n in range(n_steps)]
+    together, singly = model.new_cotangent(), model.new_cotangent()
+    for cotangent in (together, singly):
+        model.layout.interior(cotangent.field)[...] = random_fields(model.grid, seed + n_steps)
+    model.adjoint_steps(together, states[::-1], n_steps - 1)
+    for n in reversed(range(n_steps)):
+        model.adjoint_step(singly, states[n], n)
+    for name, part in model.tile_fields(together).items():
+        assert same_bits(part, model.tile_fields(singly)[name])
+
+
 @BOUNDARIES
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_step_is_that_of_the_textbook(shape: tuple[int, int], periodic: bool) -> None:
