@@ -8,7 +8,7 @@ import psutil
 from mpi4py import MPI
 
 from benchmarks.measure import describe_machine, options, table, write
-from burgers_adjoint.burgers.model import prepare_kernels
+from burgers_adjoint.burgers.preparation import prepare_kernels
 from burgers_adjoint.checkpointing.executor import Counts
 from burgers_adjoint.config import load
 from burgers_adjoint.problem import Problem
@@ -53,7 +53,7 @@ def measure(arguments: argparse.Namespace) -> None:
     overrides = ["grid.nx=64", "grid.ny=64", "checkpointing.snapshots=100", f"time.steps={n_steps}"]
     config = load(None, [*overrides, f"checkpointing.schedule={arguments.schedule}"])
     problem = Problem(config, MPI.COMM_SELF)
-    prepare_kernels(MPI.COMM_SELF)
+    prepare_kernels(problem.model)
     schedule = problem.schedule()
     store = problem.store(schedule)
     watch = Watch(schedule.predicted_forward_steps + n_steps)

@@ -152,11 +152,14 @@ def measure(chosen: Any) -> dict[str, Any] | None:
     """Everything that is measured; on rank 0. Collective."""
     from mpi4py import MPI
 
-    from burgers_adjoint.burgers.model import prepare_kernels
+    from benchmarks.cases import grid_of, model_on
+    from burgers_adjoint.burgers.preparation import prepare_kernels
     from burgers_adjoint.parallel.failure import patient_barrier
 
     world = MPI.COMM_WORLD
-    prepare_kernels(world)
+    model = model_on(grid_of(64, 64 * world.size), comm=world)
+    prepare_kernels(model)
+    model.close()
     ranks = [n for n in chosen.ranks if n <= world.size]
     seconds = 0.01 if chosen.quick else 0.1
     benches: dict[str, list[Bench]] = {"strong": [], "weak": []}

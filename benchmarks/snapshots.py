@@ -25,12 +25,12 @@ def main() -> None:
     from mpi4py import MPI
 
     from benchmarks.reversals import Reversal, in_turn, maker_of, median, problem_of, ratio
-    from burgers_adjoint.burgers.model import prepare_kernels
+    from burgers_adjoint.burgers.preparation import prepare_kernels
     from burgers_adjoint.checkpointing.binomial import Binomial
     from burgers_adjoint.checkpointing.two_level import TwoLevel
 
     comm = MPI.COMM_WORLD
-    prepare_kernels(comm)
+    prepare_kernels(problem_of(64, given.steps).model)
     n, s = given.steps, given.snapshots
     far = max(1, s // 2)
     binomial, levels = partial(Binomial, n, s), partial(TwoLevel, n, s - far, far)

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
-from burgers_adjoint.burgers.model import prepare_kernels
+from burgers_adjoint.burgers.preparation import prepare_kernels
 from burgers_adjoint.config import Config
 from burgers_adjoint.memory import node_memory
+from burgers_adjoint.output.folder import prepare_directory
 from burgers_adjoint.output.plots import plot_differences
 from burgers_adjoint.output.progress import Progress
-from burgers_adjoint.output.results import prepare_directory
 from burgers_adjoint.parallel.failure import agreed
 from burgers_adjoint.parallel.reductions import exact_sum, largest, norm, random_field
 from burgers_adjoint.problem import Gradient, Problem, Reversal
@@ -68,7 +68,7 @@ def check(config: Config, comm: MPI.Comm, progress: Progress) -> dict[str, Any]:
     directory = prepare_directory(config, comm)
     problem = Problem(config, comm)
     with closed_at_end(problem.store(problem.schedule())) as store:
-        prepare_kernels(comm)
+        prepare_kernels(problem.model, tangent=True)
         checker = Checker(problem, store, progress)
         curves = checker.run()
     if config.output.plots:

@@ -18,7 +18,6 @@ import click
 from burgers_adjoint.ending import end, failed, print_on
 from burgers_adjoint.errors import BurgersAdjointError, ConfigError, agreed_error
 from burgers_adjoint.interrupts import Interrupts
-from burgers_adjoint.output.system import package_version
 
 NAME = "burgers-adjoint"
 # Open MPI, other MPIs by PMI or PMIx, and Slurm's srun.
@@ -72,6 +71,14 @@ class Commands(click.Group):
             formatter.write_dl(records)
 
 
+def _version(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        from burgers_adjoint.output.system import package_version
+
+        click.echo(f"{NAME}, version {package_version()}")
+        context.exit()
+
+
 HELP = {"help_option_names": ["-h", "--help"]}
 
 
@@ -81,7 +88,14 @@ HELP = {"help_option_names": ["-h", "--help"]}
     options_metavar="",
     subcommand_metavar="[COMMAND] [CONFIG.toml] [OPTIONS]",
 )
-@click.version_option(package_version(), prog_name=NAME)
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_version,
+    help="Show the version and exit.",
+)
 def commands() -> None:
     """Adjoint gradients of the 2D Burgers equation on any number of MPI ranks.
 

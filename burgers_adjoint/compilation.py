@@ -11,6 +11,8 @@ from types import FunctionType
 from typing import Any
 
 import numba
+from numba.core.caching import FunctionCache
+from numba.core.runtime import rtsys
 
 PACKAGE = Path(__file__).parent
 
@@ -52,13 +54,30 @@ def cache_directory() -> Path:
 numba.config.CACHE_DIR = str(cache_directory())
 
 
+class KernelCache(FunctionCache):
+    """Numba's cache on disk, which readies the compiler only where there is something to compile.
+
+    Every rank loads kernels, one compiles them; importing all that the compiler knows of takes
+    twice as long as loading.
+    """
+
+    def load_overload(self, signature: Any, target: Any) -> Any:
+        """Load a kernel; None when it is not there."""
+        rtsys.initialize(target)  # what compiled code calls
+        with self._guard_against_spurious_io_errors():
+            return self._load_overload(signature, target)
+
+
 def compiled(function: Callable[..., Any], cache: bool = True) -> Any:
     """Compile to machine code with strict IEEE arithmetic, cached on disk unless told otherwise.
 
     No fast-math flag of any kind: the compiler must neither reassociate nor contract, so that the
     vector body and the scalar remainder of a loop, and hence every tiling, give the same bits.
     """
-    return numba.njit(function, cache=cache, nogil=True, error_model="numpy")
+    dispatcher = numba.njit(function, cache=cache, nogil=True, error_model="numpy")
+    if cache:
+        dispatcher._cache = KernelCache(function)
+    return dispatcher
 
 
 def compiled_copy(function: Callable[..., Any], owner: type, **names: Any) -> Any:

@@ -1,7 +1,10 @@
 """The objective as a configuration sets it up, and the observations that a run makes."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -9,16 +12,17 @@ from burgers_adjoint.burgers.grid import Grid
 from burgers_adjoint.burgers.layout import Layout
 from burgers_adjoint.burgers.objectives.energy import FinalEnergy, RunningEnergy
 from burgers_adjoint.burgers.objectives.enstrophy import RunningEnstrophy
-from burgers_adjoint.burgers.objectives.misfit import Misfit
 from burgers_adjoint.burgers.objectives.objective import Objective
 from burgers_adjoint.burgers.objectives.term import Term
-from burgers_adjoint.burgers.observations import Observations, Recorder, steps_of
-from burgers_adjoint.burgers.sensors import Sensors
 from burgers_adjoint.config import Config
 from burgers_adjoint.errors import ConfigError
-from burgers_adjoint.inverse import observations as observation_file
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.failure import agreed
+
+if TYPE_CHECKING:
+    from burgers_adjoint.burgers.objectives.misfit import Misfit
+    from burgers_adjoint.burgers.observations import Observations, Recorder
+    from burgers_adjoint.burgers.sensors import Sensors
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,9 @@ def _term(setting: Setting, name: str, observe_truth: Callable[[], Observations]
 
 
 def _misfit(setting: Setting, observe_truth: Callable[[], Observations]) -> Misfit:
+    from burgers_adjoint.burgers.objectives.misfit import Misfit
+    from burgers_adjoint.inverse import observations as observation_file
+
     path = setting.config.observations.path
     read = observation_file.read
     observations = read(path, setting.decomposition) if path else observe_truth()
@@ -72,6 +79,8 @@ def _misfit(setting: Setting, observe_truth: Callable[[], Observations]) -> Misf
 
 
 def _steps(setting: Setting, observations: Observations) -> dict[int, list[int]]:
+    from burgers_adjoint.burgers.observations import steps_of
+
     nearest = setting.config.observations.between_steps == "nearest"
     with agreed(setting.decomposition.comm):
         steps = steps_of(
@@ -83,6 +92,8 @@ def _steps(setting: Setting, observations: Observations) -> dict[int, list[int]]
 def _sensors(setting: Setting, observations: Observations) -> Sensors | None:
     if not len(observations.positions):
         return None
+    from burgers_adjoint.burgers.sensors import Sensors
+
     with agreed(setting.decomposition.comm):
         sensors = Sensors(
             setting.grid, setting.decomposition, setting.layout, observations.positions
@@ -96,6 +107,8 @@ def recorder(setting: Setting) -> Recorder:
     Raises:
         ConfigError: on all ranks: a time or a sensor is outside of the run or the domain.
     """
+    from burgers_adjoint.burgers.observations import Observations, Recorder
+
     section = setting.config.observations
     dt, n_steps = setting.config.time.dt, setting.config.time.steps
     if section.times:

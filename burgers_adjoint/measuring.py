@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
-from burgers_adjoint.burgers.model import BurgersModel, prepare_kernels
+from burgers_adjoint.burgers.model import BurgersModel
+from burgers_adjoint.burgers.preparation import prepare_kernels
 from burgers_adjoint.checkpointing.actions import Action, Advance, Load, Reverse, Save
 from burgers_adjoint.checkpointing.binomial import Binomial
 from burgers_adjoint.checkpointing.executor import Executor
@@ -70,7 +71,7 @@ def measure(
         disk: makes a store on disk without a thread; None for no disk.
     """
     comm = model.comm
-    prepare_kernels(comm)
+    prepare_kernels(model)
     state = model.initial_state(fields)
     model.advance(state, 0, 1)
     singles = []

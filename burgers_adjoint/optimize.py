@@ -12,8 +12,8 @@ import msgspec
 import numpy as np
 from mpi4py import MPI
 
-from burgers_adjoint.burgers.model import prepare_kernels
 from burgers_adjoint.burgers.objectives.misfit import Misfit
+from burgers_adjoint.burgers.preparation import prepare_kernels
 from burgers_adjoint.checkpointing.executor import Counts
 from burgers_adjoint.config import Config, time_is_open
 from burgers_adjoint.errors import ConfigError, agreed_error
@@ -21,14 +21,10 @@ from burgers_adjoint.inverse import tao
 from burgers_adjoint.inverse.control_file import read_values, split, write_values
 from burgers_adjoint.inverse.vector import ControlVector, Values
 from burgers_adjoint.output.dumps import STEPS
+from burgers_adjoint.output.folder import prepare_directory
 from burgers_adjoint.output.plots import plot_recovery
 from burgers_adjoint.output.progress import Progress
-from burgers_adjoint.output.results import (
-    PICTURES,
-    prepare_directory,
-    remove_leftovers,
-    write_results,
-)
+from burgers_adjoint.output.results import PICTURES, remove_leftovers, write_results
 from burgers_adjoint.output.system import versions
 from burgers_adjoint.parallel.failure import agreed
 from burgers_adjoint.parallel.reductions import norm
@@ -67,7 +63,7 @@ def optimize(config: Config, comm: MPI.Comm, progress: Progress) -> dict[str, An
     require_influence(problem)
     search = Search(problem, prepare_directory(config, comm), progress)
     with closed_at_end(problem.store(problem.schedule()), config.snapshots.keep) as store:
-        prepare_kernels(comm)
+        prepare_kernels(problem.model)
         tao.prepare(petsc, comm, config.tao.type)
         startup = seconds_since_start(comm)
         start = meet(comm)

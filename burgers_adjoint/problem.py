@@ -1,9 +1,11 @@
 """What a configuration describes: the model, its initial fields, a schedule and its store."""
 
+from __future__ import annotations
+
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from mpi4py import MPI
@@ -12,25 +14,23 @@ from burgers_adjoint.burgers import initial
 from burgers_adjoint.burgers.controls import FIELD_CONTROLS, tiles_of
 from burgers_adjoint.burgers.grid import Grid
 from burgers_adjoint.burgers.model import BurgersModel, Cotangent
-from burgers_adjoint.burgers.observations import Observations, Recorder
-from burgers_adjoint.burgers.staged import Method
-from burgers_adjoint.burgers.staged_model import StagedModel
 from burgers_adjoint.burgers.time_steps import TimeSteps
 from burgers_adjoint.checkpointing.executor import Counts, Executor, Observer
 from burgers_adjoint.checkpointing.schedule import Schedule
 from burgers_adjoint.config import Config, time_is_open
-from burgers_adjoint.dumping_model import DumpingModel
 from burgers_adjoint.errors import ConfigError, agreed_error
-from burgers_adjoint.functional import Setting, build_objective, recorder
-from burgers_adjoint.inverse.background import Background
-from burgers_adjoint.output.dumps import Dumps
+from burgers_adjoint.functional import Setting, build_objective
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.reductions import digest
-from burgers_adjoint.planning import Plan, make_plan
-from burgers_adjoint.schedules import make_schedule
 from burgers_adjoint.stability import require_stable
-from burgers_adjoint.storage import Store, StoreMaker
-from burgers_adjoint.twin import true_bumps, true_config
+
+if TYPE_CHECKING:
+    from burgers_adjoint.burgers.observations import Observations, Recorder
+    from burgers_adjoint.burgers.staged_model import StagedModel
+    from burgers_adjoint.inverse.background import Background
+    from burgers_adjoint.output.dumps import Dumps
+    from burgers_adjoint.planning import Plan
+    from burgers_adjoint.storage import Store, StoreMaker
 
 Gradient = dict[str, np.ndarray | float]
 STEPS_PER_UPDATE = 256
@@ -107,9 +107,9 @@ class Problem:
         config, physics = self.config, self.config.physics
         controls, knots = config.gradient.controls, config.controls.knots
         grid, dec, nu = self.grid, self.decomposition, physics.viscosity
-        method = Method(config.time.integrator, physics.advection, physics.smooth_speed)
+        scheme = (config.time.integrator, physics.advection)
         fields = [name for name in FIELD_CONTROLS if name in controls]
-        if (method.integrator, method.advection) == ("euler", "central") and not fields:
+        if scheme == ("euler", "central") and not fields:
             return BurgersModel(
                 grid, dec, nu, self._time_steps(), controls, self._steps_per_exchange()
             )
@@ -120,6 +120,10 @@ class Problem:
                 '"central" and no control that is a field besides the initial one'
             )
             raise agreed_error(ConfigError(message))
+        from burgers_adjoint.burgers.staged import Method
+        from burgers_adjoint.burgers.staged_model import StagedModel
+
+        method = Method(*scheme, physics.smooth_speed)
         try:
             model = StagedModel(grid, dec, nu, self._time_steps(), controls, method, knots)
         except ConfigError as error:
@@ -143,12 +147,14 @@ class Problem:
             raise agreed_error(ConfigError(message))
         return steps
 
-    def truth(self) -> "Problem":
+    def truth(self) -> Problem:
         """The twin experiment's true problem, with the final energy as its objective. Collective.
 
         Raises:
             BurgersAdjointError: see `Problem`.
         """
+        from burgers_adjoint.twin import true_bumps, true_config
+
         config = self.config
         twin = Problem(true_config(config), self.comm, self.decomposition.process_grid)
         bumps = true_bumps(config.truth, self.grid, self.decomposition, self._fields)
@@ -157,6 +163,8 @@ class Problem:
         return twin
 
     def _observe_truth(self) -> Observations:
+        from burgers_adjoint.functional import recorder
+
         twin = self.truth()
         seen = recorder(twin.setting)
         twin.sweep(twin.fields, recorder=seen)
@@ -168,6 +176,8 @@ class Problem:
         names = [*section.deviation, *section.smoothness]
         if not names:
             return None
+        from burgers_adjoint.inverse.background import Background
+
         return Background(
             self.decomposition,
             self.model.layout,
@@ -207,9 +217,8 @@ class Problem:
         if name == "viscosity":
             self.model.viscosity = float(value)
         elif name in FIELD_CONTROLS:
-            assert isinstance(self.model, StagedModel)
             self._fields[name] = np.asarray(value)
-            self.model.set_field(name, self._fields[name])
+            cast("StagedModel", self.model).set_field(name, self._fields[name])
         elif name == "boundary":
             self.fields = np.where(self.model.boundary, value, self.fields)
         elif "boundary" in self.config.gradient.controls:
@@ -256,6 +265,8 @@ class Problem:
         """A new schedule, the configured one or the named one."""
         if (name or self.config.checkpointing.schedule) == "auto":
             return copy.deepcopy(self.plan().best.candidate.schedule)
+        from burgers_adjoint.schedules import make_schedule
+
         return make_schedule(self.config.checkpointing, self.model.n_steps, name)
 
     def store(self, schedule: Schedule) -> Store:
@@ -276,6 +287,8 @@ class Problem:
         Raises:
             ConfigError: on all ranks: the memory given does not hold one snapshot.
         """
+        from burgers_adjoint.planning import make_plan
+
         if self.planned is None:
             maker, section, configured = self._store_maker(), self.config.checkpointing, None
             if section.schedule != "auto":
@@ -288,9 +301,13 @@ class Problem:
         """The model, or one like it that writes the dumps on its way."""
         if self.dumps is None:
             return self.model
+        from burgers_adjoint.dumping_model import DumpingModel
+
         return cast(BurgersModel, DumpingModel(self.model, self.dumps))
 
     def _store_maker(self) -> StoreMaker:
+        from burgers_adjoint.storage import StoreMaker
+
         model = self.model
         return StoreMaker(self.config, self.decomposition, model.new_snapshot, model.new_state)
 

@@ -2,39 +2,29 @@
 
 import json
 import math
+import os
 import resource
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import psutil
 from mpi4py import MPI
 
 from burgers_adjoint.burgers.controls import tiles_of
-from burgers_adjoint.burgers.model import prepare_kernels
+from burgers_adjoint.burgers.preparation import prepare_kernels
 from burgers_adjoint.config import Config
-from burgers_adjoint.durable import DurableRun, Resume
 from burgers_adjoint.errors import BurgersAdjointError, ConfigError, NumericalError, agreed_error
-from burgers_adjoint.functional import recorder
-from burgers_adjoint.inverse import observations as observation_file
-from burgers_adjoint.output.dumps import STEPS, Dumps
-from burgers_adjoint.output.plots import plot_results
+from burgers_adjoint.output.folder import prepare_directory
 from burgers_adjoint.output.progress import Progress
-from burgers_adjoint.output.results import (
-    PICTURES,
-    prepare_directory,
-    remove_leftovers,
-    write_results,
-)
-from burgers_adjoint.output.schedule_picture import draw_schedule
 from burgers_adjoint.output.summary import published_comparison
-from burgers_adjoint.output.system import versions
 from burgers_adjoint.parallel.failure import agreed
 from burgers_adjoint.parallel.reductions import norm
 from burgers_adjoint.problem import Gradient, Problem
-from burgers_adjoint.storage import closed_at_end
+
+if TYPE_CHECKING:
+    from burgers_adjoint.durable import DurableRun, Resume
 
 
 def forward(
@@ -42,7 +32,7 @@ def forward(
     comm: MPI.Comm,
     progress: Progress,
     observe: str | None = None,
-    resume: Resume = "refuse",
+    resume: "Resume" = "refuse",
 ) -> dict[str, Any]:
     """Run the primal alone; returns the summary, the same on all ranks. Collective.
 
@@ -58,16 +48,20 @@ def forward(
             results that cannot be written.
     """
     problem = Problem(config, comm)
-    observer = None if observe is None else recorder(problem.setting)
+    observer = None
+    if observe is not None:
+        from burgers_adjoint.functional import recorder
+
+        observer = recorder(problem.setting)
     if observe is not None and config.restart.enabled:
         raise agreed_error(
             ConfigError("--observe needs a run in one piece: set restart.enabled = false")
         )
-    durable = DurableRun(problem, "forward", resume) if config.restart.enabled else None
+    durable = _durable(problem, "forward", resume)
     if durable is not None and durable.summary is not None:
         return durable.summary
     directory = prepare_directory(config, comm)
-    prepare_kernels(comm)
+    prepare_kernels(problem.model, reverse=False)
     startup = seconds_since_start(comm)
     progress.begin("forward", problem.model.n_steps)
     start = meet(comm)
@@ -86,6 +80,8 @@ def forward(
         summary["restart"] = durable.report(problem.n_steps, problem.n_steps)
     _write(problem, directory, problem.model.final, {}, summary)
     if observe is not None and observer is not None:
+        from burgers_adjoint.inverse import observations as observation_file
+
         observation_file.write(
             observe,
             observer.observations,
@@ -101,7 +97,7 @@ def forward(
 
 
 def gradient(
-    config: Config, comm: MPI.Comm, progress: Progress, resume: Resume = "refuse"
+    config: Config, comm: MPI.Comm, progress: Progress, resume: "Resume" = "refuse"
 ) -> dict[str, Any]:
     """Run both sweeps; returns the summary, the same on all ranks. Collective.
 
@@ -116,12 +112,14 @@ def gradient(
             gradient that is not finite, or results that cannot be written.
     """
     problem = Problem(config, comm)
-    durable = DurableRun(problem, "gradient", resume) if config.restart.enabled else None
+    durable = _durable(problem, "gradient", resume)
     if durable is not None and durable.summary is not None:
         return durable.summary
     directory = prepare_directory(config, comm)
     schedule = problem.schedule() if durable is None else durable.schedule()
     if config.output.every:
+        from burgers_adjoint.output.dumps import Dumps
+
         problem.dumps = Dumps(
             directory,
             config.output.every,
@@ -131,8 +129,10 @@ def gradient(
             problem.grid.y,
             continued=durable is not None and durable.found is not None,
         )
+    from burgers_adjoint.storage import closed_at_end
+
     with closed_at_end(problem.store(schedule), config.snapshots.keep) as store:
-        prepare_kernels(comm)
+        prepare_kernels(problem.model)
         startup = seconds_since_start(comm)
         known = schedule.n_steps
         total = None if known is None else schedule.predicted_forward_steps + known
@@ -194,6 +194,15 @@ def gradient(
     return summary
 
 
+def _durable(problem: Problem, command: str, resume: "Resume") -> "DurableRun | None":
+    """What keeps restart data of a run, where it is asked for."""
+    if not problem.config.restart.enabled:
+        return None
+    from burgers_adjoint.durable import DurableRun
+
+    return DurableRun(problem, command, resume)
+
+
 def plan(config: Config, comm: MPI.Comm, draw: str | None = None) -> dict[str, Any]:
     """Predict what schedules and stores would take; returns the summary. Collective.
 
@@ -206,11 +215,13 @@ def plan(config: Config, comm: MPI.Comm, draw: str | None = None) -> dict[str, A
         BurgersAdjointError: on all ranks: a wrong configuration, or a picture that cannot be made.
     """
     problem = Problem(config, comm)
-    prepare_kernels(comm)
+    prepare_kernels(problem.model)
     start = meet(comm)
     found = problem.plan()
     planning = meet(comm) - start
     if draw is not None:
+        from burgers_adjoint.output.schedule_picture import draw_schedule
+
         schedule = problem.schedule()
         with agreed(comm):
             if comm.rank == 0 and not draw_schedule(schedule, draw):
@@ -252,7 +263,9 @@ def meet(comm: MPI.Comm) -> float:
 
 def seconds_since_start(comm: MPI.Comm) -> float:
     """Age of the oldest rank's process."""
-    since = time.time() - psutil.Process().create_time()
+    with open("/proc/self/stat", encoding="utf-8") as file:
+        ticks = int(file.read().rpartition(")")[2].split()[19])  # from boot to our own start
+    since = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
     return float(comm.allreduce(since, op=MPI.MAX))
 
 
@@ -323,6 +336,10 @@ def _write(
     summary: dict[str, Any],
 ) -> None:
     """Write results.h5 and the picture; adds the time that takes to the summary."""
+    from burgers_adjoint.output.dumps import STEPS
+    from burgers_adjoint.output.results import PICTURES, remove_leftovers, write_results
+    from burgers_adjoint.output.system import versions
+
     comm = problem.comm
     start = time.perf_counter()
     fields = {f"/state/initial/{name}": problem.fields[f] for f, name in enumerate("uv")}
@@ -346,5 +363,7 @@ def _write(
         if comm.rank == 0:
             remove_leftovers(directory, PICTURES if problem.dumps else [*PICTURES, STEPS])
             if problem.config.output.plots:
+                from burgers_adjoint.output.plots import plot_results
+
                 plot_results(results, directory / "gradient.png")
     summary["seconds"]["output"] = float(comm.allreduce(time.perf_counter() - start, op=MPI.MAX))

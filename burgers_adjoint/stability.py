@@ -7,7 +7,6 @@ from mpi4py import MPI
 
 from burgers_adjoint.burgers.grid import Grid
 from burgers_adjoint.burgers.integrators import TABLEAUX
-from burgers_adjoint.burgers.staged import ADVECTION
 from burgers_adjoint.config import Config
 from burgers_adjoint.errors import NumericalError, agreed_error
 from burgers_adjoint.parallel.reductions import largest
@@ -37,6 +36,8 @@ def require_stable(config: Config, comm: MPI.Comm, grid: Grid, fields: np.ndarra
     real, most = tableau.real_limit / 4, tableau.imaginary_limit
     advective = ("2 nu / max(u^2 + v^2)", 2 * nu / speed**2 if speed else math.inf)
     if most:
+        from burgers_adjoint.burgers.staged import ADVECTION
+
         most /= ADVECTION[config.physics.advection].LARGEST_RATE
         u, v = np.abs(fields)
         crossing = largest(comm, u / grid.dx + v / grid.dy)

@@ -17,7 +17,6 @@ from burgers_adjoint.burgers.stepper import Stepper
 from burgers_adjoint.burgers.time_steps import TimeSteps
 from burgers_adjoint.errors import NumericalError, agreed_error
 from burgers_adjoint.parallel.decomposition import Decomposition
-from burgers_adjoint.parallel.failure import patient_barrier
 from burgers_adjoint.parallel.reductions import exact_sum, largest
 
 STEPS_BETWEEN_CHECKS = 256
@@ -98,6 +97,15 @@ class BurgersModel:
     def _make_stepper(self, steps_per_exchange: int | None) -> None:
         self.stepper = Stepper(self.decomposition, steps_per_exchange)
         self.layout = self.stepper.layout
+
+    def like(self, grid: Grid, decomposition: Decomposition) -> "BurgersModel":
+        """A model of the same kind, with the same controls, on another grid."""
+        return BurgersModel(grid, decomposition, 0.0, 0.0, self.controls)
+
+    @property
+    def steps_per_sweep(self) -> int:
+        """Steps that are taken in one sweep over memory."""
+        return self.stepper.steps_per_sweep
 
     @property
     def viscosity(self) -> float:
@@ -477,30 +485,3 @@ def boundary_points(decomposition: Decomposition) -> np.ndarray:
     inside = np.zeros(decomposition.tile_shape, dtype=bool)
     inside[counted(decomposition)[1:]] = True
     return ~inside
-
-
-def prepare_kernels(comm: MPI.Comm) -> None:
-    """Compile the kernels, or load them from the cache, before anything is timed. Collective.
-
-    One rank of each node goes first and leaves the compiled code in the cache for the others.
-    """
-    node = comm.Split_type(MPI.COMM_TYPE_SHARED)
-    for turn in (True, False):
-        if turn == (node.rank == 0):
-            _call_kernels()
-        if turn:
-            patient_barrier(node)
-    node.Free()
-
-
-def _call_kernels() -> None:
-    for periodic in (True, False):  # with halos, and without
-        grid = Grid(3, 4, (0.0, 1.0), (0.0, 1.0), periodic)
-        alone = Decomposition(MPI.COMM_SELF, grid.shape, periodic)
-        model = BurgersModel(grid, alone, 0.0, 0.0, ("initial", "viscosity"))
-        state = model.initial_state(model.new_snapshot())
-        model.advance(state, 0, model.stepper.steps_per_sweep)
-        cotangent = model.seed(state)
-        model.adjoint_step(cotangent, state, 0)
-        model.gradient(cotangent)
-        model.tangent_step(state.copy(), state, {}, 0)

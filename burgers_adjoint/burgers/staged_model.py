@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from burgers_adjoint.burgers.controls import FIELD_CONTROLS
 from burgers_adjoint.burgers.forcing import Forcing
 from burgers_adjoint.burgers.grid import Grid
 from burgers_adjoint.burgers.model import BurgersModel, Cotangent, Directions
@@ -43,6 +44,18 @@ class StagedModel(BurgersModel):
         self.stepper = StagedStepper(self.grid, self.decomposition, self._method)
         self.stepper.forcing = self._new_forcing()
         self.layout = self.stepper.layout
+
+    def like(self, grid: Grid, decomposition: Decomposition) -> "StagedModel":
+        model = StagedModel(grid, decomposition, 0.0, 0.0, self.controls, self._method, self._knots)
+        for name in FIELD_CONTROLS:
+            if name in self.controls:
+                leading = {"viscosity_field": (), "forcing": (2,)}.get(name, (len(self._knots), 2))
+                model.set_field(name, np.zeros((*leading, *decomposition.tile_shape)))
+        return model
+
+    @property
+    def steps_per_sweep(self) -> int:
+        return 1
 
     def _new_forcing(self) -> Forcing:
         return Forcing(self.decomposition.tile_shape, self._knots)

@@ -1,7 +1,6 @@
-"""The output folder and results.h5: the fields of all ranks in one plain HDF5 file."""
+"""results.h5: the fields of all ranks in one plain HDF5 file."""
 
 import io
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,34 +9,14 @@ import h5py
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from burgers_adjoint.config import Config
 from burgers_adjoint.errors import BurgersAdjointError
-from burgers_adjoint.output.files import reason, replaced_when_complete, write_text
+from burgers_adjoint.output.files import reason, replaced_when_complete
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.failure import agreed
 
 # Drawn from a results.h5.
 PICTURES = ("gradient.png", "recovery.png")
 Tile = tuple[str, tuple[slice, slice], NDArray[np.float64]]
-
-
-def prepare_directory(config: Config, comm: Any) -> Path:
-    """Create the output folder and leave the configuration of the run in it. Collective.
-
-    Raises:
-        BurgersAdjointError: on all ranks, when the folder cannot be made or written to.
-    """
-    directory = Path(config.output.directory)
-    with agreed(comm):
-        if comm.rank == 0:
-            try:
-                directory.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise BurgersAdjointError(
-                    f"cannot make the output folder {directory}: {_why_no_folder(error)}"
-                ) from error
-            write_text(directory / "config.toml", config.to_toml())
-    return directory
 
 
 def remove_leftovers(directory: Path, patterns: Iterable[str]) -> None:
@@ -178,9 +157,3 @@ class _ForgivingFile(io.FileIO):
         except OSError as error:
             self.failure = self.failure or error
             return size or 0
-
-
-def _why_no_folder(error: OSError) -> str:
-    if isinstance(error, FileExistsError | NotADirectoryError):
-        return f"{error.filename} is a file" if os.path.isfile(error.filename) else reason(error)
-    return reason(error)

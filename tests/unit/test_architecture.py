@@ -42,8 +42,9 @@ COMPOSING = {
 USERS = {
     "numba": {"compilation", "burgers.lanes", "output.system"},
     "mpi4py": {
-        "parallel", "inverse", "burgers.model", "memory", "problem", "storage", "measuring", "run",
-        "check", "cli", "optimize", "output.system", "restart", "durable", "sweeps", "stability",
+        "parallel", "inverse", "burgers.model", "burgers.preparation", "memory", "problem",
+        "storage", "measuring", "run", "check", "cli", "optimize", "output.system",
+        "restart", "durable", "sweeps", "stability",
     },
     "h5py": {"burgers.initial", "inverse", "optimize", "snapshots.layout", "output"},
     "petsc4py": {"output.system", "burgers.implicit", "inverse.tao"},
@@ -53,7 +54,7 @@ USERS = {
     "click": {"cli"},
     "msgspec": {"config", "output", "twin", "optimize", "restart", "durable"},
     "checkpoint_schedules": {"checkpointing.interop"},
-    "psutil": {"memory", "run", "output.system", "restart.deadline"},
+    "psutil": {"memory", "output.system", "restart.deadline"},
 }  # fmt: skip
 # These cost a second to import, or may be absent: only where and when they are used.
 LAZY = {"checkpoint_schedules", "matplotlib", "petsc4py", "rich"}

@@ -16,7 +16,7 @@ COUNT = """
 import gc, sys
 from mpi4py import MPI
 from numba.core.dispatcher import Dispatcher
-from burgers_adjoint.burgers.model import prepare_kernels
+from burgers_adjoint.burgers.preparation import prepare_kernels
 from burgers_adjoint.config import load
 from burgers_adjoint.problem import Problem
 
@@ -28,17 +28,25 @@ problem = Problem(load(None, ["grid.nx=9", "grid.ny=7", "time.steps=40", *sys.ar
                   MPI.COMM_WORLD)
 schedule = problem.schedule()
 store = problem.store(schedule)
-prepare_kernels(MPI.COMM_WORLD)
+prepare_kernels(problem.model)
 before = compiled()
 problem.reverse(schedule, store, problem.fields)
 print(len(before), *(name for name, _ in set(compiled()) - set(before)))
 """
 
 
-@pytest.mark.parametrize("boundary", ["dirichlet", "periodic"])
-def test_a_gradient_compiles_nothing_once_the_kernels_are_prepared(boundary: str) -> None:
+@pytest.mark.parametrize(
+    "options",
+    [
+        "grid.boundary=dirichlet",
+        "grid.boundary=periodic",
+        "time.integrator=rk4 physics.advection=upwind",
+        'gradient.controls=["initial","forcing"] grid.boundary=periodic',
+    ],
+)
+def test_a_gradient_compiles_nothing_once_the_kernels_are_prepared(options: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", COUNT, f"grid.boundary={boundary}"],
+        [sys.executable, "-c", COUNT, *options.split()],
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,

@@ -1,0 +1,35 @@
+"""The output folder of a run."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from burgers_adjoint.config import Config
+from burgers_adjoint.errors import BurgersAdjointError
+from burgers_adjoint.output.files import reason, write_text
+from burgers_adjoint.parallel.failure import agreed
+
+
+def prepare_directory(config: Config, comm: Any) -> Path:
+    """Create the output folder and leave the configuration of the run in it. Collective.
+
+    Raises:
+        BurgersAdjointError: on all ranks, when the folder cannot be made or written to.
+    """
+    directory = Path(config.output.directory)
+    with agreed(comm):
+        if comm.rank == 0:
+            try:
+                directory.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise BurgersAdjointError(
+                    f"cannot make the output folder {directory}: {_why_no_folder(error)}"
+                ) from error
+            write_text(directory / "config.toml", config.to_toml())
+    return directory
+
+
+def _why_no_folder(error: OSError) -> str:
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        return f"{error.filename} is a file" if os.path.isfile(error.filename) else reason(error)
+    return reason(error)
