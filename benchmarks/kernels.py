@@ -4,13 +4,13 @@
 
 A copy of u and v (NumPy's copyto) moves as few bytes as a step can that visits memory once. Every
 row is timed in the same interleaved run as its copy. A step "by one" takes one step per sweep over
-memory, "blocked" as many as the stepper chooses.
+memory, "blocked" as many as the stepper chooses; so do adjoint steps, where all states are at hand.
 """
 
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import psutil
@@ -26,8 +26,7 @@ from benchmarks.measure import (
     timed,
     write,
 )
-from burgers_adjoint.burgers.model import BurgersModel
-from burgers_adjoint.checkpointing.actions import Advance, Load, Reverse, Save, Turn
+from burgers_adjoint.burgers.model import BurgersModel, Cotangent
 from burgers_adjoint.checkpointing.binomial import Binomial
 from burgers_adjoint.checkpointing.executor import Executor
 from burgers_adjoint.snapshots.memory import MemoryStore
@@ -35,12 +34,14 @@ from burgers_adjoint.snapshots.memory import MemoryStore
 TILES = (64, 128, 256, 512, 1024, 2048, 4096)
 STEPS_PER_CALL = 64
 COPIES = 20
+CALLS = ("advance", "advance_from", "seed", "adjoint_step", "adjoint_steps", "snapshot", "restore")
 BOTH = ("initial", "viscosity")
 ROWS = (
     "step, by one",
     "step, blocked",
-    "adjoint step",
-    "adjoint step, with viscosity",
+    "adjoint, by one",
+    "adjoint, blocked",
+    "with viscosity",
     "snapshot",
     "restore",
 )
@@ -53,6 +54,8 @@ def competitors_on(n: int) -> tuple[dict[str, Callable[[], object]], dict[str, i
     fields = fields_of(grid, blocked.decomposition)
     state, state_single = blocked.initial_state(fields), single.initial_state(fields)
     copy, snapshot = fields.copy(), blocked.new_snapshot()
+    n_states = blocked.stepper.adjoint_steps_per_sweep
+    states = [blocked.initial_state(fields) for _ in range(n_states)]
     noise = np.random.default_rng(0)
     plain, with_viscosity = blocked.new_cotangent(viscosity=False), blocked.new_cotangent()
     for cotangent in (plain, with_viscosity):
@@ -63,13 +66,15 @@ def competitors_on(n: int) -> tuple[dict[str, Callable[[], object]], dict[str, i
         "copy": lambda: np.copyto(copy, fields),
         "step, by one": lambda: single.advance(state_single, 0, n_steps),
         "step, blocked": lambda: blocked.advance(state, 0, n_steps),
-        "adjoint step": lambda: blocked.adjoint_step(plain, state, 0),
-        "adjoint step, with viscosity": lambda: blocked.adjoint_step(with_viscosity, state, 0),
+        "adjoint, by one": lambda: blocked.adjoint_step(plain, states[0], 0),
+        "adjoint, blocked": lambda: blocked.adjoint_steps(plain, states, n_states - 1),
+        "with viscosity": lambda: blocked.adjoint_steps(with_viscosity, states, n_states - 1),
         "snapshot": lambda: blocked.snapshot(state, snapshot),
         "restore": lambda: blocked.restore(snapshot, state),
     }
     steps = dict.fromkeys(competitors, 1)
     steps["step, by one"] = steps["step, blocked"] = n_steps
+    steps["adjoint, blocked"] = steps["with viscosity"] = n_states
     return competitors, steps, blocked.stepper.steps_per_sweep
 
 
@@ -88,54 +93,65 @@ def measure_tile(n: int, rounds: int, least_seconds: float, clock: Clock) -> dic
     }
 
 
-def bare_calls(model: BurgersModel, schedule: Binomial, fields: np.ndarray) -> Callable[[], None]:
-    """All that a schedule has the model do, as a list of calls: no executor, schedule or store."""
-    state = model.initial_state(fields)
-    snapshots = [model.new_snapshot() for _ in range(schedule.slots)]
-    spare = model.new_snapshot()
-    actions = list(schedule)
-    calls: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
-    cotangent: Any = model.seed(state)
+class Recorder:
+    """A model that notes the calls of what takes time in it."""
 
-    def turn(step: int) -> None:
-        nonlocal cotangent
-        model.snapshot(state, spare)
-        model.advance(state, step, step + 1)
-        cotangent = model.seed(state)
-        model.restore(spare, state)
+    def __init__(self, model: BurgersModel) -> None:
+        self._model = model
+        self.calls: list[partial[object]] = []
 
-    for action in actions:
-        if isinstance(action, Advance):
-            calls.append((model.advance, (state, action.step0, action.step1)))
-        elif isinstance(action, Save):
-            calls.append((model.snapshot, (state, snapshots[action.slot])))
-        elif isinstance(action, Load):
-            calls.append((model.restore, (snapshots[action.slot], state)))
-        elif isinstance(action, Turn):
-            calls.append((turn, (action.step,)))
-        elif isinstance(action, Reverse):
-            calls.append((lambda n: model.adjoint_step(cotangent, state, n), (action.step,)))
-        else:
-            raise ValueError(f"{action}: no call is known for it")
+    def __getattr__(self, name: str) -> Any:
+        attribute = getattr(self._model, name)
+        if name not in CALLS:
+            return attribute
 
-    def run() -> None:
-        model.restart(state, fields)
-        for call, arguments in calls:
-            call(*arguments)
+        def call(*arguments: Any) -> Any:
+            self.calls.append(partial(attribute, *arguments))
+            return attribute(*arguments)
 
-    return run
+        return call
 
 
 def executor_run(
     model: BurgersModel, n_steps: int, snapshots: int, fields: np.ndarray
-) -> Callable[[], None]:
+) -> Callable[[], np.ndarray]:
     """One gradient by the executor, in a store whose memory has been used before."""
     state = model.initial_state(fields)
-    store = MemoryStore(model.new_snapshot, Binomial(n_steps, snapshots).slots)
+    store = MemoryStore(model.new_state, Binomial(n_steps, snapshots).slots, exchanges=True)
 
-    def run() -> None:
+    def run() -> np.ndarray:
+        nonlocal state
         model.restart(state, fields)
-        Executor(model, Binomial(n_steps, snapshots), store).run(state)
+        executor = Executor(model, Binomial(n_steps, snapshots), store)
+        executor.run(state)
+        assert executor.state is not None
+        assert executor.cotangent is not None
+        state = executor.state  # the store has kept the one that it began with
+        return executor.cotangent.field
+
+    return run
+
+
+def bare_calls(
+    model: BurgersModel, n_steps: int, snapshots: int, fields: np.ndarray
+) -> Callable[[], np.ndarray]:
+    """All calls of the model in one gradient, as a list: no executor, schedule or store."""
+    recorder = Recorder(model)
+    store = MemoryStore(model.new_state, Binomial(n_steps, snapshots).slots, exchanges=True)
+    executor = Executor(cast(BurgersModel, recorder), Binomial(n_steps, snapshots), store)
+    state = model.initial_state(fields)
+    executor.run(state)
+    assert executor.cotangent is not None
+    cotangent = executor.cotangent
+
+    def run() -> np.ndarray:
+        model.restart(state, fields)
+        for call in recorder.calls:
+            seeded = call()
+            if isinstance(seeded, Cotangent):
+                # the calls that follow know the recorded one
+                cotangent.field[...] = seeded.field
+        return cotangent.field
 
     return run
 
@@ -149,7 +165,7 @@ def measure_executor(
     fields = fields_of(grid, model.decomposition)
     competitors = {
         "executor": executor_run(model, n_steps, snapshots, fields),
-        "parts": bare_calls(model, Binomial(n_steps, snapshots), fields),
+        "parts": bare_calls(model, n_steps, snapshots, fields),
     }
     samples = interleave(competitors, rounds, clock=clock)
     return {
@@ -183,7 +199,7 @@ def measure_gradient(
     again: list[float] = []
     copied: list[float] = []
     for _ in range(rounds):
-        store = MemoryStore(model.new_snapshot, Binomial(n_steps, snapshots).slots)
+        store = MemoryStore(model.new_state, Binomial(n_steps, snapshots).slots, exchanges=True)
         for seconds in (first, again):
             state = model.initial_state(fields)
             copied.append(timed(lambda: np.copyto(copy, fields), clock, COPIES) / COPIES)

@@ -71,11 +71,13 @@ def measure(chosen: Any) -> list[dict[str, Any]]:
         for _ in range(chosen.rounds):
             by_one.append(timed(run_single, chosen.clock))
             in_blocks.append(timed(run_blocked, chosen.clock))
-            store = MemoryStore(blocked.new_snapshot, snapshots)
+            store = MemoryStore(blocked.new_state, snapshots, exchanges=True)
             schedule = Binomial(n_steps, snapshots)
             blocked.restart(state, fields)
             executor = Executor(blocked, schedule, store)
             gradients.append(timed(partial(executor.run, state), chosen.clock))
+            assert executor.state is not None
+            state = executor.state  # the store has kept the one that it began with
             store.close()
         primal, primal_blocked = float(np.median(by_one)), float(np.median(in_blocks))
         gradient = float(np.median(gradients))

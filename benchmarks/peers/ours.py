@@ -14,7 +14,7 @@ def make(case: Case) -> Peer:
     n_rows, n_columns = case.fields.shape[1:]
     model = model_on(grid_of(n_columns, n_rows))
     state = model.initial_state(case.fields)
-    store = MemoryStore(model.new_snapshot, StoreAll(case.n_steps).slots)
+    store = MemoryStore(model.new_state, StoreAll(case.n_steps).slots, exchanges=True)
 
     def primal() -> np.ndarray:
         model.restart(state, case.fields)
@@ -22,10 +22,13 @@ def make(case: Case) -> Peer:
         return model.layout.interior(state)
 
     def gradient() -> Gradient:
+        nonlocal state
         model.restart(state, case.fields)
         executor = Executor(model, StoreAll(case.n_steps), store)
         executor.run(state)
         assert executor.cotangent is not None
+        assert executor.state is not None
+        state = executor.state  # the store has kept the one that it began with
         part = model.gradient(executor.cotangent)["initial"]
         return model.objective, np.asarray(part)
 
