@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.campaign import Campaign, Row
+from tests.faults.table import Row
+from tests.faults.trials import Campaign
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,7 @@ def test_killed_runs_resume_to_the_same_bits(campaign: Campaign) -> None:
 
 
 def test_a_kill_in_the_middle_of_a_commit_leaves_the_generation_before(campaign: Campaign) -> None:
-    campaign.commits([("write-half", 8)], ranks=(0,))
+    campaign.commit("write-half", 8, 0)
     assert all(row.refused == 0 for row in require_good(campaign, "SIGKILL in a commit"))
 
 
@@ -52,5 +53,5 @@ def test_an_error_of_one_rank_in_the_writer_ends_all(campaign: Campaign) -> None
 
 
 def test_a_full_disk_is_survived(campaign: Campaign) -> None:
-    campaign.failing_disk([("write", 5)], ("enospc",))
+    campaign.failing_disk("enospc", "write", 5)
     require_good(campaign, "ENOSPC")
