@@ -36,9 +36,10 @@ def main() -> None:
     binomial, levels = partial(Binomial, n, s), partial(TwoLevel, n, s - far, far)
     cases: list[tuple[str, Any, str, dict[str, Any]]] = [
         ("binomial, memory", binomial, "memory", {}),
-        ("binomial, hdf5, thread, 4 buffers", binomial, "hdf5", {"buffers": 4}),
-        ("binomial, hdf5, thread, 8 buffers", binomial, "hdf5", {}),
-        ("binomial, hdf5, no thread", binomial, "hdf5", {"asynchronous": False}),
+        ("binomial, hdf5, 4 buffers", binomial, "hdf5", {"buffers": 4}),
+        ("binomial, hdf5, 8 buffers", binomial, "hdf5", {}),
+        ("binomial, hdf5, 8 buffers, thread", binomial, "hdf5", {"asynchronous": True}),
+        ("binomial, hdf5, no buffers", binomial, "hdf5", {"asynchronous": False}),
         ("binomial, hdf5_shared", binomial, "hdf5_shared", {}),
         ("two_level, tiered", levels, "tiered", {"buffers": 2}),
         ("two_level, memory", levels, "memory", {}),

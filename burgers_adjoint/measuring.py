@@ -1,6 +1,5 @@
 """Measures, on the ranks of a run, what its parts take: small reversals with real stores."""
 
-import os
 from collections import defaultdict
 from collections.abc import Callable
 from time import perf_counter
@@ -16,7 +15,7 @@ from burgers_adjoint.checkpointing.binomial import Binomial
 from burgers_adjoint.checkpointing.executor import Executor
 from burgers_adjoint.checkpointing.planner import Costs
 from burgers_adjoint.checkpointing.schedule import Schedule
-from burgers_adjoint.storage import Store, closed_at_end
+from burgers_adjoint.storage import Store, closed_at_end, idle_share
 
 SECONDS = 0.2  # of small reversals with one store
 FEWEST_STEPS, MOST_STEPS = 10, 96
@@ -113,7 +112,7 @@ def measure(
         write=max(0.0, of(far, *saves) - copy_in),
         first_write=max(0.0, of(far, *saves[::-1]) - copy_in),
         read=max(0.0, of(far, *loads) - copy_out),
-        hidden=_hidden(comm),
+        hidden=idle_share(comm),
     )
 
 
@@ -167,12 +166,3 @@ def _copies(model: BurgersModel, fields: np.ndarray) -> tuple[float, float]:
     comm = model.comm
     copied = [comm.allreduce(value, op=MPI.SUM) / comm.size for value in mean]
     return copied[0], copied[1]
-
-
-def _hidden(comm: MPI.Comm) -> float:
-    """Share of a thread's work for which there are cores that the ranks leave idle."""
-    node = comm.Split_type(MPI.COMM_TYPE_SHARED)
-    cores = len(set().union(*node.allgather(os.sched_getaffinity(0))))
-    spare = min(1.0, max(0.0, cores / node.size - 1))
-    node.Free()
-    return float(comm.allreduce(spare, op=MPI.MIN))

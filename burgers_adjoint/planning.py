@@ -17,7 +17,7 @@ from burgers_adjoint.checkpointing.schedule import Schedule
 from burgers_adjoint.errors import ConfigError, StorageError, agreed_error
 from burgers_adjoint.measuring import measure
 from burgers_adjoint.memory import memory_limit
-from burgers_adjoint.storage import LARGEST_STATE, StoreMaker
+from burgers_adjoint.storage import StoreMaker
 
 SHARE_OF_FREE_MEMORY = 0.5
 SHARE_OF_FREE_DISK = 0.5
@@ -81,8 +81,8 @@ def make_plan(
     comm, section = model.comm, maker.config.snapshots
     limit = memory_limit(comm, section.memory or SHARE_OF_FREE_MEMORY)
     assert limit is not None
-    size = maker.largest_slot_bytes
-    memory_slots = int(limit / (size if section.memory else LARGEST_STATE * size))
+    size = maker.largest_memory_bytes
+    memory_slots = limit // size
     if memory_slots < 1:
         raise agreed_error(
             ConfigError(

@@ -309,7 +309,13 @@ class Problem:
         from burgers_adjoint.storage import StoreMaker
 
         model = self.model
-        return StoreMaker(self.config, self.decomposition, model.new_snapshot, model.new_state)
+        return StoreMaker(
+            self.config,
+            self.decomposition,
+            model.new_snapshot,
+            model.new_state,
+            model.layout.interior,
+        )
 
     def reverse(
         self,

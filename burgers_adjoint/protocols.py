@@ -128,9 +128,10 @@ class SnapshotStore(Protocol[Snapshot_co]):
 
 
 class ExchangingStore(SnapshotStore[State], Protocol):
-    """A store in memory whose snapshots are states: it swaps memory with its caller, and no bytes.
+    """A store whose snapshots are states: it swaps memory with its caller, and copies no bytes.
 
-    Its model has to be an `ExchangingModel`.
+    Its model has to be an `ExchangingModel`. Of a state that is lent, or was handed over, the
+    caller may write what `restore` does not need, such as a halo.
 
     Attributes:
         exchanges: True, where a store can do this.
@@ -141,7 +142,24 @@ class ExchangingStore(SnapshotStore[State], Protocol):
     def hand_over(self, slot: int, step: int, state: State) -> State:
         """Keep `state` itself as the snapshot of `step`, and give another state for it.
 
-        The caller may go on reading `state` until its next call of the store.
+        The caller may go on reading `state` as if it had been lent.
+        """
+        ...
+
+    def lend(self, places: Sequence[tuple[int, int]]) -> list[State]:
+        """Let the caller read the snapshots in slots of the store themselves.
+
+        They stay as they are until the caller saves, hands over, takes over or frees a snapshot, or
+        is lent others.
+
+        Args:
+            places: slots and their steps, at least one.
+
+        Returns:
+            The snapshots, or the first ones if the store cannot lend as many at once.
+
+        Raises:
+            SnapshotError: as for `load`.
         """
         ...
 
@@ -149,14 +167,6 @@ class ExchangingStore(SnapshotStore[State], Protocol):
         """Give the snapshot of `step` itself, and keep the memory of `state`; free the slot.
 
         Raises:
-            SnapshotError: the slot does not hold `step`.
-        """
-        ...
-
-    def lend(self, slot: int, step: int) -> State:
-        """Give the snapshot of `step` itself, to be read until the next call for its slot.
-
-        Raises:
-            SnapshotError: the slot does not hold `step`.
+            SnapshotError: as for `load`; then the slot is not freed.
         """
         ...

@@ -1,5 +1,6 @@
 """Makes the snapshot store that a configuration asks for, on all ranks or on none."""
 
+import os
 import secrets
 import shutil
 import tempfile
@@ -37,7 +38,15 @@ class StoreMaker:
         decomposition: whose tiles they are.
         new_buffer: returns a new buffer for this rank's part.
         new_state: returns a new working state, which holds this rank's part with its halo and
-            padding; where those are small, a store in memory swaps states instead of copying.
+            padding.
+        own_points: returns the view of a state's own points, of a buffer's shape.
+
+    Attributes:
+        exchanges: whether stores swap states instead of copying to buffers, on all ranks: where
+            halo and padding are small.
+        slot_bytes: of this rank's part of a snapshot, on disk.
+        memory_bytes: of it in memory.
+        largest_slot_bytes, largest_memory_bytes: of the rank that has most.
     """
 
     def __init__(
@@ -46,15 +55,27 @@ class StoreMaker:
         decomposition: Decomposition,
         new_buffer: Callable[[], np.ndarray],
         new_state: Callable[[], np.ndarray] | None = None,
+        own_points: Callable[[np.ndarray], np.ndarray] = np.asarray,
     ) -> None:
         self.config = config
         self.comm: Any = decomposition.comm
         self._decomposition = decomposition
-        self._new_buffer = new_buffer
-        self._new_state = new_state
+        self._new_buffer = self._new_place = new_buffer
+        self._own_points: Callable[[np.ndarray], np.ndarray] = np.asarray
         sample = new_buffer()
-        self._shape, self._dtype, self.slot_bytes = sample.shape, sample.dtype, sample.nbytes
-        self.largest_slot_bytes = self.comm.allreduce(sample.nbytes, op=MPI.MAX)
+        self._shape, self._dtype = sample.shape, sample.dtype
+        self.slot_bytes = self.memory_bytes = sample.nbytes
+        state_bytes = sample.nbytes if new_state is None else new_state().nbytes
+        sizes = np.array([sample.nbytes, state_bytes, state_bytes > LARGEST_STATE * sample.nbytes])
+        self.comm.Allreduce(MPI.IN_PLACE, sizes, op=MPI.MAX)
+        self.largest_slot_bytes, self.largest_memory_bytes, too_large = map(int, sizes)
+        self.exchanges = False
+        if new_state is not None and not too_large:
+            self.exchanges = True
+            self._new_place, self._own_points = new_state, own_points
+            self.memory_bytes = state_bytes
+        else:
+            self.largest_memory_bytes = self.largest_slot_bytes
 
     def make(self, schedule: Schedule, kind: str | None = None) -> Store:
         """A new store with the slots of the schedule, the configured kind or the named one.
@@ -68,24 +89,13 @@ class StoreMaker:
         buffers = 0
         if near < slots:
             buffers = max(1, min(self.buffers_of(kind), max(2, slots - near)))
-        require_memory(self.comm, (near + buffers) * self.slot_bytes)
-        self._require_limit((near + buffers) * self.largest_slot_bytes)
+        require_memory(self.comm, (near + buffers) * self.memory_bytes)
+        self._require_limit((near + buffers) * self.largest_memory_bytes)
+        memory = MemoryStore(self._new_place, near, self.exchanges)
         if near == slots:
-            return self._in_memory(slots)
-        memory = MemoryStore(self._new_buffer, near) if near else None
+            return memory
         disk = self._disk(slots - near, kind == "hdf5_shared", self.asynchronous(kind))
-        return disk if memory is None else TieredStore(memory, disk, near)
-
-    def _in_memory(self, slots: int) -> Store:
-        """A store of states, unless they take much more than snapshots or memory is counted."""
-        new_state = self._new_state
-        if (
-            new_state is None
-            or self.config.snapshots.memory is not None
-            or new_state().nbytes > LARGEST_STATE * self.slot_bytes
-        ):
-            return MemoryStore(self._new_buffer, slots)
-        return MemoryStore(new_state, slots, exchanges=True)
+        return TieredStore(memory, disk, near) if near else disk
 
     def synchronous(self, schedule: Schedule) -> Store:
         """A new store of a file per rank, without a thread."""
@@ -115,7 +125,7 @@ class StoreMaker:
         limit = memory_limit(self.comm, self.config.snapshots.memory)
         if limit is None:
             return min(schedule.slots, self.config.checkpointing.snapshots)
-        fitting = limit // self.largest_slot_bytes - self.config.snapshots.buffers
+        fitting = limit // self.largest_memory_bytes - self.config.snapshots.buffers
         return max(0, min(schedule.slots, fitting))
 
     def asynchronous(self, kind: str) -> bool:
@@ -160,13 +170,24 @@ class StoreMaker:
         with agreed(comm):
             if not shared:
                 file = self._local_file(folder, capacity)
-        store = HDF5Store(file, self._new_buffer, keep, owner=not shared or comm.rank == 0)
-        if not asynchronous:
-            return AgreedStore(store, partial(agreed, comm))
-        background = BackgroundStore(
-            store, self._new_buffer, capacity, self.config.snapshots.buffers
-        )
-        return AgreedStore(background, partial(agreed, comm))
+        exchanges = self.exchanges and asynchronous and not shared
+        new_place = self._new_place if exchanges else self._new_buffer
+        own_points = self._own_points if exchanges else np.asarray
+        owner = not shared or comm.rank == 0
+        store: Any = HDF5Store(file, new_place, keep, owner, own_points)
+        if asynchronous:
+            section = self.config.snapshots
+            # The moves of a file that ranks share have to be the same on all of them.
+            threaded = shared or bool(section.asynchronous) or idle_share(comm) > 0
+            store = BackgroundStore(
+                store,
+                new_place,
+                capacity,
+                section.buffers,
+                threaded=threaded,
+                exchanges=exchanges,
+            )
+        return AgreedStore(store, partial(agreed, comm))
 
     def _folder(self, capacity: int, shared: bool) -> Path:
         """Make the folder, and see that it has room for the files of all ranks of the node."""
@@ -241,6 +262,15 @@ class StoreMaker:
             open_places(layout.data, whole, block, self._dtype.itemsize),
             open_places(layout.records, records, mine, 1),
         )
+
+
+def idle_share(comm: MPI.Comm) -> float:
+    """Share of a thread's work, beside every rank's own, for which there are idle cores."""
+    node = comm.Split_type(MPI.COMM_TYPE_SHARED)
+    cores = len(set().union(*node.allgather(os.sched_getaffinity(0))))
+    idle = min(1.0, max(0.0, cores / node.size - 1))
+    node.Free()
+    return float(comm.allreduce(idle, op=MPI.MIN))
 
 
 @contextmanager

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Generic, TypeVar, cast
@@ -174,12 +175,19 @@ class Executor(Generic[State, Cotangent, Snapshot]):
                 continue
             elif isinstance(action, Load):
                 self._source = None
-                if exchanging is not None and action.free:
-                    # the last use: the slot gets the working state's memory in return
-                    state = self._state = exchanging.take_over(action.slot, action.step, state)
-                    self.held.pop(action.slot, None)
-                else:
+                if exchanging is None:
                     self._load(action, state, fill, read)
+                else:
+                    try:
+                        if action.free:
+                            # the last use: the slot gets the working state's memory in return
+                            state = exchanging.take_over(action.slot, action.step, state)
+                            self._state = state
+                            self.held.pop(action.slot, None)
+                        else:
+                            (self._source,) = exchanging.lend([(action.slot, action.step)])
+                    except SnapshotError as error:
+                        self._recompute(action, error, state, fill, read)
                 counts.seconds_snapshots += perf_counter() - start
                 counts.loads += 1
                 self.position = action.step
@@ -199,6 +207,7 @@ class Executor(Generic[State, Cotangent, Snapshot]):
                 store.fetch(action.slot, action.step)
                 counts.seconds_snapshots += perf_counter() - start
             elif isinstance(action, Free):
+                self._settle(state)
                 store.free(action.slot)
                 self.held.pop(action.slot, None)
                 counts.seconds_snapshots += perf_counter() - start
@@ -242,7 +251,7 @@ class Executor(Generic[State, Cotangent, Snapshot]):
                 break
 
     def _settle(self, state: State) -> None:
-        """Copy what was handed over to the store back to the working state, if it is to be read."""
+        """Copy the state that the store has lent, or been handed, to the working state's memory."""
         if self._source is not None:
             self.model.restore(cast(Snapshot, self._source), state)
             self._source = None
@@ -259,9 +268,10 @@ class Executor(Generic[State, Cotangent, Snapshot]):
             self.store.load(action.slot, action.step, read)
         except SnapshotError as error:
             self._recompute(action, error, state, fill, read)
-        if action.free:
-            self.store.free(action.slot)
-            self.held.pop(action.slot, None)
+        else:
+            if action.free:
+                self.store.free(action.slot)
+                self.held.pop(action.slot, None)
 
     def _recompute(
         self,
@@ -293,7 +303,10 @@ class Executor(Generic[State, Cotangent, Snapshot]):
         self.counts.damaged += 1
         self.counts.recomputed_steps += action.step - step
         self.damages.append(f"{error}; computed anew from step {step}")
-        if not action.free:
+        if action.free:
+            self.store.free(action.slot)
+            self.held.pop(action.slot, None)
+        else:
             self.store.save(action.slot, action.step, fill)
 
     def _explore(self, piece: Advance, state: State) -> Advance:
@@ -356,16 +369,16 @@ class Executor(Generic[State, Cotangent, Snapshot]):
         """
         cotangent = self._reversible(action)
         loads = self._loads_after(action) if exchanging is not None else []
-        if exchanging is None or not loads:
+        lent = self._lent(loads, exchanging) if exchanging is not None and loads else []
+        if exchanging is None or not lent:
             self.model.adjoint_step(cotangent, state, action.step)
             self.counts.reverse_steps += 1
             return action, state
         model = cast(ExchangingModel[State, Cotangent, Snapshot], self.model)
-        states = [state, *(exchanging.lend(load.slot, load.step) for load in loads)]
-        model.adjoint_steps(cotangent, states, action.step)
-        self.counts.reverse_steps += len(states)
-        self.counts.loads += len(loads)
-        *passed, last = loads
+        model.adjoint_steps(cotangent, [state, *lent], action.step)
+        self.counts.reverse_steps += 1 + len(lent)
+        self.counts.loads += len(lent)
+        *passed, last = loads[: len(lent)]
         for load in passed:
             exchanging.free(load.slot)
             self.held.pop(load.slot)
@@ -373,6 +386,16 @@ class Executor(Generic[State, Cotangent, Snapshot]):
         self.held.pop(last.slot)
         self.position = last.step
         return Reverse(last.step), self._state
+
+    def _lent(self, loads: Sequence[Load], exchanging: ExchangingStore[State]) -> list[State]:
+        """The states of the first loads; the others, and their reversals, are for later."""
+        lent: list[State] = []
+        # A damaged one is for the load itself to find, and to compute anew.
+        with suppress(SnapshotError):
+            lent = exchanging.lend([(load.slot, load.step) for load in loads])
+        for load in reversed(loads[len(lent) :]):
+            self.schedule.put_back(load, Reverse(load.step))
+        return lent
 
     def _loads_after(self, action: Reverse) -> list[Load]:
         """Take as many pairs of a load and the reversal of its step off the schedule as follow."""

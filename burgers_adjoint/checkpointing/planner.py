@@ -131,7 +131,7 @@ def predict(candidate: Candidate, costs: Costs) -> Prediction:
     """
     schedule = candidate.schedule
     assert schedule.n_steps is not None
-    walk, reversed_steps = _walk(candidate)
+    walk, reversed_steps = _walk(candidate, ahead=costs.hidden > 0)
     scale = schedule.n_steps / reversed_steps if reversed_steps else 1.0
     total = schedule.predicted_forward_steps
     walked = sum(steps * calls for steps, calls in walk.advances.items()) + 1
@@ -162,10 +162,10 @@ def predict(candidate: Candidate, costs: Costs) -> Prediction:
     )
 
 
-def _walk(candidate: Candidate) -> tuple[_Walk, int]:
+def _walk(candidate: Candidate, ahead: bool) -> tuple[_Walk, int]:
     """Go through a copy of the schedule; returns what was met and the steps that were reversed."""
     walk, near = _Walk(Counter()), candidate.near_slots
-    residency = Residency(candidate.buffers) if candidate.buffers else None
+    residency = Residency(candidate.buffers, ahead) if candidate.buffers else None
     reversed_steps = 0
     for count, action in enumerate(copy.deepcopy(candidate.schedule)):
         orders = []

@@ -43,14 +43,19 @@ class Residency:
 
     Attributes:
         buffers: number of buffers, at least 2.
+        ahead: whether moves are made before they are needed. Where they are not, fewer snapshots
+            are written: more of them are freed before their turn comes.
+        lent: buffers that the caller is reading and that stay as they are, fewer than all.
         held: slot to what it holds.
         writes: moves to the slow store so far.
         reads: moves from it so far, those of `reads_waited` among them.
         reads_waited: reads that nobody saw coming.
     """
 
-    def __init__(self, buffers: int) -> None:
+    def __init__(self, buffers: int, ahead: bool = True) -> None:
         self.buffers = buffers
+        self.ahead = ahead
+        self.lent: set[int] = set()
         self.held: dict[int, Held] = {}
         self.writes = self.reads = self.reads_waited = 0
         self._free = list(range(buffers))
@@ -77,7 +82,7 @@ class Residency:
     def fetch(self, slot: int) -> list[Order]:
         """Bring a snapshot near, where it is worth more than what it would replace."""
         held = self.held.get(slot)
-        if held is None or held.buffer is not None:
+        if held is None or held.buffer is not None or not self.ahead:
             return []
         if not self._free:
             victim = self.held[self._lowest()]
@@ -96,6 +101,8 @@ class Residency:
     def settle(self) -> list[Order]:
         """After every call: write ahead of need, so that a buffer is clean; fetch what is next."""
         orders: list[Order] = []
+        if not self.ahead:
+            return orders
         if not self._free and self._in:
             lowest = self._lowest()
             if not self.held[lowest].stored:
@@ -116,7 +123,9 @@ class Residency:
         return orders
 
     def _lowest(self) -> int:
-        return min(self._in.values(), key=lambda slot: self.held[slot].step)
+        """The slot whose buffer is the next to be used for something else."""
+        slots = [slot for buffer, slot in self._in.items() if buffer not in self.lent]
+        return min(slots, key=lambda slot: self.held[slot].step)
 
     def _take(self, orders: list[Order]) -> int:
         if not self._free:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
-from burgers_adjoint.protocols import SnapshotStore
+from burgers_adjoint.protocols import ExchangingStore, SnapshotStore
 
 Snapshot = TypeVar("Snapshot")
 Together = Callable[[], AbstractContextManager[None]]
@@ -27,6 +27,15 @@ class AgreedStore(Generic[Snapshot]):
         self.store = store
         self._together = together
 
+    @property
+    def exchanges(self) -> bool:
+        """Whether the store swaps states; see `protocols.ExchangingStore`."""
+        return bool(getattr(self.store, "exchanges", False))
+
+    @property
+    def _exchanging(self) -> ExchangingStore[Snapshot]:
+        return cast(ExchangingStore[Snapshot], self.store)
+
     def save(self, slot: int, step: int, fill: Callable[[Snapshot], None]) -> None:
         """Save on all ranks or raise on all ranks."""
         with self._together():
@@ -36,6 +45,24 @@ class AgreedStore(Generic[Snapshot]):
         """Load on all ranks or raise on all ranks."""
         with self._together():
             self.store.load(slot, step, read)
+
+    def hand_over(self, slot: int, step: int, state: Snapshot) -> Snapshot:
+        """Hand over on all ranks or raise on all ranks; see `protocols.ExchangingStore`."""
+        with self._together():
+            given = self._exchanging.hand_over(slot, step, state)
+        return given
+
+    def lend(self, places: Sequence[tuple[int, int]]) -> list[Snapshot]:
+        """Lend on all ranks or raise on all ranks; see `protocols.ExchangingStore`."""
+        with self._together():
+            lent = self._exchanging.lend(places)
+        return lent
+
+    def take_over(self, slot: int, step: int, state: Snapshot) -> Snapshot:
+        """Take over on all ranks or raise on all ranks; see `protocols.ExchangingStore`."""
+        # A rank that succeeded would have freed the slot: so first see that all of them will.
+        self.lend([(slot, step)])
+        return self._exchanging.take_over(slot, step, state)
 
     def fetch(self, slot: int, step: int) -> None:
         """Fetch ahead; errors are left to the load."""

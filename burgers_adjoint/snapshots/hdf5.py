@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar, cast
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import xxhash
@@ -23,12 +23,12 @@ from burgers_adjoint.snapshots.slots import Slots
 
 Snapshot = TypeVar("Snapshot")
 
-# A piece is hashed while it is in the second-level cache on its way to or from the file.
-PIECE = 2**19
+# A piece is hashed, and gathered from a state's rows, in the second-level cache on its way.
+PIECE = 2**18
 
 
 class SlotFile(Protocol):
-    """Moves bytes between memory and the places of a snapshot file.
+    """Moves arrays of one shape, contiguous or not, between memory and places of a snapshot file.
 
     Both directions return the checksum of the data, which is cheapest while they pass. A file that
     ranks share communicates in all calls, and then in the same way whether they raise or not.
@@ -71,6 +71,7 @@ class LocalFile:
     ) -> None:
         self.path = path
         self._descriptor = -1
+        self._room = np.empty(0, dtype)
         try:
             self.layout = create(path, capacity, shape, dtype, attributes or {})
             self._descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
@@ -80,16 +81,42 @@ class LocalFile:
 
     def write(self, slot: int, step: int, data: np.ndarray) -> None:
         """Write a snapshot, its step and its checksum."""
-        begin = self.layout.data + slot * self.layout.slot_bytes
-        found = _write(self._descriptor, data, begin)
-        _write(self._descriptor, new_record(step, found), self.layout.record(slot, 0))
+        offset = self.layout.data + slot * self.layout.slot_bytes
+        hashing = xxhash.xxh3_64()
+        for piece in _pieces(data):
+            dense = self._dense(piece)
+            if dense is not piece:
+                dense[...] = piece
+            view = dense.data.cast("B")
+            hashing.update(view)
+            _write(self._descriptor, view, offset)
+            offset += len(view)
+        record = new_record(step, hashing.intdigest())
+        _write(self._descriptor, record.data, self.layout.record(slot, 0))
 
     def read(self, slot: int, data: np.ndarray) -> tuple[int, int, int]:
         """Read a snapshot; returns step and checksum as written, and checksum as found."""
+        offset = self.layout.data + slot * self.layout.slot_bytes
+        hashing = xxhash.xxh3_64()
+        for piece in _pieces(data):
+            dense = self._dense(piece)
+            view = dense.data.cast("B")
+            _read(self._descriptor, view, offset)
+            hashing.update(view)
+            if dense is not piece:
+                piece[...] = dense
+            offset += len(view)
         record = new_record()
-        found = _read(self._descriptor, data, self.layout.data + slot * self.layout.slot_bytes)
-        _read(self._descriptor, record, self.layout.record(slot, 0))
-        return (*read_record(record), found)
+        _read(self._descriptor, record.data, self.layout.record(slot, 0))
+        return (*read_record(record), hashing.intdigest())
+
+    def _dense(self, piece: np.ndarray) -> np.ndarray:
+        """The piece if it is contiguous, else room for it that is."""
+        if piece.flags.c_contiguous:
+            return piece
+        if self._room.size < piece.size:
+            self._room = np.empty(piece.size, piece.dtype)
+        return self._room[: piece.size].reshape(piece.shape)
 
     def close(self) -> None:
         """Let go of the file; it stays."""
@@ -101,11 +128,11 @@ class LocalFile:
 class HDF5Store(Generic[Snapshot]):
     """A `SnapshotStore` in a snapshot file, with a checksum of every snapshot verified on load.
 
-    Snapshots are what NumPy can make an array of without a copy, such as arrays.
-
     Args:
         file: with the places for all slots; the store closes it.
         new_buffer: returns a new buffer, such as a model's `new_snapshot`.
+        own_points: returns the array that is kept of a buffer, a view; the buffer's own when not
+            given, which may be what NumPy can make an array of without a copy.
         keep: whether the file stays when the store is closed.
         owner: whether it is this process that removes it.
     """
@@ -116,8 +143,10 @@ class HDF5Store(Generic[Snapshot]):
         new_buffer: Callable[[], Snapshot],
         keep: bool = False,
         owner: bool = True,
+        own_points: Callable[[Snapshot], np.ndarray] = np.asarray,
     ) -> None:
         self.file = file
+        self._own_points = own_points
         self._new_buffer = new_buffer
         self._made: Snapshot | None = None
         self._slots = Slots(file.layout.capacity)
@@ -143,7 +172,7 @@ class HDF5Store(Generic[Snapshot]):
             StorageError: it cannot be written.
         """
         self._slots.put(slot, None)
-        data = _bytes(buffer)
+        data = self._own_points(buffer)
         try:
             self.file.write(slot, step, data)
         except OSError as error:
@@ -170,7 +199,7 @@ class HDF5Store(Generic[Snapshot]):
             SnapshotError: as for `load`.
         """
         self._slots.require_held(slot, step)
-        data, damage = _bytes(buffer), None
+        data, damage = self._own_points(buffer), None
         try:
             held, written, found = self.file.read(slot, data)
         except (OSError, EOFError) as error:
@@ -215,7 +244,7 @@ class HDF5Store(Generic[Snapshot]):
     @property
     def nbytes(self) -> int:
         """Bytes of the one buffer, which is there once it is used."""
-        return 0 if self._made is None else _bytes(self._made).nbytes
+        return 0 if self._made is None else int(getattr(self._made, "nbytes", 0))
 
     @property
     def _buffer(self) -> Snapshot:
@@ -230,37 +259,30 @@ def cannot_make(path: Path, n_bytes: int, error: OSError) -> StorageError:
     return StorageError(f"cannot make the snapshot file {path}, {n_bytes} bytes: {reason}")
 
 
-def _bytes(buffer: Any) -> np.ndarray:
-    """The bytes of a buffer, not a copy of them."""
-    array = np.asarray(buffer)
-    if not array.flags.c_contiguous:
-        raise TypeError("snapshots on disk need contiguous buffers")
-    return cast(np.ndarray, array.reshape(-1).view(np.uint8))
+def _pieces(data: np.ndarray) -> Iterator[np.ndarray]:
+    """Parts of an array (..., rows, columns), in its order."""
+    if data.flags.c_contiguous:
+        flat, length = data.reshape(-1), max(1, PIECE // data.itemsize)
+        for begin in range(0, flat.size, length):
+            yield flat[begin : begin + length]
+    elif data.ndim > 2:
+        for plane in data:
+            yield from _pieces(plane)
+    else:
+        length = max(1, PIECE // (data.itemsize * data.shape[-1]))
+        for begin in range(0, len(data), length):
+            yield data[begin : begin + length]
 
 
-def _write(descriptor: int, data: np.ndarray, offset: int) -> int:
-    hashing, whole = xxhash.xxh3_64(), _view(data)
-    for begin in range(0, len(whole), PIECE):
-        view = whole[begin : begin + PIECE]
-        hashing.update(view)
-        while len(view):
-            done = os.pwrite(descriptor, view, offset)
-            view, offset = view[done:], offset + done
-    return hashing.intdigest()
+def _write(descriptor: int, view: memoryview, offset: int) -> None:
+    while len(view):
+        done = os.pwrite(descriptor, view, offset)
+        view, offset = view[done:], offset + done
 
 
-def _read(descriptor: int, data: np.ndarray, offset: int) -> int:
-    hashing, whole = xxhash.xxh3_64(), _view(data)
-    for begin in range(0, len(whole), PIECE):
-        piece = view = whole[begin : begin + PIECE]
-        while len(view):
-            done = os.preadv(descriptor, [view], offset)
-            if done == 0:
-                raise EOFError("the file is cut short")
-            view, offset = view[done:], offset + done
-        hashing.update(piece)
-    return hashing.intdigest()
-
-
-def _view(data: np.ndarray) -> memoryview:
-    return data.view(np.uint8).data
+def _read(descriptor: int, view: memoryview, offset: int) -> None:
+    while len(view):
+        done = os.preadv(descriptor, [view], offset)
+        if done == 0:
+            raise EOFError("the file is cut short")
+        view, offset = view[done:], offset + done

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 from burgers_adjoint.snapshots.slots import Slots
@@ -63,17 +63,18 @@ class MemoryStore(Generic[Snapshot]):
         buffer, self._buffers[slot] = self._buffers[slot], state
         return buffer
 
+    def lend(self, places: Sequence[tuple[int, int]]) -> list[Snapshot]:
+        """Let the caller read the snapshots themselves; see `protocols.ExchangingStore`."""
+        for slot, step in places:
+            self._slots.require_held(slot, step)
+        return [self._buffers[slot] for slot, _ in places]
+
     def take_over(self, slot: int, step: int, state: Snapshot) -> Snapshot:
         """Give the snapshot of `step` itself for `state`; see `protocols.ExchangingStore`."""
         self._slots.require_held(slot, step)
         self._slots.put(slot, None)
         buffer, self._buffers[slot] = self._buffers[slot], state
         return buffer
-
-    def lend(self, slot: int, step: int) -> Snapshot:
-        """Give the snapshot of `step` itself to be read; see `protocols.ExchangingStore`."""
-        self._slots.require_held(slot, step)
-        return self._buffers[slot]
 
     def free(self, slot: int) -> None:
         """Forget what `slot` holds.

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Generic, TypeVar
+from collections.abc import Callable, Sequence
+from itertools import takewhile
+from typing import Generic, TypeVar, cast
 
 from burgers_adjoint.errors import SnapshotError
-from burgers_adjoint.protocols import SnapshotStore
+from burgers_adjoint.protocols import ExchangingStore, SnapshotStore
 
 Snapshot = TypeVar("Snapshot")
 
@@ -27,6 +28,11 @@ class TieredStore(Generic[Snapshot]):
         self.far = far
         self.near_slots = near_slots
 
+    @property
+    def exchanges(self) -> bool:
+        """Whether both stores swap states; see `protocols.ExchangingStore`."""
+        return all(getattr(store, "exchanges", False) for store in (self.near, self.far))
+
     def save(self, slot: int, step: int, fill: Callable[[Snapshot], None]) -> None:
         """Save in the store that has the slot."""
         store, place = self._place(slot)
@@ -36,6 +42,23 @@ class TieredStore(Generic[Snapshot]):
         """Load from the store that has the slot."""
         store, place = self._place(slot)
         store.load(place, step, read)
+
+    def hand_over(self, slot: int, step: int, state: Snapshot) -> Snapshot:
+        """Hand over to the store that has the slot; see `protocols.ExchangingStore`."""
+        store, place = self._exchanging(slot)
+        return store.hand_over(place, step, state)
+
+    def lend(self, places: Sequence[tuple[int, int]]) -> list[Snapshot]:
+        """Lend the first ones that are in one store; see `protocols.ExchangingStore`."""
+        store, _ = self._exchanging(places[0][0])
+        found = [(*self._exchanging(slot), step) for slot, step in places]
+        here = takewhile(lambda one: one[0] is store, found)
+        return store.lend([(place, step) for _, place, step in here])
+
+    def take_over(self, slot: int, step: int, state: Snapshot) -> Snapshot:
+        """Take over from the store that has the slot; see `protocols.ExchangingStore`."""
+        store, place = self._exchanging(slot)
+        return store.take_over(place, step, state)
 
     def fetch(self, slot: int, step: int) -> None:
         """Fetch ahead in the store that has the slot."""
@@ -58,6 +81,10 @@ class TieredStore(Generic[Snapshot]):
     def nbytes(self) -> int:
         """Bytes that both stores hold in memory."""
         return self.near.nbytes + self.far.nbytes
+
+    def _exchanging(self, slot: int) -> tuple[ExchangingStore[Snapshot], int]:
+        store, place = self._place(slot)
+        return cast(ExchangingStore[Snapshot], store), place
 
     def _place(self, slot: int) -> tuple[SnapshotStore[Snapshot], int]:
         if slot < 0:

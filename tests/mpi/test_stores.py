@@ -1,5 +1,6 @@
 """One contract for all stores, on all ranks; and whole runs with each of them."""
 
+import copy
 import os
 import subprocess
 from pathlib import Path
@@ -10,8 +11,10 @@ import numpy as np
 import pytest
 from mpi4py import MPI
 
+from burgers_adjoint import storage
 from burgers_adjoint.checkpointing.binomial import Binomial
 from burgers_adjoint.checkpointing.store_all import StoreAll
+from burgers_adjoint.checkpointing.two_level import TwoLevel
 from burgers_adjoint.config import from_dict
 from burgers_adjoint.errors import ConfigError, SnapshotError, StorageError
 from burgers_adjoint.parallel.decomposition import Decomposition
@@ -25,6 +28,7 @@ SLOTS = 7
 KINDS = [
     {"store": "memory"},
     {"store": "hdf5", "asynchronous": False},
+    {"store": "hdf5", "asynchronous": True, "buffers": 3},
     {"store": "hdf5", "buffers": 3},
     {"store": "hdf5_shared"},
     {"store": "hdf5_shared", "asynchronous": True, "buffers": 3},
@@ -32,7 +36,7 @@ KINDS = [
 ]
 if COMM.size in (1, 6):
     # The pair that differs most from what other rank counts try.
-    KINDS = [KINDS[2], KINDS[4]]
+    KINDS = [KINDS[2], KINDS[3], KINDS[5]]
 ON_DISK = [kind for kind in KINDS if kind["store"].startswith("hdf5")]
 
 
@@ -42,6 +46,21 @@ def named(kind: dict[str, Any]) -> str:
 
 over_stores = pytest.mark.parametrize("kind", KINDS, ids=named)
 over_files = pytest.mark.parametrize("kind", ON_DISK, ids=named)
+
+
+WITH_BUFFERS = [kind for kind in KINDS if "buffers" in kind and kind["store"] != "hdf5_shared"]
+
+
+@pytest.fixture
+def swapping(monkeypatch: pytest.MonkeyPatch) -> None:
+    """States are snapshots, however much larger they are."""
+    monkeypatch.setattr(storage, "LARGEST_STATE", 100.0)
+
+
+@pytest.fixture(autouse=True)
+def no_idle_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads where the configuration says so, on any machine."""
+    monkeypatch.setattr(storage, "idle_share", lambda comm: 0.0)
 
 
 @pytest.fixture
@@ -278,6 +297,16 @@ def test_a_run_has_the_same_bits_with_every_store(folder, kind, schedule, expect
     COMM.Barrier()
 
 
+@pytest.mark.usefixtures("swapping")
+@pytest.mark.parametrize("kind", WITH_BUFFERS, ids=named)
+@pytest.mark.parametrize("schedule", [Binomial(40, 7), StoreAll(40), TwoLevel(40, 2, 7)])
+def test_swapped_states_have_the_same_bits(folder, kind, schedule, expected):
+    one = problem(COMM, directory=str(folder), **kind)
+    found, result = gradient(one, copy.deepcopy(schedule))
+    assert found == expected
+    assert result.damages == []
+
+
 def damage(folder: Path, how: str, slot: int) -> None:
     """Damage the files of the last rank, or the file of all."""
     path = max(folder.glob("snapshots-*"), key=lambda path: path.name)
@@ -312,6 +341,15 @@ class Saboteur:
             if COMM.rank == 0:
                 damage(*self.act)
             COMM.Barrier()
+
+
+@pytest.mark.usefixtures("swapping")
+@pytest.mark.parametrize("kind", WITH_BUFFERS[:2], ids=named)
+def test_a_damaged_snapshot_that_was_swapped_is_computed_anew(folder, kind, expected):
+    one = problem(COMM, directory=str(folder), **{**kind, "buffers": 2})
+    found, result = gradient(one, Binomial(40, 12), Saboteur(folder, "flipped", 6))
+    assert found == expected
+    assert result.counts.damaged == len(result.damages) >= 1
 
 
 @over_files
