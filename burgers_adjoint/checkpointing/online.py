@@ -169,7 +169,6 @@ class Online(Schedule):
         for i in range(1, s):
             target += self._limits[i]
             self._targets[target] = i
-        self._last_target = target
 
     def _worth_saving(self, step: int) -> bool:
         return step in self._targets or step >= self.live[-1][0] + self.repetitions
