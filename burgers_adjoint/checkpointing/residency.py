@@ -48,7 +48,8 @@ class Residency:
         lent: buffers that the caller is reading and that stay as they are, fewer than all.
         held: slot to what it holds.
         writes: moves to the slow store so far.
-        reads: moves from it so far.
+        reads: moves from it so far, those of `reads_waited` among them.
+        reads_waited: reads that nobody saw coming.
     """
 
     def __init__(self, buffers: int, ahead: bool = True) -> None:
@@ -56,7 +57,7 @@ class Residency:
         self.ahead = ahead
         self.lent: set[int] = set()
         self.held: dict[int, Held] = {}
-        self.writes = self.reads = 0
+        self.writes = self.reads = self.reads_waited = 0
         self._free = list(range(buffers))
         self._in: dict[int, int] = {}
 
@@ -74,6 +75,7 @@ class Residency:
         held = self.held[slot]
         if held.buffer is not None:
             return held.buffer, []
+        self.reads_waited += 1
         orders: list[Order] = []
         return self._read(slot, held, orders), orders
 
