@@ -6,6 +6,7 @@ import stat
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from types import FunctionType
 from typing import Any
@@ -15,10 +16,11 @@ from numba.core.caching import FunctionCache
 from numba.core.runtime import rtsys
 
 PACKAGE = Path(__file__).parent
+COMPILED = ("compilation.py", "burgers/**/*.py", "parallel/**/*.py")  # and what is compiled in
 
 
 def cache_directory() -> Path:
-    """Folder of the compiled kernels, named after a hash of the package's sources.
+    """Folder of the compiled kernels, named after a hash of their sources.
 
     Numba notices a change of the file that holds a kernel but not of the functions that the kernel
     inlines from other files; a folder per source state cannot go stale. It lies under
@@ -26,7 +28,7 @@ def cache_directory() -> Path:
     that cannot be written) in a temporary folder of this user.
     """
     sources = hashlib.sha256()
-    for path in sorted(PACKAGE.rglob("*.py")):
+    for path in sorted(path for pattern in COMPILED for path in PACKAGE.glob(pattern)):
         sources.update(path.read_bytes())
     name = f"kernels-{sources.hexdigest()[:16]}"
     candidates = [
@@ -54,18 +56,28 @@ def cache_directory() -> Path:
 numba.config.CACHE_DIR = str(cache_directory())
 
 
-class KernelCache(FunctionCache):
-    """Numba's cache on disk, which readies the compiler only where there is something to compile.
+class KernelCache:
+    """Numba's cache on disk, which takes no time for kernels that are not called.
 
-    Every rank loads kernels, one compiles them; importing all that the compiler knows of takes
-    twice as long as loading.
+    Every rank loads kernels and one compiles them: importing all that the compiler knows of takes
+    longer than loading, and is left until there is something to compile.
     """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+
+    @cached_property
+    def _cache(self) -> Any:
+        return FunctionCache(self._function)
 
     def load_overload(self, signature: Any, target: Any) -> Any:
         """Load a kernel; None when it is not there."""
         rtsys.initialize(target)  # what compiled code calls
-        with self._guard_against_spurious_io_errors():
-            return self._load_overload(signature, target)
+        with self._cache._guard_against_spurious_io_errors():
+            return self._cache._load_overload(signature, target)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cache, name)
 
 
 def compiled(function: Callable[..., Any], cache: bool = True) -> Any:
@@ -74,7 +86,7 @@ def compiled(function: Callable[..., Any], cache: bool = True) -> Any:
     No fast-math flag of any kind: the compiler must neither reassociate nor contract, so that the
     vector body and the scalar remainder of a loop, and hence every tiling, give the same bits.
     """
-    dispatcher = numba.njit(function, cache=cache, nogil=True, error_model="numpy")
+    dispatcher = numba.njit(function, nogil=True, error_model="numpy")
     if cache:
         dispatcher._cache = KernelCache(function)
     return dispatcher

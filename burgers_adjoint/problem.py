@@ -15,8 +15,6 @@ from burgers_adjoint.burgers.controls import FIELD_CONTROLS, tiles_of
 from burgers_adjoint.burgers.grid import Grid
 from burgers_adjoint.burgers.model import BurgersModel, Cotangent
 from burgers_adjoint.burgers.time_steps import TimeSteps
-from burgers_adjoint.checkpointing.executor import Counts, Executor, Observer
-from burgers_adjoint.checkpointing.schedule import Schedule
 from burgers_adjoint.config import Config, time_is_open
 from burgers_adjoint.errors import ConfigError, agreed_error
 from burgers_adjoint.functional import Setting, build_objective
@@ -27,6 +25,8 @@ from burgers_adjoint.stability import require_stable
 if TYPE_CHECKING:
     from burgers_adjoint.burgers.observations import Observations, Recorder
     from burgers_adjoint.burgers.staged_model import StagedModel
+    from burgers_adjoint.checkpointing.executor import Counts, Executor, Observer
+    from burgers_adjoint.checkpointing.schedule import Schedule
     from burgers_adjoint.inverse.background import Background
     from burgers_adjoint.output.dumps import Dumps
     from burgers_adjoint.planning import Plan
@@ -329,6 +329,8 @@ class Problem:
         Raises:
             NumericalError: on all ranks: a state or the gradient is not finite.
         """
+        from burgers_adjoint.checkpointing.executor import Executor
+
         model = self.model
         executor: Executor[np.ndarray, Cotangent, np.ndarray]
         executor = Executor(self.swept_model, schedule, store, observer)

@@ -117,8 +117,8 @@ def advance(source, state, c, box, limits, ring):
 
 
 @compiled
-def advance_alone(source, state, c, box, limits, ring, n_sweeps):
-    """Make so many sweeps of `advance` in a row, where no halo has to be filled in between."""
+def sweeps(source, state, c, box, limits, ring, n_sweeps):
+    """Make so many sweeps of `advance` in a row: more than one where there is no halo to fill."""
     for _ in range(n_sweeps):
         advance(source, state, c, box, limits, ring)
         source = state
@@ -307,8 +307,8 @@ def adjoint(cotangent, states, density, c, box, moving, ring):
 
 
 @compiled
-def adjoint_alone(cotangent, states, density, c, box, moving, ring):
-    """Make sweeps of `adjoint` in a row, where no halo has to be filled in between."""
+def adjoint_sweeps(cotangent, states, density, c, box, moving, ring):
+    """Make sweeps of `adjoint` in a row: more than one where there is no halo to fill."""
     longest = ring.shape[0] - 2
     for start in range(0, states.size, longest):
         adjoint(cotangent, states[start : start + longest], density, c, box, moving, ring)

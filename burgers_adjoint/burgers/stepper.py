@@ -105,12 +105,13 @@ class Stepper:
             n_sweeps, n_steps = divmod(n_steps, self.steps_per_sweep)
             limits = self._limits[self.steps_per_sweep]
             if n_sweeps:
-                kernels.advance_alone(source, state, c, self._box, limits, self._ring, n_sweeps)
+                kernels.sweeps(source, state, c, self._box, limits, self._ring, n_sweeps)
                 source = state
         while n_steps > 0:
             n_now = min(self.steps_per_sweep, n_steps)
             (self._narrow if n_now == 1 else self._wide).exchange(source)
-            kernels.advance(source, state, c, self._box, self._limits[n_now], self._ring)
+            limits = self._limits[n_now]
+            kernels.sweeps(source, state, c, self._box, limits, self._ring, 1)
             source = state
             n_steps -= n_now
 
@@ -132,13 +133,13 @@ class Stepper:
         places = np.array([state.ctypes.data for state in states])
         work = density, c, self._box, self._all_moving, self._cotangent_ring
         if self._alone:
-            kernels.adjoint_alone(cotangent, places, *work)
+            kernels.adjoint_sweeps(cotangent, places, *work)
             return
         longest = self.adjoint_steps_per_sweep
         for start in range(0, len(states), longest):
             part = slice(start, start + longest)
             self._halo_with_states(len(states[part])).exchange(cotangent, *states[part])
-            kernels.adjoint(cotangent, places[part], *work)
+            kernels.adjoint_sweeps(cotangent, places[part], *work)
 
     def _halo_with_states(self, n_steps: int) -> Halo:
         """Exchange of the cotangent and the states of so many steps."""

@@ -37,12 +37,19 @@ def add_to_bins(values: np.ndarray, totals: np.ndarray) -> None:
     bits = np.ascontiguousarray(values, dtype=np.float64).reshape(-1).view(np.uint64)
     for start in range(0, bits.size, CHUNK):
         add_bits(bits[start : start + CHUNK], totals)
-        carry(totals)
+
+
+@compiled
+def carry(totals: Any) -> None:
+    """Bring every bin but the highest into 0 .. 2^32 - 1 without changing the sum."""
+    for b in range(N_BINS - 1):
+        totals[b + 1] += totals[b] >> 32
+        totals[b] &= 0xFFFFFFFF
 
 
 @compiled
 def add_bits(bits: Any, totals: Any) -> None:
-    """Add the doubles of these bits to bins that have room for their carries."""
+    """Add the doubles of these bits, `CHUNK` at most, to bins that a `carry` has left."""
     for k in range(bits.size):
         exponent = (bits[k] >> np.uint64(52)) & np.uint64(0x7FF)
         if exponent == np.uint64(0x7FF):
@@ -64,14 +71,7 @@ def add_bits(bits: Any, totals: Any) -> None:
         totals[first] += part0
         totals[first + 1] += part1
         totals[first + 2] += part2
-
-
-@compiled
-def carry(totals: Any) -> None:
-    """Bring every bin but the highest into 0 .. 2^32 - 1 without changing the sum."""
-    for b in range(N_BINS - 1):
-        totals[b + 1] += totals[b] >> 32
-        totals[b] &= 0xFFFFFFFF
+    carry(totals)
 
 
 def exact_sum(comm: MPI.Comm, values: np.ndarray) -> float:
