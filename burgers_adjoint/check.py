@@ -334,7 +334,7 @@ class Checker:
         configured = problem.config.checkpointing
         other = "binomial" if configured.schedule == "store_all" else "store_all"
         schedule = problem.schedule(other)
-        if not self._fits(schedule.slots * problem.model.final.nbytes):
+        if not self._fits(schedule.slots * problem.model.new_snapshot().nbytes):
             self.left_out.append(
                 f"{other} against {configured.schedule}: {schedule.slots} snapshots need more "
                 "than half of the free memory"

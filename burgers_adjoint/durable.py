@@ -287,6 +287,7 @@ class DurableRun:
             model.final[...] = final["state"]
 
     def _fill(self, field: np.ndarray, snapshot: np.ndarray) -> None:
+        snapshot[...] = np.nan  # what else a snapshot keeps is computed when it is needed
         own_points(self.problem, snapshot)[...] = field
 
     def _load_snapshots(self, store: Store, limit: int) -> dict[int, int]:

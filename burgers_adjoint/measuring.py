@@ -29,6 +29,7 @@ class Stopwatch:
     def __init__(self) -> None:
         self.seconds: dict[tuple[str, int], list[float]] = defaultdict(list)
         self._slots: set[int] = set()
+        self._kept = 0
         self._last = perf_counter()
 
     def __call__(self, action: Action, counts: Any) -> None:
@@ -43,13 +44,17 @@ class Stopwatch:
             self._slots.add(action.slot)
         elif isinstance(action, Load):
             length = int(action.free)
-        elif not isinstance(action, Reverse):
+        elif isinstance(action, Reverse):
+            length = int(counts.kept_steps > self._kept)
+            self._kept = counts.kept_steps
+        else:
             kind = "other"
         self.seconds[kind, length].append(now - self._last)
         self._last = perf_counter()
 
     def restart(self) -> None:
         """Begin a new run."""
+        self._kept = 0
         self._last = perf_counter()
 
 
@@ -102,7 +107,8 @@ def measure(
             {length: mean for (kind, length), mean in near.items() if kind == "Advance"}
         )
         or ((1, one),),
-        adjoint=near["Reverse", 0],
+        adjoint=of(near, ("Reverse", 0), ("Reverse", 1)),
+        kept_adjoint=near.get(("Reverse", 1)),
         save=of(near, *saves),
         first_save=of(near, *saves[::-1]),
         load=of(near, *loads[::-1]),

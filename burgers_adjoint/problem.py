@@ -125,7 +125,8 @@ class Problem:
 
         method = Method(*scheme, physics.smooth_speed)
         try:
-            model = StagedModel(grid, dec, nu, self._time_steps(), controls, method, knots)
+            steps, keep = self._time_steps(), config.time.stages == "keep"
+            model = StagedModel(grid, dec, nu, steps, controls, method, knots, keep)
         except ConfigError as error:
             raise agreed_error(error) from None
         for name in fields:

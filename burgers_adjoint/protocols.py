@@ -77,6 +77,23 @@ class ExchangingModel(AdjointModel[State_contra, Cotangent, Snapshot], Protocol)
         ...
 
 
+class KeepingModel(AdjointModel[State_contra, Cotangent, Snapshot], Protocol):
+    """A model whose snapshots keep, beside a state, what the adjoint of its step wants."""
+
+    def keep(self, state: State_contra, n: int) -> None:
+        """Prepare a `snapshot` of `state`, which is at the start of step n.
+
+        It is called right before the snapshot, and does work of step n, which an `advance` right
+        after it spares.
+        """
+        ...
+
+    @property
+    def kept(self) -> bool:
+        """Whether a snapshot has brought all that the adjoint of the next step wants."""
+        ...
+
+
 class SnapshotStore(Protocol[Snapshot_co]):
     """Numbered slots, each of them empty or holding the snapshot of one step.
 

@@ -162,6 +162,7 @@ def gradient(
         "forward_steps": counts.forward_steps,
         "predicted_forward_steps": schedule.predicted_forward_steps,
         "snapshots_written": counts.saves,
+        "kept_steps": counts.kept_steps,
         "store": store_kind(problem),
         "damaged": counts.damaged,
         "recomputed_steps": counts.recomputed_steps,
@@ -239,7 +240,7 @@ def plan(config: Config, comm: MPI.Comm, draw: str | None = None) -> dict[str, A
 
 def _planned(problem: Problem) -> dict[str, Any]:
     found, comm = problem.plan(), problem.comm
-    slot_bytes = comm.allreduce(problem.model.final.nbytes, op=MPI.MAX)
+    slot_bytes = comm.allreduce(problem.model.new_snapshot().nbytes, op=MPI.MAX)
     return {
         "memory_slots": found.memory_slots,
         "disk_slots": found.disk_slots,

@@ -63,6 +63,8 @@ class StoreMaker:
         self._new_buffer = self._new_place = new_buffer
         self._own_points: Callable[[np.ndarray], np.ndarray] = np.asarray
         sample = new_buffer()
+        if new_state is not None and new_state().shape[:-2] != sample.shape[:-2]:
+            new_state = None  # snapshots are more than states
         self._shape, self._dtype = sample.shape, sample.dtype
         self.slot_bytes = self.memory_bytes = sample.nbytes
         state_bytes = sample.nbytes if new_state is None else new_state().nbytes

@@ -23,9 +23,9 @@ from burgers_adjoint.restart.parts import Fields
 
 
 def own_points(problem: Problem, snapshot: np.ndarray) -> np.ndarray:
-    """The tile's own points (2, ny, nx) of a snapshot, which may be a whole state."""
+    """The tile's own points (2, ny, nx) of a snapshot, which may be a whole state, or have more."""
     if snapshot.shape[1:] == problem.decomposition.tile_shape:
-        return snapshot
+        return snapshot[:2]
     return problem.model.layout.interior(snapshot)
 
 

@@ -90,7 +90,7 @@ class BurgersModel:
         self.viscosity = viscosity
         self.boundary = boundary_points(decomposition)
         self.functional = Objective({FinalEnergy(decomposition, self.layout): 1.0}, decomposition)
-        self._last_finite = self.new_snapshot()
+        self._last_finite = np.zeros_like(self.final)
         self._finite_until = 0
         self._reached = 0
 
@@ -183,7 +183,7 @@ class BurgersModel:
             if steps.most is not None:
                 stop = min(stop, steps.most - 1)
             if steps.steady is not None and stop == look:
-                before = self.new_snapshot()
+                before = np.zeros_like(self.final)
                 self.snapshot(state, before)
                 self.advance(state, n0, stop)
                 change = largest(self.comm, np.abs(self.layout.interior(state) - before))

@@ -37,9 +37,9 @@ class Method:
 class StagedStepper:
     """Steps of a Runge-Kutta method, their tangent and their adjoint.
 
-    The states of the stages are computed anew from the state at the step's start wherever tangent
-    and adjoint need them. Dirichlet points have no rate of change: they stay at their initial
-    values through all stages.
+    The states of the stages are computed from the state at the step's start wherever tangent and
+    adjoint need them, unless they are at hand: `prepare` and `restore` see to that. Dirichlet
+    points have no rate of change: they stay at their initial values through all stages.
 
     Args:
         grid: the points.
@@ -50,6 +50,8 @@ class StagedStepper:
         layout: of all arrays.
         nu: viscosity, (1, rows, pitch), halo filled; see `set_viscosity`.
         forcing: what is added to the rates.
+        n_stages: of a step.
+        states_ready: whether the states of the stages of the next step, or adjoint step, are there.
 
     Raises:
         ConfigError: a tile is too small for the scheme; every rank finds the same.
@@ -72,7 +74,8 @@ class StagedStepper:
         self._single = Halo(decomposition, frame, depth=1, n_fields=1, corners=False)
         self.nu = layout.new_array(1)
         self.forcing = Forcing(decomposition.tile_shape)
-        stages = range(len(self._tableau.b))
+        self.n_stages = len(self._tableau.b)
+        stages = range(self.n_stages)
         self._states = [layout.new_array(2) for _ in stages]
         self._rates = [layout.new_array(2) for _ in stages]
         self._force, self._d_force = layout.new_array(2), layout.new_array(2)
@@ -86,6 +89,7 @@ class StagedStepper:
         self._w_columns[0] = self._five_points(columns, decomposition.columns, grid.nx, pitch)
         box = (rows.start, rows.stop, columns.start, columns.stop)
         self._box = np.array(box, dtype=np.int64)
+        self.forget()
         self._moving = self._find_moving()
 
     def _five_points(self, own: slice, span: slice, n_points: int, size: int) -> np.ndarray:
@@ -119,10 +123,34 @@ class StagedStepper:
         inner = self.layout.interior(self.nu)
         inner[...] = viscosity if field is None else viscosity + field
         self._single.exchange(self.nu)
+        self.forget()
+
+    def forget(self) -> None:
+        """Compute the states of all stages anew, whatever is at hand."""
+        self.states_ready = self._rates_ready = False
+
+    def prepare(self, state: np.ndarray, time: float, dt: float) -> None:
+        """Have the states of the stages at hand, which the step from here does not compute anew."""
+        last = self.n_stages - 1
+        for stage in range(last):
+            self._evaluate(stage, state, time, dt)
+        self._stage_state(last, state, dt)
+        self.states_ready = self._rates_ready = True
+
+    def stage_fields(self) -> list[np.ndarray]:
+        """The tile's points of the states of all stages but the first: views (2, ny, nx)."""
+        return [self.layout.interior(state) for state in self._states[1:]]
+
+    def restore(self) -> None:
+        """Take what was written to `stage_fields` for the states of the next adjoint step."""
+        self.forget()
+        self.states_ready = True
 
     def advance(self, source: np.ndarray, state: np.ndarray, time: float, dt: float) -> None:
         """Take one step from `time`, from the source's points, which stay, to the state's."""
-        for stage in range(len(self._tableau.b)):
+        first = self.n_stages - 1 if self._rates_ready else 0
+        self.forget()
+        for stage in range(first, self.n_stages):
             self._evaluate(stage, source, time, dt)
         self._add(state, source, [dt * b for b in self._tableau.b], self._rates)
 
@@ -169,7 +197,12 @@ class StagedStepper:
 
     def _stages(self, state: np.ndarray, time: float, dt: float) -> Iterator[np.ndarray]:
         """The stages' states, halo filled; rates are computed where a later stage needs them."""
-        last = len(self._tableau.b) - 1
+        if self.states_ready:
+            for here in (state, *self._states[1:]):
+                self._pair.exchange(here)
+                yield here
+            return
+        last = self.n_stages - 1
         for stage in range(last):
             yield self._evaluate(stage, state, time, dt)
         here = self._stage_state(last, state, dt)
@@ -200,6 +233,7 @@ class StagedStepper:
         """
         tableau, interior = self._tableau, self.layout.interior
         states = list(self._stages(state, time, dt))
+        self.forget()
         of_rates = self._force
         of_states = self._rates  # whose values are not needed any more
         for stage in reversed(range(len(states))):
@@ -228,6 +262,7 @@ class StagedStepper:
     ) -> np.ndarray:
         """Perturbation after one step, for one of the state, of nu and of the forcing."""
         tableau = self._tableau
+        self.forget()
         states = [here.copy() for here in self._stages(state, time, dt)]
         d_rates = [np.zeros_like(state) for _ in states]
         for stage, here in enumerate(states):

@@ -1,5 +1,6 @@
 """The model for every integrator, advection scheme, viscosity field and forcing."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,11 +17,16 @@ from burgers_adjoint.parallel.decomposition import Decomposition
 class StagedModel(BurgersModel):
     """Like `BurgersModel`, whose single steps it replaces by those of a `StagedStepper`.
 
+    With `keep_stages` it is a `protocols.KeepingModel`: a snapshot (2 n_stages, ny, nx) of the tile
+    holds the state at a step's start and then the states of the step's later stages.
+
     Args:
         grid, decomposition, viscosity, dt, controls: see `BurgersModel`; controls may have the
             names of `controls.FIELD_CONTROLS` too.
         method: of the discretisation.
         knots: times of the forcing in time.
+        keep_stages: whether snapshots keep the states of the stages; else every adjoint step
+            computes them anew.
     """
 
     stepper: StagedStepper  # type: ignore[assignment]  # this class alone makes and uses it
@@ -34,8 +40,10 @@ class StagedModel(BurgersModel):
         controls: Sequence[str],
         method: Method,
         knots: Sequence[float] = (),
+        keep_stages: bool = False,
     ) -> None:
         self._method = method
+        self._keep_stages = keep_stages
         self._knots = tuple(knots)
         self._viscosity_field: np.ndarray | None = None
         super().__init__(grid, decomposition, viscosity, dt, controls)
@@ -82,6 +90,49 @@ class StagedModel(BurgersModel):
             self.stepper.forcing.steady = value
         else:
             self.stepper.forcing.at_knots = value
+        self.stepper.forget()
+
+    @property
+    def kept(self) -> bool:
+        """Whether the next adjoint step has the states of its stages at hand."""
+        return self.stepper.states_ready
+
+    def keep(self, state: np.ndarray, n: int) -> None:
+        """Compute the stages of step n, where they are kept, for the `snapshot` that follows."""
+        if self._snapshot_states > 1:
+            if self.time_steps.chosen <= n:
+                self._choose_step(state, n)
+            with np.errstate(over="ignore", invalid="ignore"):
+                self.stepper.prepare(state, self.time_steps.time(n), self.time_steps.length(n))
+
+    @property
+    def _snapshot_states(self) -> int:
+        return self.stepper.n_stages if self._keep_stages else 1
+
+    def new_snapshot(self) -> np.ndarray:
+        """A buffer for the tile's own points, of the state and, where kept, of the stages."""
+        return np.zeros((2 * self._snapshot_states, *self.decomposition.tile_shape))
+
+    def snapshot(self, state: np.ndarray, out: np.ndarray) -> None:
+        """Copy the state, and the stages that `keep` has made for it, to a snapshot."""
+        if len(out) == len(state):
+            super().snapshot(state, out)
+            return
+        super().snapshot(state, out[:2])
+        if self.kept:
+            for place, stage in enumerate(self.stepper.stage_fields(), 1):
+                out[2 * place : 2 * place + 2] = stage
+        else:
+            out[2:, 0, 0] = math.nan  # no stages
+
+    def restore(self, snapshot: np.ndarray, state: np.ndarray) -> None:
+        """Copy a snapshot to the state, and what it has of stages to where they are at hand."""
+        self.stepper.forget()
+        super().restore(snapshot[:2], state)
+        if len(snapshot) > len(state) and not math.isnan(snapshot[2, 0, 0]):
+            for place, stage in enumerate(self.stepper.stage_fields(), 1):
+                stage[...] = snapshot[2 * place : 2 * place + 2]
+            self.stepper.restore()
 
     def _advance_unchecked(self, source: np.ndarray, state: np.ndarray, n0: int, n1: int) -> None:
         # what blows up is found by the checks, on all ranks

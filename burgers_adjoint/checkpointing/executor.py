@@ -25,6 +25,7 @@ from burgers_adjoint.protocols import (
     AdjointModel,
     ExchangingModel,
     ExchangingStore,
+    KeepingModel,
     OnlineModel,
     SnapshotStore,
 )
@@ -41,6 +42,7 @@ class Counts:
     The last step, taken by `Turn`, is among `forward_steps`. `seconds_adjoint` has the seeding in
     it; `seconds_snapshots` has every copy of a state, and the waiting for it. What it took to make
     damaged snapshots anew is apart, in `recomputed_steps`, as no schedule has planned it.
+    `kept_steps` are those of the reverse steps that found all they wanted in a snapshot.
     """
 
     forward_steps: int = 0
@@ -49,6 +51,7 @@ class Counts:
     loads: int = 0
     damaged: int = 0
     recomputed_steps: int = 0
+    kept_steps: int = 0
     seconds_forward: float = 0.0
     seconds_adjoint: float = 0.0
     seconds_snapshots: float = 0.0
@@ -120,6 +123,11 @@ class Executor(Generic[State, Cotangent, Snapshot]):
         self.damages: list[str] = []
         self.longest_advance = LONGEST_ADVANCE
         self.longest_reversal = LONGEST_REVERSAL
+        self._keeping = (
+            cast(KeepingModel[State, Cotangent, Snapshot], model)
+            if hasattr(model, "keep")
+            else None
+        )
         self._ran = False
         self._state: State | None = None
         self._source: State | None = None  # where the working state is, if not in its own memory
@@ -199,6 +207,7 @@ class Executor(Generic[State, Cotangent, Snapshot]):
                     self._source = state
                     state = self._state = exchanging.hand_over(action.slot, action.step, state)
                 else:
+                    start = self._keep(state, action.step, start)
                     store.save(action.slot, action.step, fill)
                 self.held[action.slot] = action.step
                 counts.seconds_snapshots += perf_counter() - start
@@ -249,6 +258,15 @@ class Executor(Generic[State, Cotangent, Snapshot]):
                 self.observer(piece, self.counts)
             if exploring and self.schedule.n_steps is not None:
                 break
+
+    def _keep(self, state: State, step: int, start: float) -> float:
+        """Prepare a snapshot that keeps part of its step, begun at `start`; returns the time."""
+        if self._keeping is None:
+            return start
+        self._keeping.keep(state, step)
+        now = perf_counter()
+        self.counts.seconds_forward += now - start
+        return now
 
     def _settle(self, state: State) -> None:
         """Copy the state that the store has lent, or been handed, to the working state's memory."""
@@ -307,6 +325,7 @@ class Executor(Generic[State, Cotangent, Snapshot]):
             self.store.free(action.slot)
             self.held.pop(action.slot, None)
         else:
+            self._keep(state, action.step, perf_counter())
             self.store.save(action.slot, action.step, fill)
 
     def _explore(self, piece: Advance, state: State) -> Advance:
@@ -345,7 +364,7 @@ class Executor(Generic[State, Cotangent, Snapshot]):
         model, counts, step = self.model, self.counts, action.step
         self._require_position(action, step)
         self._require_end(action, step + 1)
-        started = perf_counter()
+        started = self._keep(state, step, perf_counter())
         spare = model.new_snapshot()
         model.snapshot(state, spare)
         copied = perf_counter()
@@ -371,6 +390,8 @@ class Executor(Generic[State, Cotangent, Snapshot]):
         loads = self._loads_after(action) if exchanging is not None else []
         lent = self._lent(loads, exchanging) if exchanging is not None and loads else []
         if exchanging is None or not lent:
+            if self._keeping is not None:
+                self.counts.kept_steps += self._keeping.kept
             self.model.adjoint_step(cotangent, state, action.step)
             self.counts.reverse_steps += 1
             return action, state

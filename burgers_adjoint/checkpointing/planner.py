@@ -9,7 +9,15 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from burgers_adjoint.checkpointing.actions import Advance, Fetch, Free, Load, Save
+from burgers_adjoint.checkpointing.actions import (
+    Advance,
+    Fetch,
+    Free,
+    Load,
+    Reverse,
+    Save,
+    Turn,
+)
 from burgers_adjoint.checkpointing.binomial import Binomial
 from burgers_adjoint.checkpointing.executor import LONGEST_ADVANCE
 from burgers_adjoint.checkpointing.multistage import Multistage
@@ -33,6 +41,7 @@ class Costs:
     Attributes:
         advance: (steps, seconds) of calls that take so many steps at once, fewest first.
         adjoint: one reverse step.
+        kept_adjoint: one whose snapshot has kept part of the work; see `protocols.KeepingModel`.
         save, first_save: with a store in memory.
         load, last_load: with a store in memory; after the last load the slot is free.
         copy_in, copy_out: of a state to a buffer, and back.
@@ -53,6 +62,7 @@ class Costs:
     first_write: float
     read: float
     hidden: float
+    kept_adjoint: float | None = None
 
     def of_advance(self, n_steps: int) -> float:
         """Seconds of one call that takes so many steps."""
@@ -120,6 +130,7 @@ class _Walk:
     saves: int = 0
     loads: int = 0
     last_loads: int = 0
+    kept_steps: int = 0
     writes: int = 0
     reads: int = 0
 
@@ -138,6 +149,8 @@ def predict(candidate: Candidate, costs: Costs) -> Prediction:
     forward = sum(costs.of_advance(steps) * calls for steps, calls in walk.advances.items())
     forward = (forward + costs.of_advance(1)) * total / walked
     adjoint = costs.adjoint * schedule.n_steps
+    if costs.kept_adjoint is not None:
+        adjoint -= (costs.adjoint - costs.kept_adjoint) * scale * walk.kept_steps
     first = min(schedule.slots, walk.saves)
     if candidate.store == "memory":
         copies = walk.saves * costs.save + walk.last_loads * costs.last_load
@@ -167,6 +180,7 @@ def _walk(candidate: Candidate, ahead: bool) -> tuple[_Walk, int]:
     walk, near = _Walk(Counter()), candidate.near_slots
     residency = Residency(candidate.buffers, ahead) if candidate.buffers else None
     reversed_steps = 0
+    loaded = False  # whether the working state is that of a snapshot
     for count, action in enumerate(copy.deepcopy(candidate.schedule)):
         orders = []
         if isinstance(action, Advance):
@@ -201,7 +215,11 @@ def _walk(candidate: Candidate, ahead: bool) -> tuple[_Walk, int]:
                     residency.free(action.slot)
                     orders = residency.settle()
         else:
-            reversed_steps += type(action).__name__ == "Reverse"
+            reversing = isinstance(action, Reverse)
+            reversed_steps += reversing
+            walk.kept_steps += reversing and loaded
+        if not isinstance(action, Fetch | Free):
+            loaded = isinstance(action, Load | Save | Turn)
         writes = sum(move is Move.WRITE for move, _, _ in orders)
         walk.writes += writes
         walk.reads += len(orders) - writes

@@ -53,7 +53,8 @@ class Time(Struct, frozen=True, forbid_unknown_fields=True):
     """The time steps; an unstable dt is refused unless allow_unstable.
 
     until, a stop time, takes the place of steps; with cfl, dt is the largest step; steady ends the
-    run when nothing changes faster than that, and steps (or until) is its end at the latest.
+    run when nothing changes faster than that, and steps (or until) is its end at the latest. stages
+    says whether snapshots keep the states of the integrator's stages for the adjoint.
     """
 
     dt: Positive = 1e-3
@@ -62,6 +63,7 @@ class Time(Struct, frozen=True, forbid_unknown_fields=True):
     cfl: Annotated[float, Meta(gt=0, le=1)] | None = None
     steady: Positive | None = None
     integrator: Literal["euler", "ssprk3", "rk4"] = "euler"
+    stages: Literal["recompute", "keep"] = "recompute"
     allow_unstable: bool = False
 
 

@@ -322,7 +322,8 @@ SCHEDULES = (
         (
             "time.Steps=3",
             "unknown key time.Steps = 3, did you mean steps?; "
-            "allowed in [time]: dt, steps, until, cfl, steady, integrator, allow_unstable",
+            "allowed in [time]: dt, steps, until, cfl, steady, integrator, stages, "
+            "allow_unstable",
         ),
         (
             "physics.colour=red",

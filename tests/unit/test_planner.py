@@ -1,6 +1,7 @@
 """Predictions against what executors and stores then do."""
 
 import copy
+import dataclasses
 import json
 from collections import Counter
 from typing import Any
@@ -37,6 +38,13 @@ COSTS = Costs(
     hidden=0.0,
 )
 SMALL = ("-s", "grid.nx=9", "-s", "grid.ny=7", "-s", "time.steps=12", "-s", "output.plots=false")
+
+
+def test_reverse_steps_that_snapshots_have_kept_work_of_cost_less():
+    costs = dataclasses.replace(COSTS, kept_adjoint=1.0)
+    for schedule, kept in ((StoreAll(20), 20), (Binomial(4, 1), 2), (Binomial(5, 2), 3)):
+        prediction = predict(Candidate(schedule, "memory", schedule.slots, 0), costs)
+        assert prediction.adjoint == 3.0 * (schedule.n_steps - kept) + 1.0 * kept
 
 
 def test_an_advance_costs_what_lies_between_the_measured_ones():
