@@ -10,7 +10,8 @@ from mpi4py import MPI
 from burgers_adjoint.errors import BurgersAdjointError, agreed_error
 
 SPIN_SECONDS = 0.001
-POLL_SECONDS = 0.005
+LONGEST_SLEEP = 0.005
+SHARE_OF_SLEEP = 0.1  # of what has been waited already: by so much it may end late
 
 
 @contextmanager
@@ -60,7 +61,8 @@ def wait_patiently(request: MPI.Request) -> None:
     MPI's own waits keep a core busy on every waiting rank; where ranks share cores and one of them
     compiles or writes, that is the core it needs.
     """
-    patience_ends = time.perf_counter() + SPIN_SECONDS
+    begun = time.perf_counter()
     while not request.Test():
-        if time.perf_counter() > patience_ends:
-            time.sleep(POLL_SECONDS)
+        waited = time.perf_counter() - begun
+        if waited > SPIN_SECONDS:
+            time.sleep(min(LONGEST_SLEEP, SHARE_OF_SLEEP * waited))
