@@ -13,14 +13,18 @@ from burgers_adjoint.burgers.preparation import prepare_kernels
 from burgers_adjoint.checkpointing.actions import Action, Advance, Load, Reverse, Save
 from burgers_adjoint.checkpointing.binomial import Binomial
 from burgers_adjoint.checkpointing.executor import Executor
-from burgers_adjoint.checkpointing.planner import Costs
+from burgers_adjoint.checkpointing.planner import Costs, Table
+from burgers_adjoint.checkpointing.residency import Move
 from burgers_adjoint.checkpointing.schedule import Schedule
+from burgers_adjoint.parallel.failure import agreed
+from burgers_adjoint.snapshots.background import Transfer
 from burgers_adjoint.storage import Store, closed_at_end, idle_share
 
-SECONDS = 0.2  # of small reversals with one store
+SECONDS = 0.15  # of small reversals with one store
 FEWEST_STEPS, MOST_STEPS = 10, 96
-SNAPSHOTS = 5
+SNAPSHOTS = 10
 COPIES = 5
+AGREEMENTS = 50
 
 
 class Stopwatch:
@@ -29,13 +33,14 @@ class Stopwatch:
     def __init__(self) -> None:
         self.seconds: dict[tuple[str, int], list[float]] = defaultdict(list)
         self._slots: set[int] = set()
-        self._kept = 0
+        self._kept = self._reversed = 0
         self._last = perf_counter()
 
     def __call__(self, action: Action, counts: Any) -> None:
         """Note the time since the action before."""
         now = perf_counter()
         kind, length = type(action).__name__, 0
+        reversed_before, self._reversed = self._reversed, counts.reverse_steps
         if isinstance(action, Advance):
             length = action.step1 - action.step0
         elif isinstance(action, Save):
@@ -45,7 +50,9 @@ class Stopwatch:
         elif isinstance(action, Load):
             length = int(action.free)
         elif isinstance(action, Reverse):
-            length = int(counts.kept_steps > self._kept)
+            length = counts.reverse_steps - reversed_before
+            if counts.kept_steps > self._kept:
+                kind = "kept Reverse"
             self._kept = counts.kept_steps
         else:
             kind = "other"
@@ -54,7 +61,7 @@ class Stopwatch:
 
     def restart(self) -> None:
         """Begin a new run."""
-        self._kept = 0
+        self._kept = self._reversed = 0
         self._last = perf_counter()
 
 
@@ -62,8 +69,9 @@ def measure(
     model: BurgersModel,
     fields: np.ndarray,
     n_steps: int,
+    memory_slots: int,
     memory: Callable[[Schedule], Store],
-    disk: Callable[[Schedule], Store] | None,
+    disk: Callable[[Schedule], tuple[Store, list[Transfer]]] | None,
 ) -> Costs:
     """Measure with the run's own model and fields; it can start anew afterwards. Collective.
 
@@ -71,8 +79,10 @@ def measure(
         model: of the run.
         fields: (2, ny, nx) of the tile.
         n_steps: of the run.
+        memory_slots: snapshots that the memory holds.
         memory: makes a store in memory.
-        disk: makes a store on disk without a thread; None for no disk.
+        disk: makes a store on disk, and a list of the transfers that it will make; None for no
+            disk.
     """
     comm = model.comm
     prepare_kernels(model)
@@ -88,36 +98,32 @@ def measure(
     n_small = min(n_steps, max(FEWEST_STEPS, min(MOST_STEPS, wanted)))
 
     def small() -> Schedule:
-        return Binomial(n_small, SNAPSHOTS)
+        return Binomial(n_small, min(SNAPSHOTS, memory_slots))
 
     near = _reversals(model, fields, small, memory)
-    far = _reversals(model, fields, small, disk) if disk is not None else {}
-    copy_in, copy_out = _copies(model, fields)
+    write, first_write, read = _transfers(model, fields, small, disk) if disk else (0.0, 0.0, 0.0)
 
-    def of(times: dict[tuple[str, int], float], *keys: tuple[str, int]) -> float:
-        for key in keys:
-            if key in times:
-                return times[key]
-        return 0.0
+    def table(kind: str) -> Table:
+        return _smoothed({length: mean for (one, length), mean in near.items() if one == kind})
+
+    def of(*keys: tuple[str, int]) -> float:
+        return next((near[key] for key in keys if key in near), 0.0)
 
     saves = (("Save", 0), ("first Save", 0))
     loads = (("Load", 1), ("Load", 0))
     return Costs(
-        advance=_smoothed(
-            {length: mean for (kind, length), mean in near.items() if kind == "Advance"}
-        )
-        or ((1, one),),
-        adjoint=of(near, ("Reverse", 0), ("Reverse", 1)),
-        kept_adjoint=near.get(("Reverse", 1)),
-        save=of(near, *saves),
-        first_save=of(near, *saves[::-1]),
-        load=of(near, *loads[::-1]),
-        last_load=of(near, *loads),
-        copy_in=copy_in,
-        copy_out=copy_out,
-        write=max(0.0, of(far, *saves) - copy_in),
-        first_write=max(0.0, of(far, *saves[::-1]) - copy_in),
-        read=max(0.0, of(far, *loads) - copy_out),
+        advance=table("Advance") or ((1, one),),
+        adjoint=table("Reverse") or table("kept Reverse"),
+        kept_adjoint=near.get(("kept Reverse", 1)),
+        save=of(*saves),
+        first_save=of(*saves[::-1]),
+        load=of(*loads[::-1]),
+        last_load=of(*loads),
+        call=of(*saves) + _agreement(comm),
+        copy=_copy(model, fields),
+        write=write,
+        first_write=first_write,
+        read=read,
         hidden=idle_share(comm),
     )
 
@@ -141,34 +147,73 @@ def _reversals(
     """Run the schedule some times; the typical seconds of each kind of action, over all ranks."""
     stopwatch = Stopwatch()
     with closed_at_end(make(schedule())) as store:
-        begun, late = perf_counter(), False
-        while not late:
-            state = model.initial_state(fields)
-            executor: Executor[np.ndarray, Any, np.ndarray]
-            executor = Executor(model, schedule(), store, stopwatch)
-            stopwatch.restart()
-            executor.run(state)
-            late = model.comm.bcast(perf_counter() - begun > SECONDS, root=0)
+        _repeat(model, fields, schedule, store, stopwatch)
     return {
         key: model.comm.allreduce(float(np.median(seconds)), op=MPI.SUM) / model.comm.size
         for key, seconds in sorted(stopwatch.seconds.items())
     }
 
 
-def _copies(model: BurgersModel, fields: np.ndarray) -> tuple[float, float]:
-    """Seconds to copy a state to a buffer and back."""
+def _repeat(
+    model: BurgersModel,
+    fields: np.ndarray,
+    schedule: Callable[[], Schedule],
+    store: Store,
+    stopwatch: Stopwatch,
+) -> None:
+    """Run the schedule for some time."""
+    begun, late = perf_counter(), False
+    while not late:
+        state = model.initial_state(fields)
+        executor: Executor[np.ndarray, Any, np.ndarray]
+        executor = Executor(model, schedule(), store, stopwatch)
+        stopwatch.restart()
+        executor.run(state)
+        late = model.comm.bcast(perf_counter() - begun > SECONDS, root=0)
+
+
+def _transfers(
+    model: BurgersModel,
+    fields: np.ndarray,
+    schedule: Callable[[], Schedule],
+    make: Callable[[Schedule], tuple[Store, list[Transfer]]],
+) -> list[float]:
+    """Run the schedule some times; the typical seconds to write, write first, and read."""
+    store, transfers = make(schedule())
+    with closed_at_end(store):
+        _repeat(model, fields, schedule, store, Stopwatch())
+    written: set[int] = set()
+    samples: tuple[list[float], ...] = ([], [], [])
+    for move, slot, seconds in transfers:
+        if move is Move.READ:
+            samples[2].append(seconds)
+        else:
+            samples[slot not in written].append(seconds)
+            written.add(slot)
+    typical = np.array([float(np.median(one)) if one else 0.0 for one in samples])
+    model.comm.Allreduce(MPI.IN_PLACE, typical, op=MPI.SUM)
+    return list(typical / model.comm.size)
+
+
+def _copy(model: BurgersModel, fields: np.ndarray) -> float:
+    """Seconds to copy a state to a buffer, or back."""
     state = model.initial_state(fields)
     buffers = [model.new_snapshot() for _ in range(2)]
-    inward, outward = [], []
+    samples = []
     for turn in range(2 * COPIES):
         buffer = buffers[turn % 2]
         start = perf_counter()
         model.snapshot(state, buffer)
-        middle = perf_counter()
         model.restore(buffer, state)
-        inward.append(middle - start)
-        outward.append(perf_counter() - middle)
-    mean = [float(np.median(times[2:])) for times in (inward, outward)]
-    comm = model.comm
-    copied = [comm.allreduce(value, op=MPI.SUM) / comm.size for value in mean]
-    return copied[0], copied[1]
+        samples.append((perf_counter() - start) / 2)
+    copied: float = model.comm.allreduce(float(np.median(samples[2:])), op=MPI.SUM)
+    return copied / model.comm.size
+
+
+def _agreement(comm: MPI.Comm) -> float:
+    """Seconds that ranks take to agree that nothing has failed."""
+    start = perf_counter()
+    for _ in range(AGREEMENTS):
+        with agreed(comm):
+            pass
+    return float(comm.allreduce((perf_counter() - start) / AGREEMENTS, op=MPI.MAX))

@@ -99,8 +99,9 @@ def make_plan(
         model,
         fields,
         n_steps,
+        memory_slots,
         lambda schedule: maker.make(schedule, "memory"),
-        maker.synchronous if disk_slots else None,
+        maker.sample if disk_slots else None,
     )
     buffers = section.buffers if section.asynchronous is not False else 0
     found = candidates(n_steps, memory_slots, disk_slots, buffers, costs)

@@ -23,6 +23,7 @@ from burgers_adjoint.parallel.failure import agreed
 from burgers_adjoint.parallel.shared_file import SharedPlaces
 from burgers_adjoint.protocols import SnapshotStore
 from burgers_adjoint.snapshots.agreed import AgreedStore
+from burgers_adjoint.snapshots.background import Transfer
 from burgers_adjoint.snapshots.memory import MemoryStore
 from burgers_adjoint.snapshots.tiered import TieredStore
 
@@ -99,9 +100,21 @@ class StoreMaker:
         disk = self._disk(slots - near, kind == "hdf5_shared", self.asynchronous(kind))
         return TieredStore(memory, disk, near) if near else disk
 
-    def synchronous(self, schedule: Schedule) -> Store:
-        """A new store of a file per rank, without a thread."""
-        return self._disk(schedule.slots, shared=False, asynchronous=False)
+    def sample(self, schedule: Schedule) -> tuple[Store, list[Transfer]]:
+        """A new store of a file per rank with few buffers, and a list of what will be moved."""
+        from burgers_adjoint.snapshots.background import LEAST_BUFFERS, BackgroundStore
+
+        store = self._slow(schedule.slots, shared=False, swapped=self.exchanges, keep=False)
+        front = BackgroundStore(
+            store,
+            self._new_place,
+            schedule.slots,
+            LEAST_BUFFERS,
+            threaded=False,
+            exchanges=self.exchanges,
+        )
+        front.transfers = []
+        return AgreedStore(front, partial(agreed, self.comm)), front.transfers
 
     def free_disk_slots(self, share: float) -> int:
         """Snapshots per rank that fit into a share of the free disk.
@@ -153,12 +166,8 @@ class StoreMaker:
 
     def _disk(self, capacity: int, shared: bool, asynchronous: bool) -> Store:
         from burgers_adjoint.snapshots.background import BackgroundStore
-        from burgers_adjoint.snapshots.hdf5 import HDF5Store
 
-        comm, keep = self.comm, self.config.snapshots.keep
-        # Files are named by run; whoever starts two at a time gets two names.
-        stamp = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
-        self.run = comm.bcast(stamp, root=0)
+        comm, section = self.comm, self.config.snapshots
         threads = MPI.Query_thread() == MPI.THREAD_MULTIPLE
         if shared and asynchronous and not threads:
             raise agreed_error(
@@ -167,29 +176,36 @@ class StoreMaker:
                     "from several threads (MPI_THREAD_MULTIPLE); this one does not"
                 )
             )
+        swapped = self.exchanges and asynchronous and not shared
+        store: Any = self._slow(capacity, shared, swapped, section.keep)
+        if asynchronous:
+            store = BackgroundStore(
+                store,
+                self._new_place if swapped else self._new_buffer,
+                capacity,
+                section.buffers,
+                # The moves of a file that ranks share have to be the same on all of them.
+                threaded=shared or bool(section.asynchronous) or idle_share(comm) > 0,
+                exchanges=swapped,
+            )
+        return AgreedStore(store, partial(agreed, comm))
+
+    def _slow(self, capacity: int, shared: bool, swapped: bool, keep: bool) -> Any:
+        """A store in new files; swapped says whether its snapshots are states."""
+        from burgers_adjoint.snapshots.hdf5 import HDF5Store
+
+        comm = self.comm
+        # Files are named by run; whoever starts two at a time gets two names.
+        stamp = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
+        self.run = comm.bcast(stamp, root=0)
         folder = self._folder(capacity, shared)
         file: Any = self._shared_file(folder, capacity) if shared else None
         with agreed(comm):
             if not shared:
                 file = self._local_file(folder, capacity)
-        exchanges = self.exchanges and asynchronous and not shared
-        new_place = self._new_place if exchanges else self._new_buffer
-        own_points = self._own_points if exchanges else np.asarray
-        owner = not shared or comm.rank == 0
-        store: Any = HDF5Store(file, new_place, keep, owner, own_points)
-        if asynchronous:
-            section = self.config.snapshots
-            # The moves of a file that ranks share have to be the same on all of them.
-            threaded = shared or bool(section.asynchronous) or idle_share(comm) > 0
-            store = BackgroundStore(
-                store,
-                new_place,
-                capacity,
-                section.buffers,
-                threaded=threaded,
-                exchanges=exchanges,
-            )
-        return AgreedStore(store, partial(agreed, comm))
+        new_place = self._new_place if swapped else self._new_buffer
+        own_points = self._own_points if swapped else np.asarray
+        return HDF5Store(file, new_place, keep, not shared or comm.rank == 0, own_points)
 
     def _folder(self, capacity: int, shared: bool) -> Path:
         """Make the folder, and see that it has room for the files of all ranks of the node."""

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from burgers_adjoint.checkpointing.actions import (
+    Action,
     Advance,
     Fetch,
     Free,
@@ -19,7 +20,7 @@ from burgers_adjoint.checkpointing.actions import (
     Turn,
 )
 from burgers_adjoint.checkpointing.binomial import Binomial
-from burgers_adjoint.checkpointing.executor import LONGEST_ADVANCE
+from burgers_adjoint.checkpointing.executor import LONGEST_ADVANCE, LONGEST_REVERSAL
 from burgers_adjoint.checkpointing.multistage import Multistage
 from burgers_adjoint.checkpointing.periodic import Periodic, shortest_period
 from burgers_adjoint.checkpointing.residency import Move, Residency
@@ -28,7 +29,11 @@ from burgers_adjoint.checkpointing.store_all import StoreAll
 from burgers_adjoint.checkpointing.two_level import TwoLevel
 from burgers_adjoint.errors import ConfigError
 
-LONGEST_WALK = 200_000
+LONGEST_WALK = 50_000
+
+
+Table = tuple[tuple[int, float], ...]
+"""(steps, seconds) of calls that take so many steps at once, fewest first."""
 
 
 @dataclass(frozen=True)
@@ -39,25 +44,27 @@ class Costs:
     the file system, has to be found.
 
     Attributes:
-        advance: (steps, seconds) of calls that take so many steps at once, fewest first.
-        adjoint: one reverse step.
-        kept_adjoint: one whose snapshot has kept part of the work; see `protocols.KeepingModel`.
+        advance: forward.
+        adjoint: reversals of steps whose states are in memory together.
+        kept_adjoint: one step whose snapshot has kept part of the work; see
+            `protocols.KeepingModel`.
         save, first_save: with a store in memory.
         load, last_load: with a store in memory; after the last load the slot is free.
-        copy_in, copy_out: of a state to a buffer, and back.
+        call: of a store on disk, for what is in its buffers.
+        copy: of a state to a buffer, or back, where a store on disk has one alone.
         write, first_write: from a buffer to the disk.
         read: back.
         hidden: share of the reading and writing that a thread does beside the computation.
     """
 
-    advance: tuple[tuple[int, float], ...]
-    adjoint: float
+    advance: Table
+    adjoint: Table
     save: float
     first_save: float
     load: float
     last_load: float
-    copy_in: float
-    copy_out: float
+    call: float
+    copy: float
     write: float
     first_write: float
     read: float
@@ -66,16 +73,25 @@ class Costs:
 
     def of_advance(self, n_steps: int) -> float:
         """Seconds of one call that takes so many steps."""
-        lengths = [length for length, _ in self.advance]
-        upper = bisect_left(lengths, n_steps)
-        if upper == len(lengths):
-            length, seconds = self.advance[-1]
-            return seconds * n_steps / length
-        length1, seconds1 = self.advance[upper]
-        if upper == 0:
-            return seconds1 * n_steps / length1
-        length0, seconds0 = self.advance[upper - 1]
-        return seconds0 + (seconds1 - seconds0) * (n_steps - length0) / (length1 - length0)
+        return _between(self.advance, n_steps)
+
+    def of_reversal(self, n_steps: int) -> float:
+        """Seconds of one call that reverses so many steps."""
+        return _between(self.adjoint, n_steps)
+
+
+def _between(table: Table, n_steps: int) -> float:
+    """Seconds of one call that takes so many steps, from those of calls with fewer and more."""
+    lengths = [length for length, _ in table]
+    upper = bisect_left(lengths, n_steps)
+    if upper == len(lengths):
+        length, seconds = table[-1]
+        return seconds * n_steps / length
+    length1, seconds1 = table[upper]
+    if upper == 0:
+        return seconds1 * n_steps / length1
+    length0, seconds0 = table[upper - 1]
+    return seconds0 + (seconds1 - seconds0) * (n_steps - length0) / (length1 - length0)
 
 
 @dataclass(frozen=True)
@@ -92,6 +108,11 @@ class Candidate:
     store: str
     near_slots: int
     buffers: int
+
+    @property
+    def longest_reversal(self) -> int:
+        """Steps that are reversed at once at most: their states are in memory together."""
+        return LONGEST_REVERSAL if self.near_slots else max(1, self.buffers)
 
     @property
     def memory_snapshots(self) -> int:
@@ -124,10 +145,17 @@ class Prediction:
 
 @dataclass
 class _Walk:
-    """What the actions of a schedule add up to."""
+    """What the actions of a schedule add up to.
+
+    Attributes:
+        advances, reversals: number of calls by the steps that they take.
+        passed_loads: loads that are part of a reversal of several steps; not among `loads`.
+    """
 
     advances: Counter[int]
+    reversals: Counter[int]
     saves: int = 0
+    passed_loads: int = 0
     loads: int = 0
     last_loads: int = 0
     kept_steps: int = 0
@@ -148,15 +176,17 @@ def predict(candidate: Candidate, costs: Costs) -> Prediction:
     walked = sum(steps * calls for steps, calls in walk.advances.items()) + 1
     forward = sum(costs.of_advance(steps) * calls for steps, calls in walk.advances.items())
     forward = (forward + costs.of_advance(1)) * total / walked
-    adjoint = costs.adjoint * schedule.n_steps
+    adjoint = sum(costs.of_reversal(steps) * calls for steps, calls in walk.reversals.items())
+    adjoint *= scale
     if costs.kept_adjoint is not None:
-        adjoint -= (costs.adjoint - costs.kept_adjoint) * scale * walk.kept_steps
+        adjoint -= (costs.of_reversal(1) - costs.kept_adjoint) * scale * walk.kept_steps
     first = min(schedule.slots, walk.saves)
     if candidate.store == "memory":
         copies = walk.saves * costs.save + walk.last_loads * costs.last_load
         copies += (walk.loads - walk.last_loads) * costs.load
     else:
-        copies = walk.saves * costs.copy_in + walk.loads * costs.copy_out
+        calls = walk.saves + walk.loads + walk.passed_loads
+        copies = calls * (costs.call if candidate.buffers else costs.copy)
     moves = walk.writes * costs.write + walk.reads * costs.read
     near_first = min(first, candidate.memory_snapshots)
     copies = scale * copies + near_first * (costs.first_save - costs.save)
@@ -166,7 +196,7 @@ def predict(candidate: Candidate, costs: Costs) -> Prediction:
     return Prediction(
         total,
         round(scale * walk.saves),
-        round(scale * walk.loads),
+        round(scale * (walk.loads + walk.passed_loads)),
         round(scale * walk.writes),
         round(scale * walk.reads),
         forward,
@@ -177,12 +207,26 @@ def predict(candidate: Candidate, costs: Costs) -> Prediction:
 
 def _walk(candidate: Candidate, ahead: bool) -> tuple[_Walk, int]:
     """Go through a copy of the schedule; returns what was met and the steps that were reversed."""
-    walk, near = _Walk(Counter()), candidate.near_slots
+    walk, near = _Walk(Counter(), Counter()), candidate.near_slots
     residency = Residency(candidate.buffers, ahead) if candidate.buffers else None
-    reversed_steps = 0
+    reversed_steps = together = 0
+    before: Action | None = None
     loaded = False  # whether the working state is that of a snapshot
     for count, action in enumerate(copy.deepcopy(candidate.schedule)):
         orders = []
+        if isinstance(action, Reverse):
+            reversed_steps += 1
+            walk.kept_steps += loaded
+            together += 1
+        elif together and not (
+            isinstance(action, Load)
+            and action.free
+            and isinstance(before, Reverse)
+            and together < candidate.longest_reversal
+        ):
+            walk.reversals[together] += 1
+            together = 0
+        before = action
         if isinstance(action, Advance):
             whole, rest = divmod(action.step1 - action.step0, LONGEST_ADVANCE)
             if whole:
@@ -197,8 +241,11 @@ def _walk(candidate: Candidate, ahead: bool) -> tuple[_Walk, int]:
                 else:
                     orders = residency.save(action.slot, action.step)[1] + residency.settle()
         elif isinstance(action, Load):
-            walk.loads += 1
-            walk.last_loads += action.free
+            if together:
+                walk.passed_loads += 1
+            else:
+                walk.loads += 1
+                walk.last_loads += action.free
             if action.slot >= near:
                 if residency is None:
                     walk.reads += 1
@@ -207,17 +254,11 @@ def _walk(candidate: Candidate, ahead: bool) -> tuple[_Walk, int]:
                     if action.free:
                         residency.free(action.slot)
                         orders += residency.settle()
-        elif isinstance(action, Free | Fetch):
-            if residency is not None and action.slot >= near:
-                if isinstance(action, Fetch):
-                    orders = residency.fetch(action.slot)
-                else:
-                    residency.free(action.slot)
-                    orders = residency.settle()
-        else:
-            reversing = isinstance(action, Reverse)
-            reversed_steps += reversing
-            walk.kept_steps += reversing and loaded
+        elif isinstance(action, Fetch) and residency is not None and action.slot >= near:
+            orders = residency.fetch(action.slot)
+        elif isinstance(action, Free) and residency is not None and action.slot >= near:
+            residency.free(action.slot)
+            orders = residency.settle()
         if not isinstance(action, Fetch | Free):
             loaded = isinstance(action, Load | Save | Turn)
         writes = sum(move is Move.WRITE for move, _, _ in orders)
@@ -225,6 +266,8 @@ def _walk(candidate: Candidate, ahead: bool) -> tuple[_Walk, int]:
         walk.reads += len(orders) - writes
         if count > LONGEST_WALK and reversed_steps:
             break
+    if together:
+        walk.reversals[together] += 1
     return walk, reversed_steps
 
 

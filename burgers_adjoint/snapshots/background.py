@@ -17,6 +17,9 @@ Snapshot_contra = TypeVar("Snapshot_contra", contravariant=True)
 LEAST_BUFFERS = 2
 PATIENCE = 0.1  # seconds of sleep in transfers, beyond those of work, before a thread makes them
 
+Transfer = tuple[Move, int, float]
+"""A move, its slot, and its seconds."""
+
 
 class SlowStore(Protocol[Snapshot_contra]):
     """A store that takes and gives snapshots in its caller's buffers."""
@@ -69,7 +72,7 @@ class BackgroundStore(Generic[Snapshot]):
         exchanges: the buffers are states, and may be swapped for the working state; see
             `protocols.ExchangingStore`.
         seconds_waited: time for which the caller waited for transfers, or made them.
-        transfers: seconds that each transfer took, if it is a list.
+        transfers: list to which every transfer is added, if there is one.
     """
 
     def __init__(
@@ -95,7 +98,7 @@ class BackgroundStore(Generic[Snapshot]):
         self.capacity = capacity
         self.exchanges = exchanges
         self.seconds_waited = 0.0
-        self.transfers: list[tuple[Move, float]] | None = None
+        self.transfers: list[Transfer] | None = None
         self._store = store
         self._slots = Slots(capacity)
         n_buffers = max(LEAST_BUFFERS, min(buffers, capacity))
@@ -324,5 +327,5 @@ class BackgroundStore(Generic[Snapshot]):
         job.seconds = perf_counter() - start
         job.seconds_worked = thread_time() - worked
         if self.transfers is not None:
-            self.transfers.append((job.move, job.seconds))
+            self.transfers.append((job.move, job.slot, job.seconds))
         job.done.set()

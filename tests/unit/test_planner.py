@@ -4,6 +4,8 @@ import copy
 import dataclasses
 import json
 from collections import Counter
+from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import h5py
@@ -11,7 +13,7 @@ import numpy as np
 import pytest
 from mpi4py import MPI
 
-from burgers_adjoint.checkpointing.actions import Advance, Load, Save
+from burgers_adjoint.checkpointing.actions import Advance, Load, Reverse, Save
 from burgers_adjoint.checkpointing.binomial import Binomial
 from burgers_adjoint.checkpointing.multistage import Multistage
 from burgers_adjoint.checkpointing.planner import Candidate, Costs, candidates, predict
@@ -25,13 +27,13 @@ from burgers_adjoint.problem import Problem
 
 COSTS = Costs(
     advance=((1, 1.0), (2, 2.0), (16, 16.0)),
-    adjoint=3.0,
+    adjoint=((1, 3.0),),
     save=0.25,
     first_save=0.25,
     load=0.25,
     last_load=0.125,
-    copy_in=0.5,
-    copy_out=0.5,
+    call=0.125,
+    copy=0.5,
     write=10.0,
     first_write=20.0,
     read=7.0,
@@ -59,13 +61,31 @@ def test_seconds_in_memory_are_the_sum_over_the_actions(schedule):
     prediction = predict(Candidate(schedule, "memory", schedule.slots, 0), COSTS)
     saves = sum(isinstance(action, Save) for action in actions)
     loads = [action for action in actions if isinstance(action, Load)]
-    last = sum(action.free for action in loads)
+    # those of which the step is reversed together with the one behind it are no calls of their own
+    passed = sum(
+        isinstance(load, Load) and load.free and isinstance(before, Reverse)
+        for before, load in pairwise(actions)
+    )
+    last = sum(action.free for action in loads) - passed
     assert prediction.saves == saves
     assert prediction.loads == len(loads)
     assert prediction.forward_steps == prediction.forward == schedule.predicted_forward_steps
     assert prediction.adjoint == 3.0 * schedule.n_steps
-    assert prediction.snapshots == pytest.approx(0.25 * (saves + len(loads) - last) + 0.125 * last)
+    others = saves + len(loads) - passed - last
+    assert prediction.snapshots == pytest.approx(0.25 * others + 0.125 * last)
     assert (prediction.writes, prediction.reads) == (0, 0)
+
+
+def test_steps_that_are_reversed_together_cost_what_was_measured_of_such():
+    costs = replace(COSTS, adjoint=((1, 3.0), (4, 8.0)))
+    for store, near, buffers, expected in (
+        ("memory", 7, 0, 16.0),  # eight at once
+        ("hdf5", 0, 4, 16.0),  # twice four
+        ("hdf5", 0, 0, 24.0),  # one by one
+    ):
+        prediction = predict(Candidate(StoreAll(8), store, near, buffers), costs)
+        assert prediction.adjoint == expected
+        assert prediction.loads == 7
 
 
 def test_without_a_thread_every_save_on_disk_is_a_write():
