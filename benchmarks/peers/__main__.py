@@ -19,8 +19,13 @@ from benchmarks.measure import describe_machine, interleave, options, table, wri
 from benchmarks.peers.peer import Case, Peer
 
 OURS = "ours"
-PEERS = ("numpy_slices", "jax_scan", "petsc_ts", "devito_stencil")
-NEEDS = {"jax_scan": "jax", "petsc_ts": "petsc4py", "devito_stencil": "devito"}
+PEERS = ("numpy_slices", "jax_scan", "petsc_ts", "petsc_assembled", "devito_stencil")
+NEEDS = {
+    "jax_scan": "jax",
+    "petsc_ts": "petsc4py",
+    "petsc_assembled": "petsc4py",
+    "devito_stencil": "devito",
+}
 LARGEST_DIFFERENCE = 1e-10
 COPY = "copy of the state"
 

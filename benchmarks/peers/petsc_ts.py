@@ -1,6 +1,10 @@
-"""PETSc: TS (rk 1fe) and TSAdjoint, trajectory in memory, right-hand side and Jacobian in Numba."""
+"""PETSc: TS (rk 1fe) and TSAdjoint, trajectory in memory, right-hand side and Jacobian in Numba.
+
+The Jacobian is an assembled sparse matrix, as TSAdjoint is mostly used, or its transposed product.
+"""
 
 import atexit
+from collections.abc import Callable
 from typing import Any
 
 import numba
@@ -58,12 +62,96 @@ def transposed(state: Any, w: Any, ax: float, ay: float, nx: float, ny: float, o
                     out[1, j, i] -= ay * (q[j + 1, i] - q[j - 1, i]) * w[f, j, i]
 
 
-class Jacobian:
+@numba.njit(error_model="numpy")
+def pattern(starts: Any, columns: Any, rows: int, width: int) -> None:
+    """Columns of the Jacobian's entries, row by row; boundary points have a zero diagonal."""
+    k, size = 0, rows * width
+    for f in range(2):
+        for j in range(rows):
+            for i in range(width):
+                here = f * size + j * width + i
+                if 0 < j < rows - 1 and 0 < i < width - 1:
+                    if f == 1:
+                        columns[k] = here - size
+                        k += 1
+                    for column in (here - width, here - 1, here, here + 1, here + width):
+                        columns[k] = column
+                        k += 1
+                    if f == 0:
+                        columns[k] = here + size
+                        k += 1
+                else:
+                    columns[k] = here
+                    k += 1
+                starts[here + 1] = k
+
+
+@numba.njit(error_model="numpy")
+def entries(state: Any, ax: float, ay: float, nx: float, ny: float, values: Any) -> None:
+    """Entries of the Jacobian of `rates` in the order of `pattern`."""
+    k = 0
+    u, v = state[0], state[1]
+    rows, width = u.shape
+    for f in range(2):
+        q = state[f]
+        for j in range(rows):
+            for i in range(width):
+                if 0 < j < rows - 1 and 0 < i < width - 1:
+                    by_u = -ax * (q[j, i + 1] - q[j, i - 1])
+                    by_v = -ay * (q[j + 1, i] - q[j - 1, i])
+                    if f == 1:
+                        values[k] = by_u
+                        k += 1
+                    values[k] = ny + ay * v[j, i]
+                    values[k + 1] = nx + ax * u[j, i]
+                    values[k + 2] = -2 * (nx + ny) + (by_u if f == 0 else by_v)
+                    values[k + 3] = nx - ax * u[j, i]
+                    values[k + 4] = ny - ay * v[j, i]
+                    k += 5
+                    if f == 0:
+                        values[k] = by_v
+                        k += 1
+                else:
+                    values[k] = 0.0
+                    k += 1
+
+
+class Assembled:
+    """The Jacobian as a sparse matrix of PETSc's own."""
+
+    def __init__(self, shape: tuple[int, ...], weights: tuple[float, ...]) -> None:
+        self.shape, self.weights = shape, weights
+        _, rows, width = shape
+        size = 2 * rows * width
+        n_entries = 2 * (6 * (rows - 2) * (width - 2) + 2 * (rows + width) - 4)
+        self.starts = np.zeros(size + 1, dtype=PETSc.IntType)
+        self.columns = np.zeros(n_entries, dtype=PETSc.IntType)
+        self.values = np.zeros(n_entries)
+        pattern(self.starts, self.columns, rows, width)
+        self.matrix = PETSc.Mat().createAIJ(
+            (size, size), csr=(self.starts, self.columns, self.values), comm=PETSc.COMM_SELF
+        )
+
+    def linearise(self, state: np.ndarray) -> None:
+        """Let the matrix be the Jacobian at a state, (2, ny, nx)."""
+        entries(state, *self.weights, self.values)
+        self.matrix.setValuesCSR(self.starts, self.columns, self.values)
+        self.matrix.assemble()
+
+
+class MatrixFree:
     """Context of a matrix-free Jacobian: all that TSAdjoint asks for is its transposed product."""
 
     def __init__(self, shape: tuple[int, ...], weights: tuple[float, ...]) -> None:
         self.shape, self.weights = shape, weights
         self.state = np.zeros(shape)
+        size = int(np.prod(shape))
+        self.matrix = PETSc.Mat().createPython([size, size], context=self, comm=PETSc.COMM_SELF)
+        self.matrix.setUp()
+
+    def linearise(self, state: np.ndarray) -> None:
+        """Let the products be those at a state, (2, ny, nx)."""
+        self.state = state.copy()
 
     def multTranspose(self, matrix: Any, w: Any, out: Any) -> None:  # noqa: N802
         """Called by PETSc."""
@@ -78,7 +166,9 @@ class Jacobian:
 class Burgers:
     """The solver, its vectors and its Jacobian."""
 
-    def __init__(self, case: Case) -> None:
+    def __init__(
+        self, case: Case, jacobian: Callable[[tuple[int, ...], tuple[float, ...]], Any]
+    ) -> None:
         self.case = case
         self.shape = case.fields.shape
         self.weights = (
@@ -90,11 +180,8 @@ class Burgers:
         size = case.fields.size
         self.state = PETSc.Vec().createSeq(size)
         self.cotangent = self.state.duplicate()
-        self.jacobian = Jacobian(self.shape, self.weights)
-        self.matrix = PETSc.Mat().createPython(
-            [size, size], context=self.jacobian, comm=PETSc.COMM_SELF
-        )
-        self.matrix.setUp()
+        self.jacobian = jacobian(self.shape, self.weights)
+        self.matrix = self.jacobian.matrix
         self.keeping, self.plain = self._solver(keep=True), self._solver(keep=False)
         # PETSc ends before Python would collect what holds its objects
         atexit.register(self.destroy)
@@ -128,7 +215,7 @@ class Burgers:
         )
 
     def _linearise(self, solver: Any, time: float, state: Any, matrix: Any, other: Any) -> None:
-        self.jacobian.state = state.getArray(readonly=True).reshape(self.shape).copy()
+        self.jacobian.linearise(state.getArray(readonly=True).reshape(self.shape))
 
     def primal(self, solver: Any = None) -> np.ndarray:
         """The final state."""
@@ -156,7 +243,16 @@ class Burgers:
 
 
 def make(case: Case) -> Peer:
-    """The peer for this case."""
-    burgers = Burgers(case)
+    """The peer for this case, its Jacobian matrix-free."""
+    return _peer(case, MatrixFree, "matrix-free")
+
+
+def make_assembled(case: Case) -> Peer:
+    """The peer for this case, its Jacobian assembled."""
+    return _peer(case, Assembled, "assembled")
+
+
+def _peer(case: Case, jacobian: Any, told: str) -> Peer:
+    burgers = Burgers(case, jacobian)
     version = ".".join(map(str, PETSc.Sys.getVersion()))
-    return Peer(f"PETSc {version}, TS and TSAdjoint", burgers.primal, burgers.gradient)
+    return Peer(f"PETSc {version}, TSAdjoint, {told}", burgers.primal, burgers.gradient)

@@ -120,6 +120,7 @@ def test_paper(tmp_path: Path) -> None:
             )
             for name, needs in (
                 ("petsc_ts", "petsc4py"),
+                ("petsc_assembled", "petsc4py"),
                 ("jax_scan", "jax"),
                 ("devito_stencil", "devito"),
             )
