@@ -111,8 +111,21 @@ class Problem:
         fields = [name for name in FIELD_CONTROLS if name in controls]
         if scheme == ("euler", "central") and not fields:
             return BurgersModel(
-                grid, dec, nu, self._time_steps(), controls, self._steps_per_exchange()
+                grid,
+                dec,
+                nu,
+                self._time_steps(),
+                controls,
+                self._steps_per_exchange(),
+                self._overlap(),
             )
+        if config.parallel.overlap:
+            message = (
+                'parallel.overlap = true: there is an interior with time.integrator = "euler", '
+                'physics.advection = "central" and no control that is a field besides the initial '
+                "one"
+            )
+            raise agreed_error(ConfigError(message))
         if config.parallel.steps_per_exchange is not None:
             message = (
                 f"parallel.steps_per_exchange = {config.parallel.steps_per_exchange}: several "
@@ -147,6 +160,19 @@ class Problem:
             )
             raise agreed_error(ConfigError(message))
         return steps
+
+    def _overlap(self) -> bool:
+        """Whether the interior is advanced while the halo is under way: by ranks of whole rows."""
+        columns = self.decomposition.process_grid[1]
+        if self.config.parallel.overlap and (columns > 1 or self.decomposition.periodic):
+            message = (
+                "parallel.overlap = true: only ranks that own whole rows of a dirichlet grid have "
+                f"an interior that needs no halo, this one is {self.config.grid.boundary} on "
+                f"{list(self.decomposition.process_grid)} ranks: set parallel.process_grid = "
+                f"[{self.decomposition.size}, 1] or leave parallel.overlap out"
+            )
+            raise agreed_error(ConfigError(message))
+        return self.config.parallel.overlap
 
     def truth(self) -> Problem:
         """The twin experiment's true problem, with the final energy as its objective. Collective.

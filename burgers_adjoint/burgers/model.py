@@ -60,6 +60,7 @@ class BurgersModel:
         controls: what the gradient is taken to, of "initial" and "viscosity".
         steps_per_exchange: layers of halo, and steps taken per exchange of them; chosen from the
             tile when not given.
+        overlap: advance the interior while the halo is under way.
 
     Attributes:
         time_steps: lengths of the steps, and the end.
@@ -77,6 +78,7 @@ class BurgersModel:
         dt: float | TimeSteps,
         controls: Sequence[str],
         steps_per_exchange: int | None = None,
+        overlap: bool = False,
     ) -> None:
         self.grid = grid
         self.decomposition = decomposition
@@ -86,7 +88,7 @@ class BurgersModel:
         self.objective = math.nan
         ny, nx = decomposition.tile_shape
         self.final = np.zeros((2, ny, nx))
-        self._make_stepper(steps_per_exchange)
+        self._make_stepper(steps_per_exchange, overlap)
         self.viscosity = viscosity
         self.boundary = boundary_points(decomposition)
         self.functional = Objective({FinalEnergy(decomposition, self.layout): 1.0}, decomposition)
@@ -94,8 +96,8 @@ class BurgersModel:
         self._finite_until = 0
         self._reached = 0
 
-    def _make_stepper(self, steps_per_exchange: int | None) -> None:
-        self.stepper = Stepper(self.decomposition, steps_per_exchange)
+    def _make_stepper(self, steps_per_exchange: int | None, overlap: bool) -> None:
+        self.stepper = Stepper(self.decomposition, steps_per_exchange, overlap)
         self.layout = self.stepper.layout
 
     def like(self, grid: Grid, decomposition: Decomposition) -> "BurgersModel":

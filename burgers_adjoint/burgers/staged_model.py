@@ -48,7 +48,7 @@ class StagedModel(BurgersModel):
         self._viscosity_field: np.ndarray | None = None
         super().__init__(grid, decomposition, viscosity, dt, controls)
 
-    def _make_stepper(self, steps_per_exchange: int | None) -> None:
+    def _make_stepper(self, steps_per_exchange: int | None, overlap: bool) -> None:
         self.stepper = StagedStepper(self.grid, self.decomposition, self._method)
         self.stepper.forcing = self._new_forcing()
         self.layout = self.stepper.layout

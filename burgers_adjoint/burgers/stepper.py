@@ -26,6 +26,7 @@ class Stepper:
         decomposition: who owns which points.
         steps_per_exchange: layers of halo, and steps taken per exchange of them; chosen from the
             tile when not given.
+        overlap: advance the interior while the halo is under way; for ranks that own whole rows.
 
     Attributes:
         layout: of the arrays.
@@ -33,7 +34,12 @@ class Stepper:
         adjoint_steps_per_sweep: the same of the adjoint.
     """
 
-    def __init__(self, decomposition: Decomposition, steps_per_exchange: int | None = None) -> None:
+    def __init__(
+        self,
+        decomposition: Decomposition,
+        steps_per_exchange: int | None = None,
+        overlap: bool = False,
+    ) -> None:
         self.decomposition = decomposition
         ny, nx = decomposition.tile_shape
         self._alone = decomposition.size == 1 and not decomposition.periodic
@@ -50,11 +56,11 @@ class Stepper:
         ring = self.adjoint_steps_per_sweep + 2, 4, 2, self.layout.pitch
         self._cotangent_ring = aligned_zeros(ring)
         self._limits = {
-            n: np.array([self._moving(n - 1 - s) for s in range(n)], dtype=np.int64)
-            for n in range(1, self.steps_per_sweep + 1)
+            n: self._limits_of(self.layout.rows, n) for n in range(1, self.steps_per_sweep + 1)
         }
-        rows, columns = self.layout.rows, self.layout.columns
-        self._box = np.array([rows.start, rows.stop, columns.start, columns.stop], dtype=np.int64)
+        self._box = self._box_of(self.layout.rows)
+        self._parts = self._split_rows() if overlap else ()
+        self._spare = self.layout.new_array(2) if self._parts else None
         self._all_moving = np.array(self._moving(self.adjoint_steps_per_sweep + 1), dtype=np.int64)
 
     def _choose_steps(self) -> int:
@@ -64,19 +70,41 @@ class Stepper:
         steps = max(1, min(LONGEST_SWEEP, SWEEP_BYTES // bytes_per_step))
         return steps if self._alone else min(steps, *self.decomposition.smallest_tile)
 
-    def _moving(self, reach: int) -> tuple[int, int, int, int]:
+    def _split_rows(self) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
+        """Boxes and limits of the interior, which needs no halo for a sweep, and of the edges."""
+        rows, k = self.layout.rows, self.steps_per_sweep
+        to_south, to_north = (self.decomposition.neighbour(side, 0) is not None for side in (-1, 1))
+        start, stop = rows.start + k * to_south, rows.stop - k * to_north
+        if start >= stop or not (to_south or to_north):
+            return ()
+        edges = slice(rows.start, start), slice(stop, rows.stop)
+        parts = [slice(start, stop), *(edge for edge in edges if edge.start < edge.stop)]
+        return tuple((self._box_of(part), self._limits_of(part, k)) for part in parts)
+
+    def _box_of(self, rows: slice) -> np.ndarray:
+        columns = self.layout.columns
+        return np.array([rows.start, rows.stop, columns.start, columns.stop], dtype=np.int64)
+
+    def _limits_of(self, rows: slice, n_steps: int) -> np.ndarray:
+        """What each of so many steps computes, so that these rows are right after the last one."""
+        reaches = range(n_steps - 1, -1, -1)
+        return np.array([self._moving(reach, rows) for reach in reaches], dtype=np.int64)
+
+    def _moving(self, reach: int, rows: slice | None = None) -> tuple[int, int, int, int]:
         """Row start and stop, column start and stop of the points that steps compute.
 
-        Reaches that many points beyond the tile, but never to the domain's boundary.
+        Reaches that many points beyond the tile, or beyond some rows of it, but never to the
+        domain's boundary.
         """
         limits: list[int] = []
-        for own, span, n_points in zip(
+        for part, own, span, n_points in zip(
+            (rows or self.layout.rows, self.layout.columns),
             (self.layout.rows, self.layout.columns),
             (self.decomposition.rows, self.decomposition.columns),
             self.decomposition.shape,
             strict=True,
         ):
-            start, stop = own.start - reach, own.stop + reach
+            start, stop = part.start - reach, part.stop + reach
             if not self.decomposition.periodic:
                 start = max(start, own.start + 1 - span.start)
                 stop = min(stop, own.start + n_points - 1 - span.start)
@@ -107,6 +135,10 @@ class Stepper:
             if n_sweeps:
                 kernels.sweeps(source, state, c, self._box, limits, self._ring, n_sweeps)
                 source = state
+        while self._spare is not None and source is state and n_steps >= 2 * self.steps_per_sweep:
+            self._overlapped_sweep(state, self._spare, c)
+            self._overlapped_sweep(self._spare, state, c)
+            n_steps -= 2 * self.steps_per_sweep
         while n_steps > 0:
             n_now = min(self.steps_per_sweep, n_steps)
             (self._narrow if n_now == 1 else self._wide).exchange(source)
@@ -114,6 +146,17 @@ class Stepper:
             kernels.sweeps(source, state, c, self._box, limits, self._ring, 1)
             source = state
             n_steps -= n_now
+
+    def _overlapped_sweep(self, source: np.ndarray, state: np.ndarray, c: Coefficients) -> None:
+        """Make one sweep, from one array to another: first the rows that need no halo.
+
+        What the edges need of the interior's steps is computed twice.
+        """
+        self._wide.start(source)
+        for number, (box, limits) in enumerate(self._parts):
+            if number == 1:
+                self._wide.finish(source)
+            kernels.sweeps(source, state, c, box, limits, self._ring, 1)
 
     def adjoint(
         self,

@@ -212,11 +212,12 @@ class Parallel(Struct, frozen=True, forbid_unknown_fields=True):
     """How the grid is cut: (py, px) ranks, or chosen from the number of ranks when not given.
 
     steps_per_exchange layers of halo are exchanged once in so many steps; chosen from the tile when
-    not given.
+    not given. overlap advances the interior of the tiles meanwhile.
     """
 
     process_grid: tuple[Count, Count] | None = None
     steps_per_exchange: Annotated[int, Meta(ge=1, le=1024)] | None = None
+    overlap: bool = False
 
 
 class Output(Struct, frozen=True, forbid_unknown_fields=True):

@@ -131,6 +131,11 @@ class Halo:
 
     def exchange(self, *arrays: np.ndarray) -> None:
         """Fill the halo of all arrays, each (n_fields of it, rows, pitch)."""
+        self.start(*arrays)
+        self.finish(*arrays)
+
+    def start(self, *arrays: np.ndarray) -> None:
+        """Send the edges of all arrays, which may be changed afterwards, but for their halo."""
         if not len(self._outgoing):
             return
         start = perf_counter()
@@ -141,6 +146,14 @@ class Halo:
         assert first_field == self.n_fields
         if self._requests:
             MPI.Prequest.Startall(self._requests)
+        self.seconds += perf_counter() - start
+
+    def finish(self, *arrays: np.ndarray) -> None:
+        """Fill the halo of the arrays of `start` with what the neighbours have sent."""
+        if not len(self._outgoing):
+            return
+        start = perf_counter()
+        if self._requests:
             MPI.Prequest.Waitall(self._requests)
         first_field = 0
         for array in arrays:

@@ -45,6 +45,33 @@ def test_bits_do_not_depend_on_the_steps_per_exchange(
     assert digest(problem(MPI.COMM_WORLD, None, boundary)) == alone
 
 
+@pytest.mark.parametrize("steps_per_exchange", [None, 1, 2])
+def test_bits_do_not_depend_on_overlapping_the_exchange(steps_per_exchange: int | None) -> None:
+    comm = MPI.COMM_WORLD
+    parallel: dict[str, object] = {"overlap": True, "process_grid": [comm.size, 1]}
+    if steps_per_exchange is not None:
+        parallel["steps_per_exchange"] = steps_per_exchange
+    time = {"steps": 40, "dt": 1e-3}
+    schedule = {"schedule": "binomial", "snapshots": 2}
+    alone = problem(MPI.COMM_SELF, 1, "dirichlet", time=time)
+    overlapped = problem(
+        comm, None, "dirichlet", time=time, parallel=parallel, checkpointing=schedule
+    )
+    assert digest(overlapped) == digest(alone)
+
+
+def test_overlap_without_an_interior_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"parallel.overlap = true: only ranks that own whole"):
+        problem(MPI.COMM_WORLD, None, "periodic", parallel={"overlap": True})
+    with pytest.raises(ConfigError, match=r"parallel.overlap = true: there is an interior with"):
+        problem(
+            MPI.COMM_WORLD,
+            None,
+            parallel={"overlap": True},
+            time={"steps": 3, "dt": 1e-3, "integrator": "rk4"},
+        )
+
+
 def test_halo_wider_than_a_tile_is_refused() -> None:
     smallest = min(problem(MPI.COMM_WORLD, None).decomposition.smallest_tile)
     message = (

@@ -194,3 +194,10 @@ def test_startup(run: Callable[..., tuple[str, dict[str, Any]]]) -> None:
     (row,) = results["rows"]
     assert row["ranks"] == 1
     assert row["seconds"].keys() == {"bare", "warm"}
+
+
+def test_overlap(run: Callable[..., tuple[str, dict[str, Any]]]) -> None:
+    _, results = run("overlap")
+    (row,) = results["rows"]
+    assert row["grid"] == [64, 32]
+    assert row["ratio"] > 0
