@@ -5,9 +5,13 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from mpi4py import MPI
 from reference import model_on, rates
 
 from burgers_adjoint.burgers.grid import Grid
+from burgers_adjoint.burgers.staged import Method
+from burgers_adjoint.burgers.staged_model import StagedModel
+from burgers_adjoint.parallel.decomposition import Decomposition
 
 NU = 0.1
 K, L = 1.0, 2.0  # wave numbers
@@ -95,3 +99,106 @@ def test_first_order_in_time() -> None:
         errors.append(float(np.sqrt(((model.layout.interior(state) - limit) ** 2).mean())))
     orders = [math.log2(coarse / fine) for coarse, fine in pairwise(errors)]
     assert orders == pytest.approx([1, 1], rel=0.02)
+
+
+def final(
+    fields: np.ndarray,
+    grid: Grid,
+    method: Method,
+    n_steps: int,
+    forces: np.ndarray | None = None,
+    end: float = END,
+) -> np.ndarray:
+    """Fields at the end; forces at the times 0 and `end`, linear in between."""
+    controls = ("initial",) if forces is None else ("initial", "forcing_in_time")
+    whole = Decomposition(MPI.COMM_SELF, grid.shape, grid.periodic)
+    model = StagedModel(grid, whole, NU, end / n_steps, controls, method, (0.0, end))
+    if forces is not None:
+        model.set_field("forcing_in_time", forces)
+    state = model.initial_state(fields)
+    model.advance(state, 0, n_steps)
+    result = model.layout.interior(state).copy()
+    model.close()
+    return result
+
+
+def orders(errors: list[float]) -> list[float]:
+    return [math.log2(coarse / fine) for coarse, fine in pairwise(errors)]
+
+
+def distance(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.sqrt(((a - b) ** 2).mean()))
+
+
+@pytest.mark.parametrize("advection", ["central", "upwind"])
+@pytest.mark.parametrize("integrator", ["ssprk3", "rk4"])
+def test_runge_kutta_steps_approach_the_exact_solution(integrator: str, advection: str) -> None:
+    """Diffusion is of second order with either advection; the steps' own error is far below."""
+    errors = []
+    for nx, n_steps in ((16, 8), (32, 16), (64, 32)):
+        grid = grid_of(nx)
+        found = final(exact(0.0, grid), grid, Method(integrator, advection), n_steps)
+        errors.append(distance(found, exact(END, grid)))
+    assert errors[-1] < 3e-4
+    assert orders(errors) == pytest.approx([2, 2], abs=0.1)
+
+
+@pytest.mark.parametrize(("advection", "order"), [("central", 2), ("upwind", 3)])
+def test_advection_of_the_exact_solution(advection: str, order: int) -> None:
+    """u u_x + v u_y alone, as one step without viscosity has it; derivatives by Fourier."""
+    errors = []
+    for nx in (64, 128, 256):
+        grid = grid_of(nx)
+        fields = exact(0.0, grid)
+        kx = np.fft.fftfreq(grid.nx, 1 / grid.nx)[None, None, :]
+        ky = np.fft.fftfreq(grid.ny, 1 / grid.ny)[None, :, None]
+        spectrum = np.fft.fft2(fields)
+        along_x, along_y = (np.fft.ifft2(1j * k * spectrum).real for k in (kx, ky))
+        whole = Decomposition(MPI.COMM_SELF, grid.shape, periodic=True)
+        model = StagedModel(grid, whole, 0.0, 1.0, ("initial",), Method("euler", advection))
+        state = model.initial_state(fields)
+        model.advance(state, 0, 1)
+        found = fields - model.layout.interior(state)
+        model.close()
+        errors.append(distance(found, fields[0] * along_x + fields[1] * along_y))
+    assert orders(errors) == pytest.approx([order, order], abs=0.1)
+
+
+@pytest.mark.parametrize("boundary", ["periodic", "dirichlet"])
+@pytest.mark.parametrize(("integrator", "order"), [("ssprk3", 3), ("rk4", 4)])
+def test_order_in_time_from_the_exact_solution(integrator: str, order: int, boundary: str) -> None:
+    """Against small steps on the same grid, with a forcing that changes in time.
+
+    Points on a kept boundary stay at their initial values: what is solved then is another system
+    of ordinary equations, at whose solution the steps arrive with their full order.
+    """
+    grid = grid_of(24)
+    grid = Grid(grid.nx, grid.ny, grid.x_range, grid.y_range, boundary == "periodic")
+    start = exact(0.0, grid)
+    forces = np.stack([0.3 * start[::-1], start - 0.1])
+    for advection in ("central", "upwind"):
+        method = Method(integrator, advection)
+        limit = final(start, grid, Method("rk4", advection), 200, forces, end=1.0)
+        finals = [final(start, grid, method, n, forces, end=1.0) for n in (12, 24, 48)]
+        found = orders([distance(one, limit) for one in finals])
+        assert found == pytest.approx([order, order], abs=0.25)
+        assert found[-1] > order - 0.1
+        if boundary == "dirichlet":
+            for one in finals:
+                np.testing.assert_array_equal(one[:, [0, -1], :], start[:, [0, -1], :])
+                np.testing.assert_array_equal(one[:, :, [0, -1]], start[:, :, [0, -1]])
+
+
+def test_a_kept_boundary_with_a_steady_exact_solution() -> None:
+    """Cole and Hopf's solution of a phi that is harmonic is steady, and so are its boundaries."""
+    errors = []
+    for nx, n_steps in ((13, 16), (25, 64), (49, 256)):
+        grid = Grid(nx, nx * 3 // 2, (0.0, 1.0), (0.2, 1.4), periodic=False)
+        x, y = np.meshgrid(grid.x, grid.y)
+        phi = 3 + np.exp(2 * x) * np.cos(2 * y - 1)
+        gradient = 2 * np.exp(2 * x) * np.stack([np.cos(2 * y - 1), -np.sin(2 * y - 1)])
+        steady = -2 * NU * gradient / phi
+        found = final(steady, grid, Method("rk4", "central"), n_steps)
+        errors.append(distance(found, steady))
+    assert errors[0] < 1e-4
+    assert orders(errors) == pytest.approx([1.8, 1.95], abs=0.06)
