@@ -14,8 +14,10 @@ from burgers_adjoint import run
 from burgers_adjoint.config import Config, load
 from burgers_adjoint.errors import ConfigError, InterruptedRunError, RestartError
 from burgers_adjoint.output.progress import Progress
+from burgers_adjoint.problem import Problem
 from burgers_adjoint.restart import disk, keeper, manifest
 from tests.conftest import ROOT
+from tests.interruptions import At, stopping
 
 CONFIG = """
 [grid]
@@ -39,48 +41,16 @@ PACKAGE = {"PYTHONPATH": str(ROOT)}
 DRIVER = ROOT / "tests/faults/driver.py"
 
 
-class At:
-    """A progress that asks for a stop, as a signal would, when so many steps are done."""
-
-    def __init__(self, steps: int) -> None:
-        self.steps = steps
-        self.quiet = Progress(False)
-
-    def begin(self, title: str, total: int | None) -> None:
-        pass
-
-    def end(self) -> None:
-        pass
-
-    def update(self, done: int) -> None:
-        if done >= self.steps:
-            keeper_signals["SIGTERM"] = True
-
-    def __call__(self, action: object, counts: object) -> None:
-        self.update(counts.forward_steps + counts.reverse_steps)  # type: ignore[attr-defined]
-
-
-keeper_signals: dict[str, bool] = {}
-
-
 @pytest.fixture
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
     """A run in this process: looks after every step, stops where `At` says so."""
     path = tmp_path / "run.toml"
     path.write_text(CONFIG)
-    keeper_signals.clear()
-    monkeypatch.setattr(
-        keeper.StopSignals,
-        "received",
-        property(lambda self: "SIGTERM" if keeper_signals else None, lambda self, value: None),
-        raising=False,
-    )
-    monkeypatch.setattr(keeper, "SECONDS_BETWEEN_LOOKS", 1e-9)
+    stopping(monkeypatch)
     return load(str(path), [], str(tmp_path / "out"))
 
 
 def gradient(config: Config, stop: int = 10**9, resume: str = "auto") -> dict:
-    keeper_signals.clear()
     return run.gradient(config, MPI.COMM_SELF, At(stop), resume)  # type: ignore[arg-type]
 
 
@@ -140,6 +110,23 @@ def test_the_rest_may_be_done_in_another_way(
         shutil.rmtree(config.output.directory)
 
 
+def test_large_tiles_whose_states_are_swapped_are_saved_right(config: Config) -> None:
+    keys = ("grid.nx=150", "grid.ny=140", "time.steps=24", "time.dt=0.0005")
+    plain = other(config, *keys, "restart.enabled=false")
+    whole = gradient(plain)
+    problem = Problem(plain, MPI.COMM_SELF)
+    assert problem.store(problem.schedule()).exchanges  # type: ignore[attr-defined]
+    problem.close()
+    steps = whole["schedule"]["forward_steps"] + 24
+    shutil.rmtree(config.output.directory)
+    for stops in (range(3, steps - 1), *([stop] for stop in range(20, steps - 1, 7))):
+        for stop in stops:
+            with pytest.raises(InterruptedRunError):
+                gradient(other(config, *keys), stop)
+        assert gradient(other(config, *keys))["digest"] == whole["digest"]
+        shutil.rmtree(config.output.directory)
+
+
 def test_a_running_objective_is_carried_over(config: Config) -> None:
     running = other(config, "objective.kind=running_energy")
     whole = run.gradient(
@@ -163,10 +150,8 @@ def test_the_primal_alone_is_resumed(config: Config) -> None:
         Progress(False),
     )
     for stop in (100, 200):
-        keeper_signals.clear()
         with pytest.raises(InterruptedRunError, match="of the forward sweep"):
             run.forward(running, MPI.COMM_SELF, At(stop), resume="auto")  # type: ignore[arg-type]
-    keeper_signals.clear()
     summary = run.forward(running, MPI.COMM_SELF, Progress(False), resume="auto")
     assert (summary["digest"], summary["objective"]) == (whole["digest"], whole["objective"])
 
@@ -198,10 +183,8 @@ def test_steps_that_follow_the_state_are_taken_again(
     assert (summary["digest"], summary["objective"]) == (plain["digest"], plain["objective"])
     assert summary["time"] == plain["time"]
     shutil.rmtree(config.output.directory)
-    keeper_signals.clear()
     with pytest.raises(InterruptedRunError, match="of the forward sweep"):
         run.forward(open_run, MPI.COMM_SELF, At(n_steps // 3), resume="auto")  # type: ignore[arg-type]
-    keeper_signals.clear()
     primal = run.forward(open_run, MPI.COMM_SELF, Progress(False), resume="auto")
     assert primal["objective"] == plain["objective"]
     assert primal["restart"]["resumed"] == 1
