@@ -278,8 +278,9 @@ def _sweep(request: Request, comm: Any) -> int:
 
 
 def _resume(request: Request, comm: Any) -> int:
-    """Run the command whose restart data the folder holds, with the configuration it left there."""
+    """Go on with the command that has left restart data, or controls, in the folder."""
     from burgers_adjoint.durable import folder_of
+    from burgers_adjoint.output.results import BEST
     from burgers_adjoint.restart.reader import shared_manifests
 
     folder = os.path.expanduser(request.config or "")
@@ -290,11 +291,17 @@ def _resume(request: Request, comm: Any) -> int:
         )
     request = replace(request, config=configuration, directory=request.directory or folder)
     config = _prepare(request, comm)
+    manifests, _ = shared_manifests(comm, folder_of(config)) if config.restart.enabled else ([], [])
+    controls = os.path.join(folder, BEST)
+    if not manifests and comm.bcast(os.path.isfile(controls) if comm.rank == 0 else None, root=0):
+        return _optimize(request, comm, resumed=True)
     if not config.restart.enabled:
         raise agreed_error(
-            ConfigError(f"the run in {folder} kept no restart data: restart.enabled = false")
+            ConfigError(
+                f"the run in {folder} kept no restart data: restart.enabled = false; nor is there "
+                f"a {BEST} of an optimize"
+            )
         )
-    manifests, _ = shared_manifests(comm, folder_of(config))
     command = manifests[0].command if manifests else "gradient"
     return _sweep(replace(request, command=command, resume="must"), comm)
 
@@ -320,14 +327,16 @@ def _check(request: Request, comm: Any) -> int:
     return 0 if all(done["passed"] for done in summary["checks"]) else 1
 
 
-def _optimize(request: Request, comm: Any) -> int:
-    from burgers_adjoint.optimize import optimize
+def _optimize(request: Request, comm: Any, resumed: bool = False) -> int:
+    from burgers_adjoint.optimize import optimize, summary_when_converged
     from burgers_adjoint.output.progress import Progress
     from burgers_adjoint.output.summary import print_summary
 
     config = _prepare(request, comm)
-    with Progress(comm.rank == 0 and not request.quiet) as progress:
-        summary = optimize(config, comm, progress)
+    summary = summary_when_converged(config, comm) if resumed else None
+    if summary is None:
+        with Progress(comm.rank == 0 and not request.quiet) as progress:
+            summary = optimize(config, comm, progress)
     _report(request, comm, summary, print_summary)
     return 0 if summary["optimize"]["converged"] else 1
 

@@ -287,8 +287,10 @@ class DurableRun:
             model.final[...] = final["state"]
 
     def _fill(self, field: np.ndarray, snapshot: np.ndarray) -> None:
-        snapshot[...] = np.nan  # what else a snapshot keeps is computed when it is needed
-        own_points(self.problem, snapshot)[...] = field
+        own = own_points(self.problem, snapshot)
+        own[...] = field
+        if snapshot.shape[1:] == own.shape[1:]:
+            snapshot[2:] = np.nan  # what else a snapshot keeps is computed when it is needed
 
     def _load_snapshots(self, store: Store, limit: int) -> dict[int, int]:
         """Bring the saved snapshots into the store; returns step to slot."""

@@ -24,7 +24,13 @@ from burgers_adjoint.output.dumps import STEPS
 from burgers_adjoint.output.folder import prepare_directory
 from burgers_adjoint.output.plots import plot_recovery
 from burgers_adjoint.output.progress import Progress
-from burgers_adjoint.output.results import PICTURES, remove_leftovers, write_results
+from burgers_adjoint.output.results import (
+    BEST,
+    PICTURES,
+    RESULTS,
+    remove_leftovers,
+    write_results,
+)
 from burgers_adjoint.output.system import versions
 from burgers_adjoint.parallel.failure import agreed
 from burgers_adjoint.parallel.reductions import norm
@@ -32,7 +38,6 @@ from burgers_adjoint.problem import Problem
 from burgers_adjoint.run import meet, seconds_since_start, summarize
 from burgers_adjoint.storage import Store, closed_at_end
 
-BEST = "controls.h5"
 # What makes two runs look for the same controls.
 IDENTITY = (
     "grid", "physics", "initial", "time", "objective", "observations", "gradient", "controls",
@@ -275,8 +280,9 @@ class Search:
             "chi_square": self._chi_square(),
             "control_error": self._errors(found),
         }
-        self._save(found, outcome.converged)
         self._write(found, summary)
+        # Last, as a run that is interrupted before goes on.
+        self._save(found, outcome.converged)
         summary["seconds"]["output"] = comm.allreduce(time.perf_counter() - start, op=MPI.MAX)
         return summary
 
@@ -318,7 +324,7 @@ class Search:
             "versions": json.dumps(versions()) if self.comm.rank == 0 else "",
             "summary": json.dumps(summary),
         }
-        results = self.directory / "results.h5"
+        results = self.directory / RESULTS
         grid = problem.grid
         write_results(results, problem.decomposition, grid.x, grid.y, fields, scalars, attributes)
         with agreed(self.comm):
@@ -337,8 +343,18 @@ def _identity(config: Config) -> str:
     return hashlib.sha256(json.dumps(sections, sort_keys=True).encode()).hexdigest()
 
 
+def summary_when_converged(config: Config, comm: MPI.Comm) -> dict[str, Any] | None:
+    """The summary of the optimisation in the output folder, unless there is more to do."""
+    directory = Path(config.output.directory)
+    facts = read_facts(directory / BEST, comm)
+    if facts.get("identity") != _identity(config) or not facts.get("converged"):
+        return None
+    summary = read_facts(directory / RESULTS, comm).get("summary")
+    return None if summary is None else dict(json.loads(summary))
+
+
 def read_facts(path: Path, comm: MPI.Comm) -> dict[str, Any]:
-    """Attributes of a control file, on all ranks; empty when there is none that can be read."""
+    """Attributes of an HDF5 file, on all ranks; empty when there is none that can be read."""
     import h5py
 
     facts: dict[str, Any] = {}

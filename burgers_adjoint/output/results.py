@@ -14,6 +14,8 @@ from burgers_adjoint.output.files import reason, replaced_when_complete
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.failure import agreed
 
+RESULTS = "results.h5"
+BEST = "controls.h5"  # of an optimisation, the best ones so far
 # Drawn from a results.h5.
 PICTURES = ("gradient.png", "recovery.png")
 Tile = tuple[str, tuple[slice, slice], NDArray[np.float64]]

@@ -66,8 +66,13 @@ class Campaign:
         plain = self.run(2, [], "gradient", self.config, "-o", scratch / "plain")
         assert plain.summary is not None, plain.text
         self.digest = plain.summary["digest"]
-        self.sweeps = plain.summary["seconds"]["sweeps"]
-        self.steps = plain.summary["schedule"]["forward_steps"] + N_STEPS
+        seconds, forward_steps = (
+            plain.summary["seconds"],
+            plain.summary["schedule"]["forward_steps"],
+        )
+        self.sweeps = seconds["sweeps"]
+        self.forward_sweep = seconds["forward"] * N_STEPS / forward_steps
+        self.steps = forward_steps + N_STEPS
 
     def row(self, fault: str, phase: str) -> Row:
         """The row of a fault in a phase."""
@@ -192,10 +197,8 @@ class Campaign:
         ranks, self._lost = self.random.choice([2, 2, 3, 4]), 0
         struck: list[Row] = []
         while len(struck) < trials:
-            when = self.random.uniform(0, 1.1 * self.sweeps)
-            if folder is None and self.random.random() < 0.7:
-                # The forward sweep has a seventh of the steps.
-                when *= N_STEPS / self.steps
+            begins = folder is None and self.random.random() < 0.8
+            when = self.random.uniform(0, self.forward_sweep if begins else 1.1 * self.sweeps)
             fault = f"{self.random.randrange(ranks)}:time:{when:.4f}:kill"
             if self.random.random() < 0.15:
                 fault = f"{self.random.randrange(ranks)}:steps:{N_STEPS}:kill"

@@ -152,7 +152,7 @@ def test_the_primal_alone_is_resumed(config: Config) -> None:
     for stop in (100, 200):
         with pytest.raises(InterruptedRunError, match="of the forward sweep"):
             run.forward(running, MPI.COMM_SELF, At(stop), resume="auto")  # type: ignore[arg-type]
-    summary = run.forward(running, MPI.COMM_SELF, Progress(False), resume="auto")
+    summary = run.forward(running, MPI.COMM_SELF, At(10**9), resume="auto")  # type: ignore[arg-type]
     assert (summary["digest"], summary["objective"]) == (whole["digest"], whole["objective"])
 
 
@@ -185,7 +185,7 @@ def test_steps_that_follow_the_state_are_taken_again(
     shutil.rmtree(config.output.directory)
     with pytest.raises(InterruptedRunError, match="of the forward sweep"):
         run.forward(open_run, MPI.COMM_SELF, At(n_steps // 3), resume="auto")  # type: ignore[arg-type]
-    primal = run.forward(open_run, MPI.COMM_SELF, Progress(False), resume="auto")
+    primal = run.forward(open_run, MPI.COMM_SELF, At(10**9), resume="auto")  # type: ignore[arg-type]
     assert primal["objective"] == plain["objective"]
     assert primal["restart"]["resumed"] == 1
 
@@ -325,6 +325,56 @@ def test_resume_on_other_ranks_from_the_command_line(
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["digest"] == digest
     assert summary["process_grid"] == [2, 2]
+
+
+TWIN = """
+[grid]
+nx = 17
+ny = 13
+x = [-1, 2]
+y = [-1.5, 3]
+[physics]
+viscosity = 0.05
+[truth]
+twin = true
+viscosity = 0.06
+[time]
+dt = 0.02
+steps = 9
+[objective]
+kind = "misfit"
+[observations]
+count = 3
+[gradient]
+controls = ["viscosity"]
+[controls]
+scale = { viscosity = 0.01 }
+[output]
+plots = false
+"""
+
+
+def test_resume_goes_on_with_an_optimisation(mpiexec: Run, tmp_path: Path) -> None:
+    pytest.importorskip("petsc4py")
+    (tmp_path / "twin.toml").write_text(TWIN)
+    out, report = tmp_path / "out", tmp_path / "summary.json"
+    limits = ("-s", "tao.iterations=1", "-o", out)
+    begun = mpiexec(
+        1, "-m", "burgers_adjoint", "optimize", tmp_path / "twin.toml", *limits, env=PACKAGE
+    )
+    assert begun.returncode == 1, begun.stderr
+    more = ("-s", "tao.iterations=50", "--json", report)
+    done = mpiexec(2, "-m", "burgers_adjoint", "resume", out, *more, env=PACKAGE)
+    assert done.returncode == 0, done.stderr
+    assert f"going on from {out}/controls.h5" in done.stderr
+    found = json.loads(report.read_text())["optimize"]
+    assert found["converged"]
+    assert found["iterations"] > 1
+    # What has converged is not done again.
+    again = mpiexec(1, "-m", "burgers_adjoint", "resume", out, "--json", report, env=PACKAGE)
+    assert again.returncode == 0, again.stderr
+    assert "iteration" not in again.stderr
+    assert json.loads(report.read_text())["optimize"] == found
 
 
 @pytest.mark.parametrize(
