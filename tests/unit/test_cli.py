@@ -159,7 +159,7 @@ def test_a_gradient_leaves_its_config_and_results(tmp_path, capsys):
     assert summary["gradient_norm"].keys() == {"initial", "viscosity"}
     schedule = {"name", "snapshots", "forward_steps", "predicted_forward_steps", "store"}
     schedule |= {"snapshots_on_disk", "snapshots_written"}
-    schedule |= {"damaged", "damages", "recomputed_steps"}
+    schedule |= {"damaged", "damages", "recomputed_steps", "kept_steps"}
     assert schedule == summary["schedule"].keys()
     parts = {"startup", "sweeps", "forward", "adjoint", "snapshots", "halo", "output"}
     assert parts == summary["seconds"].keys()
