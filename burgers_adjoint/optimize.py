@@ -34,7 +34,7 @@ from burgers_adjoint.output.results import (
 from burgers_adjoint.output.system import versions
 from burgers_adjoint.parallel.failure import agreed
 from burgers_adjoint.parallel.reductions import norm
-from burgers_adjoint.problem import Problem
+from burgers_adjoint.problem import Gradient, Problem
 from burgers_adjoint.run import meet, seconds_since_start, summarize
 from burgers_adjoint.storage import Store, closed_at_end
 
@@ -191,6 +191,8 @@ class Search:
                 self._set(values)
                 result = problem.reverse(problem.schedule(), store, problem.fields)
             self._parts[result.objective] = dict(problem.model.functional.parts)
+            if not self.evaluations:
+                self._require_a_slope(result.gradient)
             self.evaluations += 1
             for field in ("forward_steps", "reverse_steps", "seconds_forward", "seconds_adjoint",
                           "seconds_snapshots", "saves"):  # fmt: skip
@@ -201,6 +203,30 @@ class Search:
         with np.errstate(over="ignore"):
             self.vector.put_gradient(result.gradient, gradient)
         return result.objective
+
+    def _require_a_slope(self, gradient: Gradient) -> None:
+        """Say which controls do not matter at the first guess. Collective.
+
+        Raises:
+            ConfigError: on all ranks: none does.
+        """
+        idle = [
+            name
+            for name, part in gradient.items()
+            if not self.comm.allreduce(bool(np.any(part)), op=MPI.LOR)
+        ]
+        if len(idle) == len(gradient):
+            raise agreed_error(
+                ConfigError(
+                    f"the gradient with respect to {', '.join(idle)} vanishes at the first guess: "
+                    "there is no direction to search in; start from another one"
+                )
+            )
+        for name in idle:
+            self.progress.say(
+                f"the objective does not depend on {name} at the first guess, where its gradient "
+                "vanishes"
+            )
 
     def _set(self, values: Mapping[str, np.ndarray | float]) -> None:
         for name, value in values.items():

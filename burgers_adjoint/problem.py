@@ -16,7 +16,7 @@ from burgers_adjoint.burgers.grid import Grid
 from burgers_adjoint.burgers.model import BurgersModel, Cotangent
 from burgers_adjoint.burgers.time_steps import TimeSteps
 from burgers_adjoint.config import Config, time_is_open
-from burgers_adjoint.errors import ConfigError, agreed_error
+from burgers_adjoint.errors import BurgersAdjointError, ConfigError, agreed_error
 from burgers_adjoint.functional import Setting, build_objective
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.reductions import digest
@@ -183,7 +183,11 @@ class Problem:
         from burgers_adjoint.twin import true_bumps, true_config
 
         config = self.config
-        twin = Problem(true_config(config), self.comm, self.decomposition.process_grid)
+        try:
+            twin = Problem(true_config(config), self.comm, self.decomposition.process_grid)
+        except BurgersAdjointError as error:
+            error.args = (f"the truth of the twin experiment: {error}",)
+            raise
         bumps = true_bumps(config.truth, self.grid, self.decomposition, self._fields)
         for name, bump in bumps.items():
             twin.set_control(name, bump)

@@ -7,9 +7,11 @@ from burgers_adjoint.config.messages import closest, show
 from burgers_adjoint.config.sections import (
     Checkpointing,
     Config,
+    Initial,
     Objective,
     Observations,
     Snapshots,
+    Truth,
     time_is_open,
 )
 from burgers_adjoint.errors import ConfigError
@@ -32,10 +34,11 @@ def cross_check(config: Config) -> None:
             raise ConfigError(
                 f"grid.{name} = [{low}, {high}]: expected [{name}0, {name}1] with {name}0 < {name}1"
             )
-    width = config.initial.width
-    if not all(one > 0 for one in (width if isinstance(width, tuple) else (width,))):
+    _check_fields("initial", config.initial)
+    _check_fields("truth", config.truth)
+    if not min(config.truth.bump_width) > 0:
         raise ConfigError(
-            f"initial.width = {show(width)}: expected a number > 0, or a list of 2, each > 0"
+            f"truth.bump_width = {show(config.truth.bump_width)}: expected a list of 2, each > 0"
         )
     _check_time(config)
     _check_schedule(config.checkpointing)
@@ -45,15 +48,22 @@ def cross_check(config: Config) -> None:
     _check_controls(config)
     _check_objective(config.objective, config.observations, config.truth.twin)
     _check_snapshots(config.snapshots)
-    path, kind = config.initial.path, config.initial.kind
+
+
+def _check_fields(section: str, described: Initial | Truth) -> None:
+    path, kind, width = described.path, described.kind, described.width
+    if not all(one > 0 for one in (width if isinstance(width, tuple) else (width,))):
+        raise ConfigError(
+            f"{section}.width = {show(width)}: expected a number > 0, or a list of 2, each > 0"
+        )
     if kind == "file" and not path:
         raise ConfigError(
-            'initial.path = "": expected the path of an HDF5 file, as initial.kind = "file"'
+            f'{section}.path = "": expected the path of an HDF5 file, as {section}.kind = "file"'
         )
     if kind != "file" and path:
         raise ConfigError(
-            f"initial.path = {show(path)}: expected no path, as initial.kind = {show(kind)}; "
-            'set initial.kind = "file" to read it'
+            f"{section}.path = {show(path)}: expected no path, as {section}.kind = {show(kind)}; "
+            f'set {section}.kind = "file" to read it'
         )
 
 

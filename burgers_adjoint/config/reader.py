@@ -56,8 +56,8 @@ def load(path: str | None, overrides: Sequence[str] = (), directory: str | None 
 def from_dict(data: Mapping[str, Any]) -> Config:
     """Check nested sections and keys, as TOML gives them, and make a Config of them.
 
-    Relative `initial.path` and `restart.directory` are resolved against the current folder, so that
-    the configuration that a run leaves in its output folder means the same from everywhere.
+    Relative paths of files to read and `restart.directory` are resolved against the current folder,
+    so that the configuration that a run leaves in its output folder means the same from everywhere.
 
     Raises:
         ConfigError: naming the first key that is wrong, its value and what is allowed.
@@ -71,25 +71,20 @@ def from_dict(data: Mapping[str, Any]) -> Config:
     except msgspec.ValidationError as error:
         raise ConfigError(explain(data, str(error))) from None
     cross_check(config)
-    path, directory = config.initial.path, config.output.directory
-    if path:
-        path = os.path.abspath(os.path.expanduser(path))
-    observed = config.observations.path
-    if observed:
-        observed = os.path.abspath(os.path.expanduser(observed))
-    restart = config.restart.directory
-    if restart:
-        restart = os.path.abspath(os.path.expanduser(restart))
-    return msgspec.structs.replace(
+    replace, home = msgspec.structs.replace, os.path.expanduser
+    return replace(
         config,
-        restart=msgspec.structs.replace(config.restart, directory=restart),
-        initial=msgspec.structs.replace(config.initial, path=path),
-        observations=msgspec.structs.replace(config.observations, path=observed),
-        output=msgspec.structs.replace(config.output, directory=os.path.expanduser(directory)),
-        snapshots=msgspec.structs.replace(
-            config.snapshots, directory=os.path.expanduser(config.snapshots.directory)
-        ),
+        restart=replace(config.restart, directory=_absolute(config.restart.directory)),
+        initial=replace(config.initial, path=_absolute(config.initial.path)),
+        truth=replace(config.truth, path=_absolute(config.truth.path)),
+        observations=replace(config.observations, path=_absolute(config.observations.path)),
+        output=replace(config.output, directory=home(config.output.directory)),
+        snapshots=replace(config.snapshots, directory=home(config.snapshots.directory)),
     )
+
+
+def _absolute(path: str) -> str:
+    return os.path.abspath(os.path.expanduser(path)) if path else path
 
 
 def _read(path: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
-from burgers_adjoint.errors import ConfigError, NumericalError
+from burgers_adjoint.errors import ConfigError, NumericalError, agreed_error
 
 INFINITE = 1e100  # beyond which PETSc takes a bound for none
 # A failed trial's J, over that of the point it started from: finite, as the cubic interpolation of
@@ -40,7 +40,6 @@ class Settings:
     gttol: float
     iterations: int
     evaluations: int
-    options: str = ""
 
 
 @dataclass
@@ -153,6 +152,7 @@ def minimize(
 
     Raises:
         NumericalError: on all ranks: the start cannot be evaluated.
+        ConfigError: on all ranks: PETSc knows no method of the name that its options ask for.
     """
     x = petsc.Vec().createWithArray(start, comm=comm)
     accepted: list[float] = []
@@ -195,7 +195,11 @@ def minimize(
     if bounds is not None:
         limits = [petsc.Vec().createWithArray(bound, comm=comm) for bound in bounds]
         tao.setVariableBounds(*limits)
-    tao.setFromOptions()
+    try:
+        tao.setFromOptions()
+    except petsc.Error as error:
+        said = str(error).splitlines()[-1].partition("] ")[2]
+        raise agreed_error(ConfigError(f"petsc.options: PETSc says: {said}")) from error
     try:
         tao.solve(x)
         reason = tao.getConvergedReason()

@@ -11,9 +11,10 @@ pytest.importorskip("petsc4py")
 COMM = MPI.COMM_WORLD
 
 
-def test_the_path_is_that_of_one_rank(tmp_path_factory) -> None:
+@pytest.mark.parametrize("too_long", [False, True], ids=["plain", "failing-trials"])
+def test_the_path_is_that_of_one_rank(too_long: bool, tmp_path_factory) -> None:
     folder = COMM.bcast(tmp_path_factory.mktemp("best") if COMM.rank == 0 else None, root=0)
-    paths = []
+    paths, failed = [], []
     for comm, name in ((COMM, "all"), (MPI.COMM_SELF, f"alone-{COMM.rank}")):
         data = {
             "grid": {"nx": 17, "ny": 13, "x": [-1, 2], "y": [-1.5, 3]},
@@ -29,7 +30,13 @@ def test_the_path_is_that_of_one_rank(tmp_path_factory) -> None:
             "tao": {"iterations": 10},
             "output": {"directory": str(folder / name), "plots": False},
         }
+        if too_long:  # by the scale, so that trials blow up
+            data["controls"]["scale"] |= {"initial": 1000.0}
+            data["time"]["steps"] = 30
         summary = optimize(from_dict(data), comm, Progress(shown=False))
         paths.append(summary["optimize"]["objective"])
+        failed.append(summary["optimize"]["failed_trials"])
     assert len(paths[0]) == 11
+    assert failed[0] == failed[1]
+    assert (failed[0] > 0) is too_long
     assert paths[0] == pytest.approx(paths[1], rel=1e-10)

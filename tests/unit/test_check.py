@@ -77,6 +77,27 @@ def test_a_viscosity_that_hardly_matters_passes_too(
     assert failed(checked(*problem)) == set()
 
 
+def test_a_gradient_that_vanishes_leaves_nothing_to_test(
+    checked: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rest = "initial.amplitude=[0.0, 0.0]"
+    result = checked(rest)
+    assert failed(result) == set()
+    for control in ("initial", "viscosity"):
+        left_out = f"Taylor test and differences of {control}: the gradient vanishes, "
+        assert left_out + "there is nothing to test" in result["left_out"]
+        assert f"tangent against adjoint, {control}" in [one["name"] for one in result["checks"]]
+
+    def nothing(method: Any, model: BurgersModel, cotangent: Any) -> Any:
+        return {name: 0.0 * part for name, part in method(model, cotangent).items()}
+
+    changed(monkeypatch, "gradient", nothing)
+    assert failed(checked()) == {
+        "tangent against adjoint, initial",
+        "tangent against adjoint, viscosity",
+    }
+
+
 def test_the_seed_chooses_the_directions(checked: Callable[..., Result]) -> None:
     first, again, other = checked(), checked(), checked("check.seed=1")
     assert first["checks"] == again["checks"]

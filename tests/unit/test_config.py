@@ -97,6 +97,9 @@ def test_an_initial_path_means_the_same_file_from_everywhere(tmp_path, monkeypat
     monkeypatch.setenv("HOME", "/home/somebody")
     config = load(None, ["initial.kind=file", "initial.path=u.h5"])
     assert config.initial.path == str(tmp_path / "u.h5")
+    config = load(None, ["truth.kind=file", "truth.path=u.h5", "observations.path=seen.h5"])
+    assert config.truth.path == str(tmp_path / "u.h5")
+    assert config.observations.path == str(tmp_path / "seen.h5")
     config = load(None, ["initial.kind=file", "initial.path=~/u.h5", "output.directory=~/runs"])
     assert config.initial.path == "/home/somebody/u.h5"
     assert config.output.directory == "/home/somebody/runs"

@@ -123,6 +123,58 @@ def test_a_trial_that_blows_up_fails_and_the_search_goes_on(tmp_path) -> None:
         tao.minimize(petsc, ALONE, evaluate, np.array([-2.0, 0.0]), None, settings, points.append)
 
 
+def test_a_run_that_blows_up_is_a_failed_trial(tmp_path) -> None:
+    """A first step that is far too long, by the scale, leads to states that are not finite."""
+    config = configured(
+        tmp_path,
+        controls={"scale": {"initial": 100.0}},
+        time={"steps": 40},
+        tao={"gttol": 1e-4},
+    )
+    done = run(config)["optimize"]
+    assert done["failed_trials"] > 0
+    assert done["converged"]
+    assert done["control_error"]["initial"]["recovered"] < 0.1
+    assert done["objective"] == sorted(done["objective"], reverse=True)
+
+
+def test_a_method_that_petsc_does_not_know_is_said() -> None:
+    petsc = tao.load_petsc("")
+    options = petsc.Options()
+    options["tao_type"] = "nosuch"
+    settings = tao.Settings("blmvm", 1e-9, 0.0, 0.0, 5, 5)
+    try:
+        with pytest.raises(ConfigError) as error:
+            tao.minimize(petsc, ALONE, lambda *_: 0.0, np.zeros(2), None, settings, print)
+    finally:
+        options.delValue("tao_type")
+    assert str(error.value).startswith("petsc.options: PETSc says: Unable to find requested Tao")
+    assert error.value.agreed
+
+
+def test_controls_that_do_not_matter_at_the_first_guess_are_said(tmp_path, capsys) -> None:
+    rest = {"amplitude": [0.0, 0.0]}
+    config = configured(
+        tmp_path,
+        initial=rest,
+        gradient={"controls": ["initial", "viscosity"]},
+        tao={"iterations": 1},
+    )
+    optimize(config, ALONE, Progress())
+    said = capsys.readouterr().err
+    assert "the objective does not depend on viscosity at the first guess" in said
+    config = configured(tmp_path, initial=rest, gradient={"controls": ["viscosity"]})
+    with pytest.raises(ConfigError, match="with respect to viscosity vanishes at the first guess"):
+        run(config)
+
+
+def test_what_is_wrong_with_the_truth_is_said_of_it() -> None:
+    with pytest.raises(NumericalError, match=r"the truth of the twin experiment: time.dt = 0.02"):
+        Problem(configured(truth={"viscosity": 5.0}), ALONE)
+    with pytest.raises(ConfigError, match=r"the truth of the twin experiment: .*no such file"):
+        Problem(configured(truth={"kind": "file", "path": "nowhere.h5"}), ALONE)
+
+
 def test_vectors_hold_views_of_fields_and_scaled_numbers() -> None:
     values = {
         "initial": np.arange(24.0).reshape(2, 3, 4),
@@ -206,6 +258,23 @@ def test_a_control_without_influence_is_said(sections: dict, message: str) -> No
         (
             {"time": {"until": 0.2}},
             "time.until = 0.2: expected no such key with the objective misfit",
+        ),
+        (
+            {"truth": {"kind": "file"}},
+            'truth.path = "": expected the path of an HDF5 file, as truth.kind = "file"',
+        ),
+        (
+            {"truth": {"path": "true.h5"}},
+            'truth.path = "true.h5": expected no path, as truth.kind = "gaussian"; '
+            'set truth.kind = "file" to read it',
+        ),
+        (
+            {"truth": {"width": [1.0, 0.0]}},
+            "truth.width = [1.0, 0.0]: expected a number > 0, or a list of 2, each > 0",
+        ),
+        (
+            {"truth": {"bump_width": [1.0, -1.0]}},
+            "truth.bump_width = [1.0, -1.0]: expected a list of 2, each > 0",
         ),
         (
             {"tao": {"type": "newton"}},
