@@ -47,22 +47,40 @@ launch() {
 
 # steps_done OUTPUT: forward and reverse steps that a run has noted.
 steps_done() {
-    local steps=0
-    [[ ! -r $1/restart/progress ]] || read -r _ steps <"$1/restart/progress" || true
+    local folder steps=0
+    folder=$("$python" -c '
+import sys, tomllib
+with open(sys.argv[1] + "/config.toml", "rb") as file:
+    print(tomllib.load(file).get("restart", {}).get("directory", ""))
+' "$1" 2>/dev/null) || folder=''
+    folder=${folder:-$1/restart}
+    [[ ! -r $folder/progress ]] || read -r _ steps <"$folder/progress" || true
     echo "$steps"
 }
 
-# resources_of_job: qsub's options for a job like this one, as the server knows it.
+# resources_of_job: qsub's options for a job like this one, as the server knows it. The queue is the
+# one that it was submitted to, which may have passed it on to another that takes no jobs itself.
 resources_of_job() {
-    qstat -f -F json "$PBS_JOBID" 2>/dev/null | "$python" -c '
-import json, sys
-(job,) = json.load(sys.stdin)["Jobs"].values()
-wanted = job["Resource_List"]
+    "$python" -c '
+import json, os, re, subprocess, sys
+def ask(*options):
+    return subprocess.run(["qstat", "-f", *options, sys.argv[1]], capture_output=True, text=True).stdout
+try:
+    (job,) = json.loads(ask("-F", "json"))["Jobs"].values()
+    job |= {f"Resource_List.{name}": value for name, value in job["Resource_List"].items()}
+except (ValueError, KeyError):
+    # Some values of the environment are not quoted as JSON wants it. Long lines go on behind a tab.
+    lines = re.sub(r"\n\t", "", ask()).splitlines()
+    job = dict(line.strip().split(" = ", 1) for line in lines if " = " in line)
 for name in ("select", "place", "walltime", "filesystems"):
-    if name in wanted:
-        print(f"-l\n{name}={wanted[name]}")
-print("-q\n" + job["queue"])
-if "project" in job or "Account_Name" in job:
-    print("-A\n" + job.get("Account_Name", job.get("project")))
-' 2>/dev/null || true
+    if f"Resource_List.{name}" in job:
+        value = job[f"Resource_List.{name}"]
+        print(f"-l\n{name}={value}")
+queue = os.environ.get("PBS_O_QUEUE") or job.get("queue")
+if queue:
+    print("-q\n" + queue)
+account = job.get("Account_Name") or job.get("project", "_pbs_project_default")
+if account != "_pbs_project_default":
+    print("-A\n" + account)
+' "$PBS_JOBID" || true
 }

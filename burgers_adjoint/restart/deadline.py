@@ -1,13 +1,17 @@
 """When the job that this process belongs to ends, as its batch system knows."""
 
 import json
+import logging
 import os
+import re
 import subprocess
 import time
 from collections.abc import Mapping
 from typing import Any
 
 import psutil
+
+logger = logging.getLogger(__name__)
 
 QSTAT_SECONDS = 20
 
@@ -27,22 +31,40 @@ def deadline(walltime: float | None, environment: Mapping[str, str] = os.environ
             return float(environment["SLURM_JOB_END_TIME"])
         if "PBS_JOBID" in environment:
             return _pbs_end(environment["PBS_JOBID"])
-    except (OSError, subprocess.SubprocessError, ValueError, KeyError, TypeError):
-        return None
+    except (OSError, subprocess.SubprocessError, ValueError, KeyError) as error:
+        logger.warning(
+            "cannot find out when this job ends, so that the run will not stop before (%s: %s): "
+            "give the seconds that it may take as restart.walltime",
+            type(error).__name__,
+            error,
+        )
     return None
 
 
 def _pbs_end(job: str) -> float:
+    try:
+        jobs: dict[str, Any] = json.loads(_qstat("-F", "json", job))["Jobs"]
+        # The server may complete the name that it was asked for.
+        (found,) = jobs.values()
+        stime, walltime = found["stime"], found["Resource_List"]["walltime"]
+    except (ValueError, KeyError, TypeError):
+        # Some values of the job's environment are not quoted as JSON wants it. Long lines go on
+        # behind a tab.
+        lines = re.sub(r"\n\t", "", _qstat(job)).splitlines()
+        found = dict(line.strip().split(" = ", 1) for line in lines if " = " in line)
+        stime, walltime = found["stime"], found["Resource_List.walltime"]
+    hours, minutes, seconds = map(int, walltime.split(":"))
+    started = time.mktime(time.strptime(stime))
+    return started + 3600 * hours + 60 * minutes + seconds
+
+
+def _qstat(*arguments: str) -> str:
     answer = subprocess.run(
-        ["qstat", "-f", "-F", "json", job],
+        ["qstat", "-f", *arguments],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         check=True,
         timeout=QSTAT_SECONDS,
+        text=True,
     )
-    jobs: dict[str, Any] = json.loads(answer.stdout)["Jobs"]
-    # The server may complete the name that it was asked for.
-    (found,) = jobs.values()
-    started = time.mktime(time.strptime(found["stime"]))
-    hours, minutes, seconds = map(int, found["Resource_List"]["walltime"].split(":"))
-    return started + 3600 * hours + 60 * minutes + seconds
+    return answer.stdout

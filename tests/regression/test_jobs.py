@@ -53,11 +53,13 @@ echo "${0##*/} $*" >>"$STAND_INS/calls"
 echo 2.server
 """
 QSTAT = """#!/bin/bash
-cat "$STAND_INS/job.json"
+[[ "$*" != *"-F json"* ]] || exec cat "$STAND_INS/job.json"
+cat "$STAND_INS/job.txt"
 """
 JOB = {
-    "queue": "prod",
-    "project": "MyProject",
+    "queue": "backfill-large",
+    "project": "_pbs_project_default",
+    "Account_Name": "MyProject",
     "stime": "Sat Nov 21 09:00:00 2099",
     "Resource_List": {"select": "2:system=polaris", "place": "scatter", "walltime": "00:30:00"},
 }
@@ -90,6 +92,7 @@ class Cluster:
             "PBS_NODEFILE": str(folder / "nodes"),
             "PBS_O_WORKDIR": str(ROOT),
             "PBS_JOBID": "1.server",
+            "PBS_O_QUEUE": "prod",
             "SLURM_SUBMIT_DIR": str(ROOT),
             "SLURM_JOB_ID": "7",
             "CONFIG": str(folder / "config.toml"),
@@ -163,6 +166,28 @@ def test_a_chain_of_three_jobs_comes_to_the_right_digest(cluster: Cluster) -> No
     done = cluster.run("polaris_chain.pbs")
     assert done.returncode == 0
     assert cluster.summary()["digest"] == digest
+
+
+def test_a_chain_goes_on_where_the_answer_is_no_json_and_the_data_elsewhere(
+    cluster: Cluster,
+) -> None:
+    cluster.stop.write_text("250\n")
+    (cluster.folder / "job.json").write_text('{"Jobs": {"1.server": {"A": "a "quote" "}}}')
+    (cluster.folder / "job.txt").write_text(
+        "Job Id: 1.server\n    queue = workq\n    Resource_List.select = 2:ncpus=2:mpi\n"
+        "\tprocs=2\n    Resource_List.walltime = 00:30:00\n"
+        "    stime = Sat Nov 21 09:00:00 2099\n"
+    )
+    options = f"-s restart.directory={cluster.folder}/durable"
+    done = cluster.run("generic_chain.pbs", OPTIONS=options, PBS_O_QUEUE="")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "cannot find out when this job ends" not in done.stderr
+    (submitted,) = cluster.called("qsub")
+    assert words_after(submitted, "-l") == ["select=2:ncpus=2:mpiprocs=2", "walltime=00:30:00"]
+    assert words_after(submitted, "-q") == ["workq"]
+    assert words_after(submitted, "-A") == []
+    # Not the interpreter of the first job alone.
+    assert f"PYTHON={sys.executable}" in " ".join(submitted)
 
 
 def test_a_chain_ends_where_it_does_not_advance_or_is_too_long(cluster: Cluster) -> None:

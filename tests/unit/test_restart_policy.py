@@ -153,9 +153,10 @@ def test_the_deadline_is_told_by_the_configuration_first(monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("answer", ["", "{}", '{"Jobs": {}}', '{"Jobs": {"1": {}}}'])
-def test_an_unclear_answer_of_pbs_is_no_deadline(tmp_path, monkeypatch, answer: str) -> None:
+def test_an_unclear_answer_of_pbs_is_no_deadline(tmp_path, monkeypatch, caplog, answer) -> None:
     stand_in(tmp_path, monkeypatch, answer)
     assert deadline(None, {"PBS_JOBID": "1.server"}) is None
+    assert "give the seconds that it may take as restart.walltime" in caplog.text
 
 
 def test_pbs_is_asked_for_the_deadline(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,6 +165,13 @@ def test_pbs_is_asked_for_the_deadline(tmp_path, monkeypatch: pytest.MonkeyPatch
     start = time.mktime((2026, 11, 21, 9, 0, 0, 0, 0, -1))
     assert deadline(None, {"PBS_JOBID": "1.server"}) == start + 3600 + 2 * 60 + 3
     assert (tmp_path / "arguments").read_text() == "-f -F json 1.server\n"
+
+
+def test_pbs_is_asked_in_text_where_its_json_is_none(tmp_path, monkeypatch) -> None:
+    text = "    stime = Sat Nov 21 09:00:00 2026\n    Resource_List.walltime = 01:\n\t02:03\n"
+    stand_in(tmp_path, monkeypatch, text)
+    start = time.mktime((2026, 11, 21, 9, 0, 0, 0, 0, -1))
+    assert deadline(None, {"PBS_JOBID": "1"}) == start + 3600 + 2 * 60 + 3
 
 
 def stand_in(folder, monkeypatch: pytest.MonkeyPatch, answer: str) -> None:
