@@ -4,7 +4,8 @@
 
 A copy of u and v (NumPy's copyto) moves as few bytes as a step can that visits memory once. Every
 row is timed in the same interleaved run as its copy. A step "by one" takes one step per sweep over
-memory, "blocked" as many as the stepper chooses; so do adjoint steps, where all states are at hand.
+memory, "blocked" as many as the stepper chooses, "all kept" too, but from one state to the next. So
+do adjoint steps, where all states are at hand.
 """
 
 import sys
@@ -34,11 +35,21 @@ from burgers_adjoint.snapshots.memory import MemoryStore
 TILES = (64, 128, 256, 512, 1024, 2048, 4096)
 STEPS_PER_CALL = 64
 COPIES = 20
-CALLS = ("advance", "advance_from", "seed", "adjoint_step", "adjoint_steps", "snapshot", "restore")
+CALLS = (
+    "advance",
+    "advance_from",
+    "advance_along",
+    "seed",
+    "adjoint_step",
+    "adjoint_steps",
+    "snapshot",
+    "restore",
+)
 BOTH = ("initial", "viscosity")
 ROWS = (
     "step, by one",
     "step, blocked",
+    "step, all kept",
     "adjoint, by one",
     "adjoint, blocked",
     "with viscosity",
@@ -55,7 +66,7 @@ def competitors_on(n: int) -> tuple[dict[str, Callable[[], object]], dict[str, i
     state, state_single = blocked.initial_state(fields), single.initial_state(fields)
     copy, snapshot = fields.copy(), blocked.new_snapshot()
     n_states = blocked.stepper.adjoint_steps_per_sweep
-    states = [blocked.initial_state(fields) for _ in range(n_states)]
+    states = [blocked.initial_state(fields) for _ in range(n_states + 1)]
     noise = np.random.default_rng(0)
     plain, with_viscosity = blocked.new_cotangent(viscosity=False), blocked.new_cotangent()
     for cotangent in (plain, with_viscosity):
@@ -66,14 +77,16 @@ def competitors_on(n: int) -> tuple[dict[str, Callable[[], object]], dict[str, i
         "copy": lambda: np.copyto(copy, fields),
         "step, by one": lambda: single.advance(state_single, 0, n_steps),
         "step, blocked": lambda: blocked.advance(state, 0, n_steps),
+        "step, all kept": lambda: blocked.advance_along(states, 0),
         "adjoint, by one": lambda: blocked.adjoint_step(plain, states[0], 0),
-        "adjoint, blocked": lambda: blocked.adjoint_steps(plain, states, n_states - 1),
-        "with viscosity": lambda: blocked.adjoint_steps(with_viscosity, states, n_states - 1),
+        "adjoint, blocked": lambda: blocked.adjoint_steps(plain, states[1:], n_states - 1),
+        "with viscosity": lambda: blocked.adjoint_steps(with_viscosity, states[1:], n_states - 1),
         "snapshot": lambda: blocked.snapshot(state, snapshot),
         "restore": lambda: blocked.restore(snapshot, state),
     }
     steps = dict.fromkeys(competitors, 1)
     steps["step, by one"] = steps["step, blocked"] = n_steps
+    steps["step, all kept"] = n_states
     steps["adjoint, blocked"] = steps["with viscosity"] = n_states
     return competitors, steps, blocked.stepper.steps_per_sweep
 

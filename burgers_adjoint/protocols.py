@@ -68,6 +68,10 @@ class ExchangingModel(AdjointModel[State_contra, Cotangent, Snapshot], Protocol)
         """Take the steps n0 .. n1-1, at least one, from `source`, which stays, to `state`."""
         ...
 
+    def advance_along(self, states: Sequence[State_contra], n0: int) -> None:
+        """Take a step from each state to the next one, the first of them step n0."""
+        ...
+
     def adjoint_steps(self, cotangent: Cotangent, states: Sequence[State_contra], n: int) -> None:
         """Take the cotangent from n + 1 to n + 1 - len(states) in place.
 
@@ -177,6 +181,17 @@ class ExchangingStore(SnapshotStore[State], Protocol):
 
         Raises:
             SnapshotError: as for `load`.
+        """
+        ...
+
+    def lend_to_fill(self, places: Sequence[tuple[int, int]]) -> list[State]:
+        """Let the caller make snapshots in the slots themselves, before any other call.
+
+        Args:
+            places: slots and the steps that they hold from now on, at least one.
+
+        Returns:
+            Memory of the slots, or of the first ones; none where the store cannot do this.
         """
         ...
 

@@ -8,7 +8,7 @@ padding or the halo, or keep their values (boundary) and are put back.
 
 import numpy as np
 
-from burgers_adjoint.burgers.lanes import copy_lines
+from burgers_adjoint.burgers.lanes import array_at, copy_lines
 from burgers_adjoint.burgers.layout import LINE
 from burgers_adjoint.burgers.stencil import (
     adjoint_row,
@@ -122,6 +122,54 @@ def sweeps(source, state, c, box, limits, ring, n_sweeps):
     for _ in range(n_sweeps):
         advance(source, state, c, box, limits, ring)
         source = state
+
+
+@compiled
+def advance_along(states, like, c, limits):
+    """Advance the first state by as many steps as there are others, and keep all of them.
+
+    While step 0 is at row j, step s is at row j-s, as in `advance`; but rows on their way lie in
+    the states themselves.
+
+    Args:
+        states: (k + 1,) addresses of arrays (2, rows, pitch). The first one's halo is filled, the
+            others get the results.
+        like: the array at the first address.
+        c: `stencil.Coefficients`.
+        limits: (k, 4) row start, row stop, column start, column stop that step s computes, as in
+            `advance`.
+    """
+    k = limits.shape[0]
+    rows = like.shape[1]
+    for wave in range(limits[0, 0] - 1, limits[k - 1, 1] + k):
+        for s in range(k):
+            r = wave - s
+            row0, row1, column0, column1 = limits[s]
+            if r < row0 - 1 or r > row1:
+                continue
+            source = array_at(states[s], like.shape)
+            state = array_at(states[s + 1], like.shape)
+            first, n_lines = lines_of(column0, column1)
+            targets = address(state, r, first), address(state, rows + r, first)
+            if r < row0 or r == row1:
+                # a row of the boundary keeps its values; others beyond the limits are not read
+                kept = address(source, r, first), address(source, rows + r, first)
+                copy_lines((), kept, targets, (), n_lines)
+            else:
+                sources = row_star(source, 0, r, first) + row_star(source, 1, r, first)
+                # all steps write to memory, step 0 alone reads from it
+                ahead = address(state, r + 2, first), address(state, rows + r + 2, first)
+                if s == 0:
+                    soon = address(source, r + 2, first), address(source, rows + r + 2, first)
+                    step_row(c, sources, targets, ahead + soon, n_lines)
+                else:
+                    step_row(c, sources, targets, ahead, n_lines)
+            # a boundary column keeps its value; elsewhere the next step does not read these
+            for f in range(2):
+                state[f, r, column0 - 1] = source[f, r, column0 - 1]
+                state[f, r, column1] = source[f, r, column1]
+                for i in range(column1 + 1, first + n_lines * LINE):
+                    state[f, r, i] = 0.0
 
 
 @compiled

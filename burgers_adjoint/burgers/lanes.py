@@ -13,10 +13,12 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from llvmlite import ir
+from numba import carray
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from burgers_adjoint.burgers.layout import LINE
+from burgers_adjoint.compilation import compiled
 
 DOUBLE = ir.DoubleType()
 VECTOR = ir.VectorType(DOUBLE, LINE)
@@ -159,6 +161,24 @@ def _splat(builder: Any, scalar: Any) -> Any:
     )
     pattern = ir.Constant(ir.VectorType(ir.IntType(32), LINE), [0] * LINE)
     return builder.shuffle_vector(first, ir.Constant(VECTOR, ir.Undefined), pattern)
+
+
+@intrinsic
+def _pointer_to(typing_context: Any, address: Any) -> Any:
+    """Pointer to the doubles at an address."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.inttoptr(arguments[0], DOUBLE.as_pointer())
+
+    # numba fills the module `types` as it is imported
+    pointer = types.CPointer(types.float64)  # type: ignore[attr-defined]
+    return pointer(address), generate
+
+
+@compiled
+def array_at(address: Any, shape: Any) -> Any:
+    """The doubles at an address as an array in C order."""
+    return carray(_pointer_to(address), shape)
 
 
 class NoCoefficients(NamedTuple):

@@ -266,18 +266,35 @@ class BurgersModel:
     def advance_from(self, source: np.ndarray, state: np.ndarray, n0: int, n1: int) -> None:
         """Take steps n0 .. n1-1, at least one, from the source, which stays, to the state."""
         while n0 < n1:
-            stop = n1
-            if self.time_steps.chosen < n1:
-                if self.time_steps.chosen <= n0:
-                    self._choose_step(source, n0)
-                stop = n0 + 1
-            if stop > self._finite_until:
-                stop = min(stop, self._finite_until + STEPS_BETWEEN_CHECKS)
+            stop = self._stop_before(n1, source, n0)
             self._advance_unchecked(source, state, n0, stop)
+            self._arrive(state, stop)
             source = state
-            n0 = self._reached = stop
-            if stop == self._finite_until + STEPS_BETWEEN_CHECKS:
-                self._check_finite(state)
+            n0 = stop
+
+    def advance_along(self, states: Sequence[np.ndarray], n0: int) -> None:
+        """Take a step from each state to the next one, the first of them step n0."""
+        n, n1 = n0, n0 + len(states) - 1
+        while n < n1:
+            stop = self._stop_before(n1, states[n - n0], n)
+            self._advance_along_unchecked(states[n - n0 : stop - n0 + 1], n)
+            self._arrive(states[stop - n0], stop)
+            n = stop
+
+    def _stop_before(self, n1: int, source: np.ndarray, n0: int) -> int:
+        """How far to go from the source at n0, on the way to n1, with lengths that are known."""
+        if self.time_steps.chosen < n1:
+            if self.time_steps.chosen <= n0:
+                self._choose_step(source, n0)
+            n1 = n0 + 1
+        if n1 > self._finite_until:
+            return min(n1, self._finite_until + STEPS_BETWEEN_CHECKS)
+        return n1
+
+    def _arrive(self, state: np.ndarray, n: int) -> None:
+        self._reached = n
+        if n == self._finite_until + STEPS_BETWEEN_CHECKS:
+            self._check_finite(state)
 
     def _advance_unchecked(self, source: np.ndarray, state: np.ndarray, n0: int, n1: int) -> None:
         while n0 < n1:
@@ -285,6 +302,12 @@ class BurgersModel:
             self.stepper.advance(source, state, self._coefficients_at(n0), stop - n0)
             source = state
             n0 = stop
+
+    def _advance_along_unchecked(self, states: Sequence[np.ndarray], n0: int) -> None:
+        while len(states) > 1:
+            n_now = self.time_steps.alike(n0, n0 + len(states) - 1) - n0
+            self.stepper.advance_along(states[: n_now + 1], self._coefficients_at(n0))
+            states, n0 = states[n_now:], n0 + n_now
 
     def _check_finite(self, state: np.ndarray) -> None:
         """See that the state that was just reached is finite on all ranks, and remember it.

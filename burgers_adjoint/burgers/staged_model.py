@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -141,6 +142,10 @@ class StagedModel(BurgersModel):
                 time, length = self.time_steps.time(n), self.time_steps.length(n)
                 self.stepper.advance(source, state, time, length)
                 source = state
+
+    def _advance_along_unchecked(self, states: Sequence[np.ndarray], n0: int) -> None:
+        for n, (source, state) in enumerate(pairwise(states), start=n0):
+            self._advance_unchecked(source, state, n, n + 1)
 
     def new_cotangent(self, viscosity: bool | None = None) -> Cotangent:
         cotangent = super().new_cotangent(viscosity=True)

@@ -14,6 +14,8 @@ from burgers_adjoint.parallel.halo import Frame, Halo
 # of 2048 points, more than a second-level cache of 1 MiB holds, were still as fast as eight.
 SWEEP_BYTES = 2**21
 LONGEST_SWEEP = 16
+# Where every state is kept, sixteen steps are slower than four, whose targets stay in the cache.
+LONGEST_SWEEP_ALONG = 4
 # A sweep of the adjoint needs rows of every step's state too, and k steps need k (k + 1) layers of
 # halo filled. Measured: more than eight steps gain nothing, and on two ranks more than four.
 LONGEST_ADJOINT_SWEEP, LONGEST_WITH_HALO = 8, 4
@@ -129,6 +131,9 @@ class Stepper:
 
         The source keeps its own points, unless it is the state.
         """
+        if n_steps == 1 and source is not state:
+            self.advance_along([source, state], c)
+            return
         if self._alone:
             n_sweeps, n_steps = divmod(n_steps, self.steps_per_sweep)
             limits = self._limits[self.steps_per_sweep]
@@ -158,6 +163,17 @@ class Stepper:
                 self._wide.finish(source)
             kernels.sweeps(source, state, c, box, limits, self._ring, 1)
 
+    def advance_along(self, states: Sequence[np.ndarray], c: Coefficients) -> None:
+        """Take a step from each state to the next one, all with these coefficients."""
+        places = addresses(states)
+        longest = min(self.steps_per_sweep, LONGEST_SWEEP_ALONG)
+        for start in range(0, len(states) - 1, longest):
+            part = places[start : start + longest + 1]
+            n_now = len(part) - 1
+            source = states[start]
+            (self._narrow if n_now == 1 else self._wide).exchange(source)
+            kernels.advance_along(part, source, c, self._limits[n_now])
+
     def adjoint(
         self,
         cotangent: np.ndarray,
@@ -173,7 +189,7 @@ class Stepper:
             density: (rows, pitch): each point's part of dJ/d(viscosity) is added; or empty.
             c: the coefficients of the steps.
         """
-        places = np.array([state.ctypes.data for state in states])
+        places = addresses(states)
         work = density, c, self._box, self._all_moving, self._cotangent_ring
         if self._alone:
             kernels.adjoint_sweeps(cotangent, places, *work)
@@ -198,3 +214,8 @@ class Stepper:
         out = perturbation.copy()
         kernels.tangent(perturbation, out, state, c, self._limits[1][0])
         return out
+
+
+def addresses(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    """Where the arrays' first elements are; valid as long as somebody keeps them."""
+    return np.array([array.__array_interface__["data"][0] for array in arrays])

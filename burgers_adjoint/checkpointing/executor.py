@@ -19,6 +19,7 @@ from burgers_adjoint.checkpointing.actions import (
     Seed,
     Turn,
 )
+from burgers_adjoint.checkpointing.runs import loads_after, saves_after
 from burgers_adjoint.checkpointing.schedule import Schedule
 from burgers_adjoint.errors import ScheduleError, SnapshotError
 from burgers_adjoint.protocols import (
@@ -105,8 +106,8 @@ class Executor(Generic[State, Cotangent, Snapshot]):
             store: holds the snapshots; it can serve one run after the other.
             observer: called after every action, and after every piece of a long `Advance`, with
                 the action or piece and the counts, which it must not change; what it raises ends
-                the run in a state that can be carried on from. Of steps that are reversed at once,
-                with the loads between them, it is told the last one.
+                the run in a state that can be carried on from. Of single steps that are taken at
+                once, with the saves or loads between them, it is told the last one.
             counts: what has been done before, when a run is carried on; counted up in place.
             position: step at whose start the working state is.
             cotangent: the cotangent, when the run that is carried on had seeded it.
@@ -238,6 +239,9 @@ class Executor(Generic[State, Cotangent, Snapshot]):
         if action.step1 <= action.step0:
             raise ScheduleError(f"cannot {action}: that is no step forward")
         exploring = self.schedule.n_steps is None
+        if self._source is not None and action.step1 == action.step0 + 1 and not exploring:
+            self._advance_along(action, self._source, state)
+            return
         while self.position < action.step1:
             stop = min(self.position + self.longest_advance, action.step1)
             piece = Advance(self.position, stop)
@@ -267,6 +271,25 @@ class Executor(Generic[State, Cotangent, Snapshot]):
         now = perf_counter()
         self.counts.seconds_forward += now - start
         return now
+
+    def _advance_along(self, action: Advance, source: State, state: State) -> None:
+        """Take a single step, and those after it between which states are saved, in one go."""
+        begin = perf_counter()
+        store = cast(ExchangingStore[State], self.store)
+        model = cast(ExchangingModel[State, Cotangent, Snapshot], self.model)
+        saves = saves_after(self.schedule, action.step1, self.longest_advance - 1)
+        lent = store.lend_to_fill([(save.slot, save.step) for save in saves]) if saves else []
+        for save in reversed(saves[len(lent) :]):
+            self.schedule.put_back(save, Advance(save.step, save.step + 1))
+        model.advance_along([source, *lent, state], action.step0)
+        self._source = None
+        self.held |= {save.slot: save.step for save in saves[: len(lent)]}
+        self.position = action.step1 + len(lent)
+        self.counts.saves += len(lent)
+        self.counts.forward_steps += 1 + len(lent)
+        self.counts.seconds_forward += perf_counter() - begin
+        if self.observer is not None:
+            self.observer(Advance(self.position - 1, self.position), self.counts)
 
     def _settle(self, state: State) -> None:
         """Copy the state that the store has lent, or been handed, to the working state's memory."""
@@ -387,7 +410,9 @@ class Executor(Generic[State, Cotangent, Snapshot]):
             The last reversal, and the working state at its step's start.
         """
         cotangent = self._reversible(action)
-        loads = self._loads_after(action) if exchanging is not None else []
+        loads: list[Load] = []
+        if exchanging is not None:
+            loads = loads_after(self.schedule, action.step, self.longest_reversal - 1)
         lent = self._lent(loads, exchanging) if exchanging is not None and loads else []
         if exchanging is None or not lent:
             if self._keeping is not None:
@@ -417,24 +442,6 @@ class Executor(Generic[State, Cotangent, Snapshot]):
         for load in reversed(loads[len(lent) :]):
             self.schedule.put_back(load, Reverse(load.step))
         return lent
-
-    def _loads_after(self, action: Reverse) -> list[Load]:
-        """Take as many pairs of a load and the reversal of its step off the schedule as follow."""
-        loads: list[Load] = []
-        actions = iter(self.schedule)
-        for step in range(action.step - 1, action.step - self.longest_reversal, -1):
-            load = next(actions, None)
-            if load is None:
-                break
-            if not isinstance(load, Load) or not load.free or load.step != step:
-                self.schedule.put_back(load)
-                break
-            reverse = next(actions, None)
-            if reverse != Reverse(step):
-                self.schedule.put_back(load, *([] if reverse is None else [reverse]))
-                break
-            loads.append(load)
-        return loads
 
     def _reversible(self, action: Reverse) -> Cotangent:
         """Return the cotangent at the end of the step to reverse."""

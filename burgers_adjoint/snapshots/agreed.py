@@ -58,6 +58,12 @@ class AgreedStore(Generic[Snapshot]):
             lent = self._exchanging.lend(places)
         return lent
 
+    def lend_to_fill(self, places: Sequence[tuple[int, int]]) -> list[Snapshot]:
+        """Lend on all ranks or raise on all ranks; see `protocols.ExchangingStore`."""
+        with self._together():
+            lent = self._exchanging.lend_to_fill(places)
+        return lent
+
     def take_over(self, slot: int, step: int, state: Snapshot) -> Snapshot:
         """Take over on all ranks or raise on all ranks; see `protocols.ExchangingStore`."""
         # A rank that succeeded would have freed the slot: so first see that all of them will.

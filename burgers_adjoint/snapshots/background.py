@@ -165,6 +165,10 @@ class BackgroundStore(Generic[Snapshot]):
             self._await(buffer)
         return [self._buffers[buffer] for buffer in buffers]
 
+    def lend_to_fill(self, places: Sequence[tuple[int, int]]) -> list[Snapshot]:
+        """Lend nothing: what a slot is said to hold is about to be written."""
+        return []
+
     def take_over(self, slot: int, step: int, state: Snapshot) -> Snapshot:
         """Give the snapshot of `step` itself for `state`; see `protocols.ExchangingStore`.
 

@@ -69,6 +69,12 @@ class MemoryStore(Generic[Snapshot]):
             self._slots.require_held(slot, step)
         return [self._buffers[slot] for slot, _ in places]
 
+    def lend_to_fill(self, places: Sequence[tuple[int, int]]) -> list[Snapshot]:
+        """Let the caller make snapshots in the buffers; see `protocols.ExchangingStore`."""
+        for slot, step in places:
+            self._slots.put(slot, step)
+        return [self._buffers[slot] for slot, _ in places]
+
     def take_over(self, slot: int, step: int, state: Snapshot) -> Snapshot:
         """Give the snapshot of `step` itself for `state`; see `protocols.ExchangingStore`."""
         self._slots.require_held(slot, step)

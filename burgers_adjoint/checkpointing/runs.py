@@ -1,0 +1,54 @@
+"""Actions in a row that can be carried out at once, where states lie in memory one by one."""
+
+from __future__ import annotations
+
+from burgers_adjoint.checkpointing.actions import Action, Advance, Load, Reverse, Save
+from burgers_adjoint.checkpointing.schedule import Schedule
+
+
+def loads_after(schedule: Schedule, step: int, most: int) -> list[Load]:
+    """Take the last loads of the steps before `step` off the schedule, and their reversals.
+
+    At most so many; the schedule's next action is the first that is not of this kind.
+    """
+    loads: list[Load] = []
+    while len(loads) < most:
+        step -= 1
+        load = _next(schedule)
+        if not isinstance(load, Load) or not load.free or load.step != step:
+            _put_back(schedule, load)
+            break
+        reverse = _next(schedule)
+        if reverse != Reverse(step):
+            _put_back(schedule, load, reverse)
+            break
+        loads.append(load)
+    return loads
+
+
+def saves_after(schedule: Schedule, step: int, most: int) -> list[Save]:
+    """Take the saves from the start of `step` on off the schedule, and the single step after each.
+
+    At most so many; the schedule's next action is the first that is not of this kind.
+    """
+    saves: list[Save] = []
+    while len(saves) < most:
+        save = _next(schedule)
+        if not isinstance(save, Save) or save.step != step:
+            _put_back(schedule, save)
+            break
+        advance = _next(schedule)
+        if advance != Advance(step, step + 1):
+            _put_back(schedule, save, advance)
+            break
+        saves.append(save)
+        step += 1
+    return saves
+
+
+def _next(schedule: Schedule) -> Action | None:
+    return next(iter(schedule), None)
+
+
+def _put_back(schedule: Schedule, *actions: Action | None) -> None:
+    schedule.put_back(*(action for action in actions if action is not None))
