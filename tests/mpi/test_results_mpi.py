@@ -10,7 +10,8 @@ from mpi4py import MPI
 
 from burgers_adjoint.config import load
 from burgers_adjoint.errors import BurgersAdjointError
-from burgers_adjoint.output.results import prepare_directory, write_results
+from burgers_adjoint.output.folder import prepare_directory
+from burgers_adjoint.output.results import write_results
 from burgers_adjoint.parallel.decomposition import Decomposition
 
 pytestmark = pytest.mark.mpi
