@@ -1,6 +1,6 @@
 """From the start of a run to its first step, beside bare imports of what it is built on.
 
-    python -m benchmarks.startup [--ranks 1 64] [--rounds N] [-o DIR] [--quick]
+    python -m benchmarks.startup [--ranks 1 64] [--rounds N] [--warm] [-o DIR] [--quick]
 
 The command is started as users start it, with a one-step run; "bare" imports numpy, mpi4py (which
 starts MPI), numba and h5py, and ends. Seconds are those of the slowest rank from the creation of
@@ -128,10 +128,11 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     parser = options("startup", "From the start of a run to its first step, beside bare imports.")
     parser.set_defaults(rounds=3)
     parser.add_argument("--ranks", type=int, nargs="+", default=(1, 64), metavar="R")
+    parser.add_argument("--warm", action="store_true", help="leave out the cold starts")
     chosen = parser.parse_args(arguments)
     if chosen.quick:
-        chosen.ranks, chosen.rounds = (1,), 1
-    results = {"rows": [measure(n, chosen.rounds, not chosen.quick) for n in chosen.ranks]}
+        chosen.ranks, chosen.rounds, chosen.warm = (1,), 1, True
+    results = {"rows": [measure(n, chosen.rounds, not chosen.warm) for n in chosen.ranks]}
     report(results)
     write(chosen.output, "startup", results, lambda figure: draw(results, figure))
     return results
