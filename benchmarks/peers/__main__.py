@@ -19,12 +19,13 @@ from benchmarks.measure import describe_machine, interleave, options, table, wri
 from benchmarks.peers.peer import Case, Peer
 
 OURS = "ours"
-PEERS = ("numpy_slices", "jax_scan", "petsc_ts", "petsc_assembled", "devito_stencil")
+PEERS = ("numpy_slices", "jax_scan", "petsc_ts", "petsc_assembled", "devito_stencil", "c_loop")
 NEEDS = {
     "jax_scan": "jax",
     "petsc_ts": "petsc4py",
     "petsc_assembled": "petsc4py",
     "devito_stencil": "devito",
+    "c_loop": "cc",
 }
 LARGEST_DIFFERENCE = 1e-10
 COPY = "copy of the state"
@@ -35,13 +36,11 @@ def make_peers(case: Case, names: Sequence[str]) -> dict[str, Peer]:
     peers = {}
     for name in (OURS, *names):
         try:
-            module = importlib.import_module(f"benchmarks.peers.{name}")
+            peers[name] = importlib.import_module(f"benchmarks.peers.{name}").make(case)
         except ModuleNotFoundError as error:
             if name not in NEEDS or (error.name or "").split(".")[0] != NEEDS[name]:
                 raise
             print(f"skipped: {NEEDS[name]} is not installed")
-            continue
-        peers[name] = module.make(case)
     return peers
 
 

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -111,6 +112,7 @@ def test_paper(tmp_path: Path) -> None:
     "peer",
     [
         "numpy_slices",
+        pytest.param("c_loop", marks=pytest.mark.skipif(not shutil.which("cc"), reason="no cc")),
         *(
             pytest.param(
                 name,
