@@ -13,8 +13,8 @@ from benchmarks.peers.peer import Case, Peer
 
 OPTIONS = ("-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-shared", "-fPIC")
 SOURCE = """
-void step(const double *restrict a, double *restrict b, long ny, long nx,
-          double cx, double cy, double kx, double ky)
+static void step(const double *restrict a, double *restrict b, long ny, long nx,
+         double cx, double cy, double kx, double ky)
 {
     const double *u = a, *v = a + ny * nx;
     double centre = 1 - 2 * (kx + ky);

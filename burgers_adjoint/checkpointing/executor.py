@@ -176,7 +176,8 @@ class Executor(Generic[State, Cotangent, Snapshot]):
         for action in self.schedule:
             start = perf_counter()
             if isinstance(action, Reverse):
-                self._settle(state)
+                if self._source is not None:
+                    self._settle(state)
                 action, state = self._reverse(action, state, exchanging)
                 counts.seconds_adjoint += perf_counter() - start
             elif isinstance(action, Advance):
@@ -244,7 +245,8 @@ class Executor(Generic[State, Cotangent, Snapshot]):
             return
         while self.position < action.step1:
             stop = min(self.position + self.longest_advance, action.step1)
-            piece = Advance(self.position, stop)
+            whole = self.position == action.step0 and stop == action.step1
+            piece = action if whole else Advance(self.position, stop)
             start = perf_counter()
             if exploring:
                 self._settle(state)
