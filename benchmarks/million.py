@@ -9,7 +9,7 @@ from mpi4py import MPI
 
 from benchmarks.measure import describe_machine, options, table, write
 from burgers_adjoint.burgers.preparation import prepare_kernels
-from burgers_adjoint.checkpointing.executor import Counts
+from burgers_adjoint.checkpointing.counts import Counts
 from burgers_adjoint.config import load
 from burgers_adjoint.problem import Problem
 

@@ -14,7 +14,8 @@ from mpi4py import MPI
 
 from burgers_adjoint.burgers.model import Cotangent
 from burgers_adjoint.checkpointing.binomial import Binomial
-from burgers_adjoint.checkpointing.executor import Counts, Executor, Observer
+from burgers_adjoint.checkpointing.counts import Counts, Observer
+from burgers_adjoint.checkpointing.executor import Executor
 from burgers_adjoint.checkpointing.online import Online
 from burgers_adjoint.checkpointing.schedule import Schedule
 from burgers_adjoint.config import Config

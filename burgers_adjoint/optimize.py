@@ -14,7 +14,7 @@ from mpi4py import MPI
 
 from burgers_adjoint.burgers.objectives.misfit import Misfit
 from burgers_adjoint.burgers.preparation import prepare_kernels
-from burgers_adjoint.checkpointing.executor import Counts
+from burgers_adjoint.checkpointing.counts import Counts
 from burgers_adjoint.config import Config, time_is_open
 from burgers_adjoint.errors import ConfigError, agreed_error
 from burgers_adjoint.inverse import tao

@@ -25,7 +25,8 @@ from burgers_adjoint.stability import require_stable
 if TYPE_CHECKING:
     from burgers_adjoint.burgers.observations import Observations, Recorder
     from burgers_adjoint.burgers.staged_model import StagedModel
-    from burgers_adjoint.checkpointing.executor import Counts, Executor, Observer
+    from burgers_adjoint.checkpointing.counts import Counts, Observer
+    from burgers_adjoint.checkpointing.executor import Executor
     from burgers_adjoint.checkpointing.schedule import Schedule
     from burgers_adjoint.inverse.background import Background
     from burgers_adjoint.output.dumps import Dumps

@@ -10,13 +10,8 @@ from mpi4py import MPI
 
 from burgers_adjoint.burgers.model import Cotangent
 from burgers_adjoint.checkpointing.actions import Action
-from burgers_adjoint.checkpointing.executor import (
-    LONGEST_ADVANCE,
-    LONGEST_REVERSAL,
-    Counts,
-    Executor,
-    Observer,
-)
+from burgers_adjoint.checkpointing.counts import Counts, Observer
+from burgers_adjoint.checkpointing.executor import LONGEST_ADVANCE, LONGEST_REVERSAL, Executor
 from burgers_adjoint.problem import Problem
 from burgers_adjoint.restart.keeper import Keeper
 from burgers_adjoint.restart.parts import Fields

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from burgers_adjoint.checkpointing.binomial import Binomial
-from burgers_adjoint.checkpointing.executor import Counts, Executor
+from burgers_adjoint.checkpointing.counts import Counts
+from burgers_adjoint.checkpointing.executor import Executor
 from burgers_adjoint.checkpointing.schedule import Schedule
 from burgers_adjoint.snapshots.memory import MemoryStore
 

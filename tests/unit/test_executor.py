@@ -11,7 +11,8 @@ from symbolic_machine import Recorded
 
 from burgers_adjoint.checkpointing.actions import Action, Advance, Load, Reverse, Save, Turn
 from burgers_adjoint.checkpointing.binomial import Binomial
-from burgers_adjoint.checkpointing.executor import Counts, Executor
+from burgers_adjoint.checkpointing.counts import Counts
+from burgers_adjoint.checkpointing.executor import Executor
 from burgers_adjoint.checkpointing.schedule import Schedule
 from burgers_adjoint.checkpointing.store_all import StoreAll
 from burgers_adjoint.errors import ScheduleError, SnapshotError

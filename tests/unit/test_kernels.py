@@ -56,6 +56,21 @@ def adjoint(
 
 @settings(deadline=None, max_examples=40)
 @given(extents, extents, st.booleans(), st.integers(1, 20), seeds)
+def test_steps_from_state_to_state_have_the_bits_of_steps_in_place(
+    ny: int, nx: int, periodic: bool, n_steps: int, seed: int
+) -> None:
+    model = model_on(oblong_grid(nx, ny, periodic))
+    states = [model.initial_state(random_fields(model.grid, seed))]
+    states += [np.full_like(states[0], np.nan) for _ in range(n_steps)]
+    model.advance_along(states, 0)
+    single = model.initial_state(random_fields(model.grid, seed))
+    for n, state in enumerate(states):
+        assert same_bits(model.layout.interior(state), model.layout.interior(single))
+        model.advance(single, n, n + 1)
+
+
+@settings(deadline=None, max_examples=40)
+@given(extents, extents, st.booleans(), st.integers(1, 20), seeds)
 def test_steps_reversed_together_have_the_bits_of_single_ones(
     ny: int, nx: int, periodic: bool, n_steps: int, seed: int
 ) -> None:
