@@ -9,6 +9,7 @@ from mpi4py import MPI
 
 from benchmarks.measure import describe_machine, options, table, write
 from burgers_adjoint.burgers.preparation import prepare_kernels
+from burgers_adjoint.checkpointing.actions import Save
 from burgers_adjoint.checkpointing.counts import Counts
 from burgers_adjoint.config import load
 from burgers_adjoint.problem import Problem
@@ -22,6 +23,8 @@ class Watch:
 
     Attributes:
         rows: done in percent, seconds and resident megabytes.
+        at_turn: megabytes by which the seeding of the cotangent grew the process.
+        after_turn: resident megabytes after the first reverse step.
     """
 
     def __init__(self, total: int) -> None:
@@ -29,14 +32,26 @@ class Watch:
         self._total = total
         self._process = psutil.Process()
         self._start = perf_counter()
+        self._before = self.resident
+        self.at_turn = self.after_turn = 0.0
+
+    @property
+    def resident(self) -> float:
+        """Resident megabytes now."""
+        return float(self._process.memory_info().rss / 1e6)
 
     def __call__(self, action: object, counts: Counts) -> None:
         """Look at the counts."""
+        if not self.after_turn:
+            if counts.reverse_steps:
+                self.after_turn = self.resident
+                self.at_turn = self.after_turn - self._before
+            elif isinstance(action, Save):
+                self._before = self.resident
         done = counts.forward_steps + counts.reverse_steps
         if done * PARTS >= (len(self.rows) + 1) * self._total:
-            resident = self._process.memory_info().rss / 1e6
             seconds = perf_counter() - self._start
-            self.rows.append([100 * (len(self.rows) + 1) // PARTS, seconds, resident])
+            self.rows.append([100 * (len(self.rows) + 1) // PARTS, seconds, self.resident])
 
 
 def main() -> None:
@@ -68,6 +83,10 @@ def measure(arguments: argparse.Namespace) -> None:
     print(table(COLUMNS, watch.rows))
     growth = watch.rows[-1][2] - watch.rows[0][2]
     print(f"from the first tenth to the end: {growth:+.2f} MB")
+    print(
+        f"of it, when the cotangent is made and J is summed up: {watch.at_turn:+.2f} MB; "
+        f"after that: {watch.rows[-1][2] - watch.after_turn:+.2f} MB"
+    )
 
     def draw(figure: Any) -> None:
         axes = figure.subplots()

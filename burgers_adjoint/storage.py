@@ -61,7 +61,7 @@ class StoreMaker:
         self.config = config
         self.comm: Any = decomposition.comm
         self._decomposition = decomposition
-        self._new_buffer = self._new_place = new_buffer
+        self._new_buffer = self._new_place = _resident(new_buffer)
         self._own_points: Callable[[np.ndarray], np.ndarray] = np.asarray
         sample = new_buffer()
         if new_state is not None and new_state().shape[:-2] != sample.shape[:-2]:
@@ -75,7 +75,7 @@ class StoreMaker:
         self.exchanges = False
         if new_state is not None and not too_large:
             self.exchanges = True
-            self._new_place, self._own_points = new_state, own_points
+            self._new_place, self._own_points = _resident(new_state), own_points
             self.memory_bytes = state_bytes
         else:
             self.largest_memory_bytes = self.largest_slot_bytes
@@ -280,6 +280,17 @@ class StoreMaker:
             open_places(layout.data, whole, block, self._dtype.itemsize),
             open_places(layout.records, records, mine, 1),
         )
+
+
+def _resident(new_array: Callable[[], np.ndarray]) -> Callable[[], np.ndarray]:
+    """Arrays whose memory is there from the start: if it is too much, the run does not begin."""
+
+    def new() -> np.ndarray:
+        array = new_array()
+        array.fill(0.0)
+        return array
+
+    return new
 
 
 def idle_share(comm: MPI.Comm) -> float:

@@ -15,7 +15,7 @@ from burgers_adjoint.burgers.objectives.term import counted
 from burgers_adjoint.burgers.stencil import Coefficients, coefficients
 from burgers_adjoint.burgers.stepper import Stepper
 from burgers_adjoint.burgers.time_steps import TimeSteps
-from burgers_adjoint.errors import NumericalError, agreed_error
+from burgers_adjoint.errors import ConfigError, NumericalError, agreed_error
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.reductions import exact_sum, largest
 
@@ -175,9 +175,17 @@ class BurgersModel:
             The step reached: n1, or an earlier one as soon as `n_steps` is known.
 
         Raises:
+            ConfigError: on all ranks: nothing will ever end the run.
             NumericalError: on all ranks, when a state is no longer finite.
         """
         steps = self.time_steps
+        if steps.endless:
+            raise agreed_error(
+                ConfigError(
+                    "nothing ends this run: its time steps have neither a number (steps) nor a "
+                    "time (until) nor a steady state (steady) to stop at"
+                )
+            )
         self._look_ahead(state, n0)
         while n0 < n1 and steps.n_steps is None:
             look = n0 - n0 % STEPS_BETWEEN_LOOKS + STEPS_BETWEEN_LOOKS

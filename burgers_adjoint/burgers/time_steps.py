@@ -53,6 +53,11 @@ class TimeSteps:
         """Whether the lengths follow the state."""
         return self.cfl is not None
 
+    @property
+    def endless(self) -> bool:
+        """Whether nothing ever ends the run."""
+        return self.n_steps is self.most is self.until is self.steady is None
+
     def forget(self) -> None:
         """Begin a new run: its steps are chosen anew."""
         self.n_steps = self.most if self.steady is None else None

@@ -46,6 +46,7 @@ from burgers_adjoint.checkpointing.actions import (
     Save,
     Turn,
 )
+from burgers_adjoint.checkpointing.free_slots import FreeSlots
 from burgers_adjoint.checkpointing.remainder import cheapest_choice
 from burgers_adjoint.checkpointing.schedule import Schedule, at_least_one
 from burgers_adjoint.errors import ScheduleError
@@ -122,7 +123,7 @@ class Binomial(Schedule):
         to_reverse: steps that are still to be reversed, which is where the cotangent is.
         turned: whether the last step has been taken and the cotangent seeded.
         live: live snapshots, their steps ascending.
-        free: empty slots, the one to be used next at the end.
+        free: empty slots.
     """
 
     name = "binomial"
@@ -144,7 +145,7 @@ class Binomial(Schedule):
         self._target: int | None = None
         self._behind: tuple[int, int] | None = None
         self.live: list[_Live] = []
-        self.free = list(range(self.slots - 1, -1, -1))
+        self.free = FreeSlots(self.slots)
         self._predicted_forward_steps = least_forward_steps(n_steps, snapshots) + 1
 
     @classmethod
@@ -242,7 +243,7 @@ class Binomial(Schedule):
             self.position = self.n_steps
         self._surplus = [place for index, place in enumerate(places) if index not in kept]
         slots = {snapshot.slot for snapshot in self.live}
-        self.free = [slot for slot in range(self.slots - 1, -1, -1) if slot not in slots]
+        self.free = FreeSlots(self.slots, slots)
 
     @property
     def predicted_forward_steps(self) -> int:
@@ -274,7 +275,7 @@ class Binomial(Schedule):
         self.position = top.step
         if top.step < last and not top.moved:
             return Load(top.step, top.slot, False)
-        self.free.append(self.live.pop().slot)
+        self.free.give_back(self.live.pop().slot)
         if top.moved:
             self._target = self._go_on_from(top.step)
         return Load(top.step, top.slot, True)
@@ -288,7 +289,7 @@ class Binomial(Schedule):
 
     def _save(self) -> Action:
         s = len(self.free)
-        slot = self.free.pop()
+        slot = self.free.take()
         if self._behind is not None:
             (r, reach), self._behind = self._behind, None
         elif self.live:

@@ -276,7 +276,8 @@ class _Translation:
 def as_checkpoint_schedule(schedule: Schedule) -> Any:
     """Return one of our schedules as a `checkpoint_schedules.CheckpointSchedule`.
 
-    It is for one reversal. An `Online` one is told its end by `finalize`, as theirs are.
+    It is for one reversal. An `Online` one is told its end by `finalize`, as theirs are; it frees
+    snapshots on its way to the end, which pyadjoint does not support.
 
     Raises:
         ConfigError: the package is not installed.

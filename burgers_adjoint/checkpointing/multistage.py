@@ -12,6 +12,8 @@ from burgers_adjoint.checkpointing.binomial import Binomial, first_front
 from burgers_adjoint.checkpointing.schedule import Schedule
 from burgers_adjoint.errors import ConfigError
 
+MOST_SNAPSHOTS = 10_000
+
 
 class Multistage(Schedule):
     """Takes the forward steps of `Binomial` with all snapshots, wherever they are.
@@ -36,7 +38,8 @@ class Multistage(Schedule):
             snapshots_on_disk: those that may be alive on disk.
 
         Raises:
-            ConfigError: `n_steps` or the sum of both kinds is below 1, or one kind below 0.
+            ConfigError: `n_steps` or the sum of both kinds is below 1, or one kind below 0, or
+                there would be more snapshots than `MOST_SNAPSHOTS`.
         """
         if min(snapshots, snapshots_on_disk) < 0:
             raise ConfigError(
@@ -48,6 +51,11 @@ class Multistage(Schedule):
         self.snapshots = snapshots
         self.snapshots_on_disk = snapshots_on_disk
         self.slots = self.binomial.slots
+        if self.slots > MOST_SNAPSHOTS:
+            raise ConfigError(
+                f"the multistage schedule weighs every snapshot: at most {MOST_SNAPSHOTS} of "
+                f"{n_steps} steps, not {self.slots}"
+            )
         uses = uses_of_places(n_steps, snapshots + snapshots_on_disk)
         # Among places that are used alike the upper ones hold their snapshots for a shorter time.
         order = sorted(range(self.slots), key=lambda place: (-uses[place], -place))

@@ -32,8 +32,11 @@ from typing import Self
 
 from burgers_adjoint.checkpointing.actions import Action, Advance, Free, Save, Seed
 from burgers_adjoint.checkpointing.binomial import Binomial
+from burgers_adjoint.checkpointing.free_slots import FreeSlots
 from burgers_adjoint.checkpointing.schedule import Schedule, at_least_one
-from burgers_adjoint.errors import ScheduleError
+from burgers_adjoint.errors import ConfigError, ScheduleError
+
+MOST_SNAPSHOTS = 100_000
 
 
 class Online(Schedule):
@@ -45,7 +48,7 @@ class Online(Schedule):
     Attributes:
         position: step at whose start the working state is.
         live: step and slot of the live snapshots, their steps ascending.
-        free: empty slots, the one to be used next at the end.
+        free: empty slots.
         repetitions: r.
         rest: schedule of the reversal, once the end is known.
     """
@@ -56,13 +59,18 @@ class Online(Schedule):
         """Begin with the state at the start of step 0 in hand.
 
         Raises:
-            ConfigError: `snapshots` is below 1.
+            ConfigError: `snapshots` is below 1 or above `MOST_SNAPSHOTS`.
         """
         self.n_steps = None
         self.snapshots = self.slots = at_least_one("snapshots", snapshots)
+        if snapshots > MOST_SNAPSHOTS:
+            raise ConfigError(
+                f"the online schedule plans every snapshot: at most {MOST_SNAPSHOTS}, "
+                f"not {snapshots}"
+            )
         self.position = 0
         self.live: list[tuple[int, int]] = []
-        self.free = list(range(snapshots - 1, -1, -1))
+        self.free = FreeSlots(snapshots)
         self.repetitions = 1
         self.rest: Binomial | None = None
         self._to_seed = False
@@ -89,11 +97,11 @@ class Online(Schedule):
                 f"snapshots at the steps {[step for step, _ in self.live]} cannot be those of a "
                 f"run from step 0 to step {position}"
             )
-        if len(used) < len(self.live) or not used <= set(self.free):
+        if len(used) < len(self.live) or not 0 <= min(used) <= max(used) < snapshots:
             raise ScheduleError(
                 f"the slots {sorted(used)} are not among {snapshots} different ones"
             )
-        self.free = [slot for slot in self.free if slot not in used]
+        self.free = FreeSlots(snapshots, used)
         return self
 
     @property
@@ -148,9 +156,9 @@ class Online(Schedule):
                 if drop is None:
                     return self._advance(step + 1)
                 old, slot = self.live.pop(drop)
-                self.free.append(slot)
+                self.free.give_back(slot)
                 return Free(old, slot)
-            slot = self.free.pop()
+            slot = self.free.take()
             self.live.append((step, slot))
             return Save(step, slot)
         return self._advance(self._next_save())

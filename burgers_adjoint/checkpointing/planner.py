@@ -303,9 +303,13 @@ def candidates(
     near = memory_slots - buffers
     if near >= 1 and memory_slots < n_steps - 1:
         for kind in (Multistage, TwoLevel):
-            options = [kind(n_steps, near, n) for n in counts]
+            options = []
+            for n in counts:
+                with suppress(ConfigError):  # too many snapshots to plan
+                    options.append(kind(n_steps, near, n))
             tiered = [Candidate(one, "tiered", one.memory_slots, buffers) for one in options]
-            found.append(_cheapest(tiered, costs))
+            if tiered:
+                found.append(_cheapest(tiered, costs))
     return found
 
 

@@ -206,9 +206,11 @@ def _summary_rows(summary: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
                 "least possible" if optimal else "predicted",
                 str(schedule["predicted_forward_steps"]),
             )
+        on_disk = schedule.get("snapshots_on_disk")
         yield (
             "snapshots",
-            f"{schedule['snapshots']} ({schedule['name']}), "
+            f"{schedule['snapshots']}{f' and {on_disk} on disk' if on_disk else ''} "
+            f"({schedule['name']}), "
             f"written {schedule['snapshots_written']} times, "
             f"{_size(summary['snapshot_bytes'])} per rank",
         )

@@ -320,3 +320,14 @@ def test_numbers_below_one_are_refused(make: object) -> None:
         make(0, 3)
     with pytest.raises(ConfigError, match=r"^snapshots must be at least 1, not -2$"):
         make(3, -2)
+
+
+def test_any_number_of_snapshots_is_planned_at_once() -> None:
+    many = 10**10
+    schedule = Binomial(many, many)
+    assert [str(schedule.next_action()) for _ in range(3)] == [
+        str(action) for action in (Save(0, 0), Advance(0, 1), Save(1, 1))
+    ]
+    resumed = Binomial.resume(many, many, [(0, 3), (5, 1)], position=5)
+    slots = [a.slot for a in (resumed.next_action() for _ in range(8)) if isinstance(a, Save)]
+    assert slots[:3] == [0, 2, 4]

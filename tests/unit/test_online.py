@@ -128,3 +128,8 @@ def test_an_end_that_cannot_be_is_refused() -> None:
 def test_snapshots_below_one_are_refused(snapshots: int) -> None:
     with pytest.raises(ConfigError, match=f"^snapshots must be at least 1, not {snapshots}$"):
         Online(snapshots)
+
+
+def test_more_snapshots_than_can_be_planned_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"every snapshot: at most 100000, not 10000000000$"):
+        Online(10**10)

@@ -5,7 +5,7 @@ from mpi4py import MPI
 from burgers_adjoint.burgers.grid import Grid
 from burgers_adjoint.burgers.model import BurgersModel
 from burgers_adjoint.burgers.time_steps import TimeSteps
-from burgers_adjoint.errors import NumericalError
+from burgers_adjoint.errors import ConfigError, NumericalError
 from burgers_adjoint.parallel.decomposition import Decomposition
 
 
@@ -161,3 +161,10 @@ def test_a_flow_that_grows_without_bound_is_an_error_and_no_endless_run() -> Non
     model.time_steps.choose(0.05)
     with pytest.raises(NumericalError, match=r"step \d+ .* would have the length .* the first one"):
         model.explore(state, 0, 100_000)
+
+
+def test_a_run_that_nothing_ends_is_refused() -> None:
+    model = model_with(TimeSteps(0.1))
+    state = model.initial_state(waves(model))
+    with pytest.raises(ConfigError, match=r"^nothing ends this run: its time steps have neither a"):
+        model.explore(state, 0, 10)

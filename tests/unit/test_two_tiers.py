@@ -108,3 +108,5 @@ def test_wrong_numbers_are_refused() -> None:
         Multistage(10, 3, -1)
     with pytest.raises(ConfigError, match=r"^snapshots must be at least 1, not 0$"):
         Multistage(10, 0, 0)
+    with pytest.raises(ConfigError, match=r"weighs every snapshot: at most 10000 of 1000000 steps"):
+        Multistage(10**6, 10**5, 3)
