@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import cost_model, kernels, measure, paper
+from benchmarks import cost_model, kernels, measure, paper, stages
 
 ROOT = Path(__file__).parents[2]
 
@@ -203,3 +203,18 @@ def test_overlap(run: Callable[..., tuple[str, dict[str, Any]]]) -> None:
     (row,) = results["rows"]
     assert row["grid"] == [64, 32]
     assert row["ratio"] > 0
+
+
+def test_kept_stages_are_compared_with_recomputed_ones(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = stages.main(["--quick", "-o", str(tmp_path)])
+    assert "steps with kept stages" in capsys.readouterr().out
+    kept = {(case["integrator"], case["schedule"]): case for case in results["cases"]}
+    whole = kept["rk4", "store_all"]
+    assert whole["kept_steps"] == 20
+    assert whole["snapshot_megabytes"][1] == 4 * whole["snapshot_megabytes"][0]
+    assert (
+        json.loads((tmp_path / "stages.json").read_text(encoding="utf-8"))["cases"]
+        == results["cases"]
+    )
