@@ -14,11 +14,11 @@ def loads_after(schedule: Schedule, step: int, most: int) -> list[Load]:
     loads: list[Load] = []
     while len(loads) < most:
         step -= 1
-        load = _next(schedule)
+        load = schedule.take()
         if not isinstance(load, Load) or not load.free or load.step != step:
             _put_back(schedule, load)
             break
-        reverse = _next(schedule)
+        reverse = schedule.take()
         if reverse != Reverse(step):
             _put_back(schedule, load, reverse)
             break
@@ -33,21 +33,17 @@ def saves_after(schedule: Schedule, step: int, most: int) -> list[Save]:
     """
     saves: list[Save] = []
     while len(saves) < most:
-        save = _next(schedule)
+        save = schedule.take()
         if not isinstance(save, Save) or save.step != step:
             _put_back(schedule, save)
             break
-        advance = _next(schedule)
+        advance = schedule.take()
         if advance != Advance(step, step + 1):
             _put_back(schedule, save, advance)
             break
         saves.append(save)
         step += 1
     return saves
-
-
-def _next(schedule: Schedule) -> Action | None:
-    return next(iter(schedule), None)
 
 
 def _put_back(schedule: Schedule, *actions: Action | None) -> None:

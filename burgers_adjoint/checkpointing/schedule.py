@@ -64,16 +64,17 @@ class Schedule(ABC):
 
     def __iter__(self) -> Iterator[Action]:
         """Go through the actions that are left; this uses them up."""
-        return iter(self._take, None)
+        return iter(self.take, None)
 
-    def _take(self) -> Action | None:
+    def take(self) -> Action | None:
+        """Return the next action, one that was put back first; None when every step is reversed."""
         if self._put_back:
             action, self._put_back = self._put_back[0], self._put_back[1:]
             return action
         return self.next_action()
 
     def put_back(self, *actions: Action) -> None:
-        """Give back the latest actions that came out of the iterator: they come again, in order."""
+        """Give back the latest actions that were taken: they come again, in this order."""
         self._put_back = (*actions, *self._put_back)
 
 
