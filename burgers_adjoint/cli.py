@@ -280,6 +280,7 @@ def _sweep(request: Request, comm: Any) -> int:
 def _resume(request: Request, comm: Any) -> int:
     """Go on with the command that has left restart data, or controls, in the folder."""
     from burgers_adjoint.durable import folder_of
+    from burgers_adjoint.optimize import controls_are_of
     from burgers_adjoint.output.results import BEST
     from burgers_adjoint.restart.reader import shared_manifests
 
@@ -292,8 +293,7 @@ def _resume(request: Request, comm: Any) -> int:
     request = replace(request, config=configuration, directory=request.directory or folder)
     config = _prepare(request, comm)
     manifests, _ = shared_manifests(comm, folder_of(config)) if config.restart.enabled else ([], [])
-    controls = os.path.join(folder, BEST)
-    if not manifests and comm.bcast(os.path.isfile(controls) if comm.rank == 0 else None, root=0):
+    if not manifests and controls_are_of(config, comm):
         return _optimize(request, comm, resumed=True)
     if not config.restart.enabled:
         raise agreed_error(

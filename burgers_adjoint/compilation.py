@@ -72,6 +72,8 @@ class KernelCache:
 
     def load_overload(self, signature: Any, target: Any) -> Any:
         """Load a kernel; None when it is not there."""
+        if not hasattr(self._cache, "_load_overload"):  # a Numba of another kind
+            return self._cache.load_overload(signature, target)
         rtsys.initialize(target)  # what compiled code calls
         with self._cache._guard_against_spurious_io_errors():
             return self._cache._load_overload(signature, target)

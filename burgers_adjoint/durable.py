@@ -54,6 +54,7 @@ def identity_of(problem: Problem, command: str) -> Identity:
     }
     values["initial"].pop("path")  # the fields count, wherever they come from
     values["gradient"].pop("inner_product")
+    values["time"].pop("stages")
     values["initial"]["digest"] = problem.digest(problem.fields, {})
     values = msgspec.json.decode(msgspec.json.encode({"command": command, **values}))
     goes_on = f"burgers-adjoint resume {config.output.directory}"

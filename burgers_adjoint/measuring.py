@@ -33,7 +33,7 @@ class Stopwatch:
     def __init__(self) -> None:
         self.seconds: dict[tuple[str, int], list[float]] = defaultdict(list)
         self._slots: set[int] = set()
-        self._kept = self._reversed = 0
+        self._kept = self._reversed = self._advanced = 0
         self._last = perf_counter()
 
     def __call__(self, action: Action, counts: Any) -> None:
@@ -41,8 +41,11 @@ class Stopwatch:
         now = perf_counter()
         kind, length = type(action).__name__, 0
         reversed_before, self._reversed = self._reversed, counts.reverse_steps
+        advanced_before, self._advanced = self._advanced, counts.forward_steps
         if isinstance(action, Advance):
-            length = action.step1 - action.step0
+            length = counts.forward_steps - advanced_before
+            if length > action.step1 - action.step0:
+                kind = "Advance along"
         elif isinstance(action, Save):
             if action.slot not in self._slots:
                 kind = "first Save"
@@ -61,7 +64,7 @@ class Stopwatch:
 
     def restart(self) -> None:
         """Begin a new run."""
-        self._kept = self._reversed = 0
+        self._kept = self._reversed = self._advanced = 0
         self._last = perf_counter()
 
 
@@ -71,7 +74,8 @@ def measure(
     n_steps: int,
     memory_slots: int,
     memory: Callable[[Schedule], Store],
-    disk: Callable[[Schedule], tuple[Store, list[Transfer]]] | None,
+    disk_slots: int,
+    disk: Callable[[Schedule], tuple[Store, list[Transfer]]],
 ) -> Costs:
     """Measure with the run's own model and fields; it can start anew afterwards. Collective.
 
@@ -81,8 +85,8 @@ def measure(
         n_steps: of the run.
         memory_slots: snapshots that the memory holds.
         memory: makes a store in memory.
-        disk: makes a store on disk, and a list of the transfers that it will make; None for no
-            disk.
+        disk_slots: snapshots that the disk holds; 0 for no disk.
+        disk: makes a store on disk, and a list of the transfers that it will make.
     """
     comm = model.comm
     prepare_kernels(model)
@@ -97,11 +101,13 @@ def measure(
     wanted = int(SECONDS / max(20 * one, 1e-9))  # some turns, each some times its steps
     n_small = min(n_steps, max(FEWEST_STEPS, min(MOST_STEPS, wanted)))
 
-    def small() -> Schedule:
-        return Binomial(n_small, min(SNAPSHOTS, memory_slots))
+    def small(slots: int) -> Callable[[], Schedule]:
+        return lambda: Binomial(n_small, min(SNAPSHOTS, slots))
 
-    near = _reversals(model, fields, small, memory)
-    write, first_write, read = _transfers(model, fields, small, disk) if disk else (0.0, 0.0, 0.0)
+    near = _reversals(model, fields, small(memory_slots), memory)
+    write = first_write = read = 0.0
+    if disk_slots:
+        write, first_write, read = _transfers(model, fields, small(disk_slots), disk)
 
     def table(kind: str) -> Table:
         return _smoothed({length: mean for (one, length), mean in near.items() if one == kind})
@@ -113,6 +119,10 @@ def measure(
     loads = (("Load", 1), ("Load", 0))
     return Costs(
         advance=table("Advance") or ((1, one),),
+        along=_smoothed(
+            {1: near.get(("Advance", 1), one)}
+            | {length: mean for (kind, length), mean in near.items() if kind == "Advance along"}
+        ),
         adjoint=table("Reverse") or table("kept Reverse"),
         kept_adjoint=near.get(("kept Reverse", 1)),
         save=of(*saves),

@@ -366,6 +366,7 @@ def _copies(problem: Problem, names: Sequence[str]) -> Values:
 
 def _identity(config: Config) -> str:
     sections = {name: msgspec.to_builtins(getattr(config, name)) for name in IDENTITY}
+    sections["time"].pop("stages")  # makes no difference to the bits
     return hashlib.sha256(json.dumps(sections, sort_keys=True).encode()).hexdigest()
 
 
@@ -375,8 +376,14 @@ def summary_when_converged(config: Config, comm: MPI.Comm) -> dict[str, Any] | N
     facts = read_facts(directory / BEST, comm)
     if facts.get("identity") != _identity(config) or not facts.get("converged"):
         return None
-    summary = read_facts(directory / RESULTS, comm).get("summary")
-    return None if summary is None else dict(json.loads(summary))
+    summary = json.loads(read_facts(directory / RESULTS, comm).get("summary", "{}"))
+    return summary if "optimize" in summary else None  # else another command's results
+
+
+def controls_are_of(config: Config, comm: MPI.Comm) -> bool:
+    """Whether an optimisation of this problem has left its controls in the output folder."""
+    facts = read_facts(Path(config.output.directory) / BEST, comm)
+    return bool(facts.get("identity") == _identity(config))
 
 
 def read_facts(path: Path, comm: MPI.Comm) -> dict[str, Any]:

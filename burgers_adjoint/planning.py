@@ -101,7 +101,8 @@ def make_plan(
         n_steps,
         memory_slots,
         lambda schedule: maker.make(schedule, "memory"),
-        maker.sample if disk_slots else None,
+        disk_slots,
+        maker.sample,
     )
     buffers = section.buffers if section.asynchronous is not False else 0
     found = candidates(n_steps, memory_slots, disk_slots, buffers, costs)

@@ -184,14 +184,15 @@ class ExchangingStore(SnapshotStore[State], Protocol):
         """
         ...
 
+    def fills(self, slot: int) -> bool:
+        """Whether `lend_to_fill` can lend the slot."""
+        ...
+
     def lend_to_fill(self, places: Sequence[tuple[int, int]]) -> list[State]:
-        """Let the caller make snapshots in the slots themselves, before any other call.
+        """Let the caller make snapshots in the memory of slots, before any other call.
 
         Args:
-            places: slots and the steps that they hold from now on, at least one.
-
-        Returns:
-            Memory of the slots, or of the first ones; none where the store cannot do this.
+            places: slots and the steps that they hold from now on.
         """
         ...
 

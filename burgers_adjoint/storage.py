@@ -124,7 +124,9 @@ class StoreMaker:
         """
         folder = self._folder(1, shared=False)
         node = self.comm.Split_type(MPI.COMM_TYPE_SHARED)
-        slots = int(share * shutil.disk_usage(folder).free / (node.size * self.largest_slot_bytes))
+        with agreed(self.comm):
+            free = shutil.disk_usage(folder).free
+        slots = int(share * free / (node.size * self.largest_slot_bytes))
         node.Free()
         return int(self.comm.allreduce(slots, op=MPI.MIN))
 
@@ -144,12 +146,12 @@ class StoreMaker:
         return max(0, min(schedule.slots, fitting))
 
     def asynchronous(self, kind: str) -> bool:
-        """Whether a thread writes behind and fetches ahead, with stores of this kind."""
+        """Whether buffers, and a thread where cores are idle, stand before stores of this kind."""
         wanted = self.config.snapshots.asynchronous
         return kind != "hdf5_shared" if wanted is None else wanted
 
     def buffers_of(self, kind: str) -> int:
-        """Buffers that a thread works with; 0 without a thread."""
+        """Buffers before a store of this kind."""
         on_disk = kind != "memory" and self.asynchronous(kind)
         return self.config.snapshots.buffers if on_disk else 0
 

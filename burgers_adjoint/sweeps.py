@@ -64,7 +64,6 @@ class GradientSweeps:
     def longest_advance(self, steps: int) -> None:
         self.executor.longest_advance = min(steps, LONGEST_ADVANCE)
         self.executor.longest_reversal = min(steps, LONGEST_REVERSAL)
-        self.executor.longest_reversal = min(steps, LONGEST_REVERSAL)
 
     @property
     def turned(self) -> bool:

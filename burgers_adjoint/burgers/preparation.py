@@ -37,6 +37,7 @@ def _call_kernels(model: BurgersModel, reverse: bool, tangent: bool) -> None:
     small.advance(state, 0, small.steps_per_sweep)
     small.advance(state, 0, 1)
     if reverse:
+        small.advance_from(state, small.new_state(), 0, 1)
         cotangent = small.seed(state)
         small.adjoint_step(cotangent, state, 0)
         small.gradient(cotangent)

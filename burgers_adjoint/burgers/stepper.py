@@ -50,6 +50,8 @@ class Stepper:
         frame = Frame(self.layout.rows, self.layout.columns)
         self._narrow = Halo(decomposition, frame, depth=1, n_fields=2, corners=False)
         self._wide = Halo(decomposition, frame, self.layout.halo, n_fields=2, corners=True)
+        along = min(self.layout.halo, LONGEST_SWEEP_ALONG)
+        self._along = Halo(decomposition, frame, along, n_fields=2, corners=True)
         self._with_states: dict[int, Halo] = {}
         self._frame = frame
         self._ring = aligned_zeros((self.steps_per_sweep, 4, 2, self.layout.pitch))
@@ -124,7 +126,7 @@ class Stepper:
             halo.close()
 
     def _halos(self) -> list[Halo]:
-        return [self._narrow, self._wide, *self._with_states.values()]
+        return [self._narrow, self._wide, self._along, *self._with_states.values()]
 
     def advance(self, source: np.ndarray, state: np.ndarray, c: Coefficients, n_steps: int) -> None:
         """Take so many steps, all with these coefficients, from the source's points to the state's.
@@ -171,7 +173,7 @@ class Stepper:
             part = places[start : start + longest + 1]
             n_now = len(part) - 1
             source = states[start]
-            (self._narrow if n_now == 1 else self._wide).exchange(source)
+            (self._narrow if n_now == 1 else self._along).exchange(source)
             kernels.advance_along(part, source, c, self._limits[n_now])
 
     def adjoint(

@@ -136,11 +136,13 @@ class Executor(Generic[State, Cotangent, Snapshot]):
 
         exchanging = None
         if getattr(store, "exchanges", False):
-            if not hasattr(model, "advance_from"):
-                raise ScheduleError(
-                    f"a store that exchanges states needs a model that steps from one to another: "
-                    f"{type(model).__name__} has no `advance_from` (protocols.ExchangingModel)"
-                )
+            for method in ("advance_from", "advance_along", "adjoint_steps"):
+                if not hasattr(model, method):
+                    raise ScheduleError(
+                        "a store that exchanges states needs a model that steps from one to "
+                        f"another: {type(model).__name__} has no `{method}` "
+                        "(protocols.ExchangingModel)"
+                    )
             exchanging = cast(ExchangingStore[State], store)
 
         def fill(snapshot: Snapshot) -> None:
@@ -255,16 +257,19 @@ class Executor(Generic[State, Cotangent, Snapshot]):
         begin = perf_counter()
         store = cast(ExchangingStore[State], self.store)
         model = cast(ExchangingModel[State, Cotangent, Snapshot], self.model)
-        saves = saves_after(self.schedule, action.step1, self.longest_advance - 1)
+
+        def fits(slot: int) -> bool:
+            # the source may be in a slot that is held
+            return slot not in self.held and store.fills(slot)
+
+        saves = saves_after(self.schedule, action.step1, self.longest_advance - 1, fits)
         lent = store.lend_to_fill([(save.slot, save.step) for save in saves]) if saves else []
-        for save in reversed(saves[len(lent) :]):
-            self.schedule.put_back(save, Advance(save.step, save.step + 1))
         model.advance_along([source, *lent, state], action.step0)
         self._source = None
-        self.held |= {save.slot: save.step for save in saves[: len(lent)]}
-        self.position = action.step1 + len(lent)
-        self.counts.saves += len(lent)
-        self.counts.forward_steps += 1 + len(lent)
+        self.held |= {save.slot: save.step for save in saves}
+        self.position = action.step1 + len(saves)
+        self.counts.saves += len(saves)
+        self.counts.forward_steps += 1 + len(saves)
         self.counts.seconds_forward += perf_counter() - begin
         if self.observer is not None:
             self.observer(Advance(self.position - 1, self.position), self.counts)

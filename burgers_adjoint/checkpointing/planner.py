@@ -45,6 +45,7 @@ class Costs:
 
     Attributes:
         advance: forward.
+        along: forward, into snapshots in memory one after the other.
         adjoint: reversals of steps whose states are in memory together.
         kept_adjoint: one step whose snapshot has kept part of the work; see
             `protocols.KeepingModel`.
@@ -58,6 +59,7 @@ class Costs:
     """
 
     advance: Table
+    along: Table
     adjoint: Table
     save: float
     first_save: float
@@ -74,6 +76,10 @@ class Costs:
     def of_advance(self, n_steps: int) -> float:
         """Seconds of one call that takes so many steps."""
         return _between(self.advance, n_steps)
+
+    def of_steps_along(self, n_steps: int) -> float:
+        """Seconds of one call that takes so many steps, with saves between them."""
+        return _between(self.along, n_steps)
 
     def of_reversal(self, n_steps: int) -> float:
         """Seconds of one call that reverses so many steps."""
@@ -148,13 +154,16 @@ class _Walk:
     """What the actions of a schedule add up to.
 
     Attributes:
-        advances, reversals: number of calls by the steps that they take.
-        passed_loads: loads that are part of a reversal of several steps; not among `loads`.
+        advances, alongs, reversals: number of calls by the steps that they take.
+        passed_saves, passed_loads: those that are part of a call of several steps; not among
+            `saves` and `loads`.
     """
 
     advances: Counter[int]
+    alongs: Counter[int]
     reversals: Counter[int]
     saves: int = 0
+    passed_saves: int = 0
     passed_loads: int = 0
     loads: int = 0
     last_loads: int = 0
@@ -173,19 +182,22 @@ def predict(candidate: Candidate, costs: Costs) -> Prediction:
     walk, reversed_steps = _walk(candidate, ahead=costs.hidden > 0)
     scale = schedule.n_steps / reversed_steps if reversed_steps else 1.0
     total = schedule.predicted_forward_steps
-    walked = sum(steps * calls for steps, calls in walk.advances.items()) + 1
+    calls_by_steps = [*walk.advances.items(), *walk.alongs.items()]
+    walked = sum(steps * calls for steps, calls in calls_by_steps) + 1
     forward = sum(costs.of_advance(steps) * calls for steps, calls in walk.advances.items())
+    forward += sum(costs.of_steps_along(steps) * calls for steps, calls in walk.alongs.items())
     forward = (forward + costs.of_advance(1)) * total / walked
     adjoint = sum(costs.of_reversal(steps) * calls for steps, calls in walk.reversals.items())
     adjoint *= scale
     if costs.kept_adjoint is not None:
         adjoint -= (costs.of_reversal(1) - costs.kept_adjoint) * scale * walk.kept_steps
-    first = min(schedule.slots, walk.saves)
+    saves = walk.saves + walk.passed_saves
+    first = min(schedule.slots, saves)
     if candidate.store == "memory":
         copies = walk.saves * costs.save + walk.last_loads * costs.last_load
         copies += (walk.loads - walk.last_loads) * costs.load
     else:
-        calls = walk.saves + walk.loads + walk.passed_loads
+        calls = saves + walk.loads + walk.passed_loads
         copies = calls * (costs.call if candidate.buffers else costs.copy)
     moves = walk.writes * costs.write + walk.reads * costs.read
     near_first = min(first, candidate.memory_snapshots)
@@ -195,7 +207,7 @@ def predict(candidate: Candidate, costs: Costs) -> Prediction:
     hidden = min(costs.hidden * moves if candidate.buffers else 0.0, forward + adjoint)
     return Prediction(
         total,
-        round(scale * walk.saves),
+        round(scale * saves),
         round(scale * (walk.loads + walk.passed_loads)),
         round(scale * walk.writes),
         round(scale * walk.reads),
@@ -207,9 +219,9 @@ def predict(candidate: Candidate, costs: Costs) -> Prediction:
 
 def _walk(candidate: Candidate, ahead: bool) -> tuple[_Walk, int]:
     """Go through a copy of the schedule; returns what was met and the steps that were reversed."""
-    walk, near = _Walk(Counter(), Counter()), candidate.near_slots
+    walk, near = _Walk(Counter(), Counter(), Counter()), candidate.near_slots
     residency = Residency(candidate.buffers, ahead) if candidate.buffers else None
-    reversed_steps = together = 0
+    reversed_steps = together = along = 0
     before: Action | None = None
     loaded = False  # whether the working state is that of a snapshot
     for count, action in enumerate(copy.deepcopy(candidate.schedule)):
@@ -226,8 +238,15 @@ def _walk(candidate: Candidate, ahead: bool) -> tuple[_Walk, int]:
         ):
             walk.reversals[together] += 1
             together = 0
-        before = action
-        if isinstance(action, Advance):
+        single = isinstance(action, Advance) and action.step1 == action.step0 + 1
+        if along and not single and not (isinstance(action, Save) and action.slot < near):
+            walk.alongs[along] += 1
+            along = 0
+        if single and isinstance(before, Save) and candidate.longest_reversal > 1:
+            walk.saves -= along > 0
+            walk.passed_saves += along > 0
+            along += 1
+        elif isinstance(action, Advance):
             whole, rest = divmod(action.step1 - action.step0, LONGEST_ADVANCE)
             if whole:
                 walk.advances[LONGEST_ADVANCE] += whole
@@ -261,6 +280,7 @@ def _walk(candidate: Candidate, ahead: bool) -> tuple[_Walk, int]:
             orders = residency.settle()
         if not isinstance(action, Fetch | Free):
             loaded = isinstance(action, Load | Save | Turn)
+        before = action
         writes = sum(move is Move.WRITE for move, _, _ in orders)
         walk.writes += writes
         walk.reads += len(orders) - writes
@@ -268,6 +288,8 @@ def _walk(candidate: Candidate, ahead: bool) -> tuple[_Walk, int]:
             break
     if together:
         walk.reversals[together] += 1
+    if along:
+        walk.alongs[along] += 1
     return walk, reversed_steps
 
 

@@ -38,8 +38,8 @@ class Residency:
     A reversal uses the snapshot of the highest step first and that of the lowest last. So the
     lowest ones are written, ahead of time so that a buffer is always clean, and leave first; those
     that are freed before it comes to that are never written. The next one to be used is fetched as
-    soon as there is a free buffer. All of it is a function of the calls, not of time: it is the
-    same on all ranks, and a planner can count the moves without making them.
+    soon as there is a free buffer. All of it is a function of the calls, and of `ahead`: a planner
+    can count the moves without making them.
 
     Attributes:
         buffers: number of buffers, at least 2.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from burgers_adjoint.checkpointing.actions import Action, Advance, Load, Reverse, Save
 from burgers_adjoint.checkpointing.schedule import Schedule
 
@@ -26,15 +28,24 @@ def loads_after(schedule: Schedule, step: int, most: int) -> list[Load]:
     return loads
 
 
-def saves_after(schedule: Schedule, step: int, most: int) -> list[Save]:
+def saves_after(
+    schedule: Schedule, step: int, most: int, fits: Callable[[int], bool]
+) -> list[Save]:
     """Take the saves from the start of `step` on off the schedule, and the single step after each.
 
-    At most so many; the schedule's next action is the first that is not of this kind.
+    At most so many, to slots that fit and are not met twice; the schedule's next action is the
+    first that is not of this kind.
     """
     saves: list[Save] = []
+    met: set[int] = set()
     while len(saves) < most:
         save = schedule.take()
-        if not isinstance(save, Save) or save.step != step:
+        if (
+            not isinstance(save, Save)
+            or save.step != step
+            or save.slot in met
+            or not fits(save.slot)
+        ):
             _put_back(schedule, save)
             break
         advance = schedule.take()
@@ -42,6 +53,7 @@ def saves_after(schedule: Schedule, step: int, most: int) -> list[Save]:
             _put_back(schedule, save, advance)
             break
         saves.append(save)
+        met.add(save.slot)
         step += 1
     return saves
 

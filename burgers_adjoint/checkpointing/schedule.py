@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Iterator
 from typing import ClassVar
 
@@ -30,7 +31,7 @@ class Schedule(ABC):
     snapshots: int
     snapshots_on_disk: int = 0
     slots: int
-    _put_back: tuple[Action, ...] = ()
+    _put_back: deque[Action] | None = None
 
     @property
     def memory_slots(self) -> int:
@@ -68,14 +69,13 @@ class Schedule(ABC):
 
     def take(self) -> Action | None:
         """Return the next action, one that was put back first; None when every step is reversed."""
-        if self._put_back:
-            action, self._put_back = self._put_back[0], self._put_back[1:]
-            return action
-        return self.next_action()
+        return self._put_back.popleft() if self._put_back else self.next_action()
 
     def put_back(self, *actions: Action) -> None:
         """Give back the latest actions that were taken: they come again, in this order."""
-        self._put_back = (*actions, *self._put_back)
+        if self._put_back is None:
+            self._put_back = deque()
+        self._put_back.extendleft(reversed(actions))
 
 
 def at_least_one(name: str, value: int) -> int:

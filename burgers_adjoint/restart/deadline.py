@@ -31,7 +31,14 @@ def deadline(walltime: float | None, environment: Mapping[str, str] = os.environ
             return float(environment["SLURM_JOB_END_TIME"])
         if "PBS_JOBID" in environment:
             return _pbs_end(environment["PBS_JOBID"])
-    except (OSError, subprocess.SubprocessError, ValueError, KeyError) as error:
+    except (
+        OSError,
+        subprocess.SubprocessError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+    ) as error:
         logger.warning(
             "cannot find out when this job ends, so that the run will not stop before (%s: %s): "
             "give the seconds that it may take as restart.walltime",
@@ -47,7 +54,7 @@ def _pbs_end(job: str) -> float:
         # The server may complete the name that it was asked for.
         (found,) = jobs.values()
         stime, walltime = found["stime"], found["Resource_List"]["walltime"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         # Some values of the job's environment are not quoted as JSON wants it. Long lines go on
         # behind a tab.
         lines = re.sub(r"\n\t", "", _qstat(job)).splitlines()

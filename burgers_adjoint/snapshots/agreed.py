@@ -58,6 +58,10 @@ class AgreedStore(Generic[Snapshot]):
             lent = self._exchanging.lend(places)
         return lent
 
+    def fills(self, slot: int) -> bool:
+        """Whether the store can lend the slot to be filled."""
+        return self._exchanging.fills(slot)
+
     def lend_to_fill(self, places: Sequence[tuple[int, int]]) -> list[Snapshot]:
         """Lend on all ranks or raise on all ranks; see `protocols.ExchangingStore`."""
         with self._together():

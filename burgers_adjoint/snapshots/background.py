@@ -9,6 +9,7 @@ from time import perf_counter, thread_time
 from typing import Generic, Protocol, TypeVar
 
 from burgers_adjoint.checkpointing.residency import Move, Order, Residency
+from burgers_adjoint.errors import SnapshotError
 from burgers_adjoint.snapshots.slots import Slots
 
 Snapshot = TypeVar("Snapshot")
@@ -165,9 +166,13 @@ class BackgroundStore(Generic[Snapshot]):
             self._await(buffer)
         return [self._buffers[buffer] for buffer in buffers]
 
+    def fills(self, slot: int) -> bool:
+        """No slot: what it is said to hold is about to be written."""
+        return False
+
     def lend_to_fill(self, places: Sequence[tuple[int, int]]) -> list[Snapshot]:
-        """Lend nothing: what a slot is said to hold is about to be written."""
-        return []
+        """Refuse; see `fills`."""
+        raise SnapshotError("slots on disk cannot be filled by the caller")
 
     def take_over(self, slot: int, step: int, state: Snapshot) -> Snapshot:
         """Give the snapshot of `step` itself for `state`; see `protocols.ExchangingStore`.
@@ -328,8 +333,9 @@ class BackgroundStore(Generic[Snapshot]):
             job.failure = error
             if job.move is Move.WRITE:
                 self._failed = self._failed or job
-        job.seconds = perf_counter() - start
-        job.seconds_worked = thread_time() - worked
-        if self.transfers is not None:
-            self.transfers.append((job.move, job.slot, job.seconds))
-        job.done.set()
+        finally:
+            job.seconds = perf_counter() - start
+            job.seconds_worked = thread_time() - worked
+            if self.transfers is not None:
+                self.transfers.append((job.move, job.slot, job.seconds))
+            job.done.set()

@@ -69,6 +69,10 @@ class MemoryStore(Generic[Snapshot]):
             self._slots.require_held(slot, step)
         return [self._buffers[slot] for slot, _ in places]
 
+    def fills(self, slot: int) -> bool:
+        """Every slot can be filled where it is."""
+        return True
+
     def lend_to_fill(self, places: Sequence[tuple[int, int]]) -> list[Snapshot]:
         """Let the caller make snapshots in the buffers; see `protocols.ExchangingStore`."""
         for slot, step in places:

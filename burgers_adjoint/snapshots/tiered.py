@@ -50,13 +50,23 @@ class TieredStore(Generic[Snapshot]):
 
     def lend(self, places: Sequence[tuple[int, int]]) -> list[Snapshot]:
         """Lend the first ones that are in one store; see `protocols.ExchangingStore`."""
-        store, here = self._first_of(places)
-        return store.lend(here)
+        store, _ = self._exchanging(places[0][0])
+        found = [(*self._exchanging(slot), step) for slot, step in places]
+        here = takewhile(lambda one: one[0] is store, found)
+        return store.lend([(place, step) for _, place, step in here])
+
+    def fills(self, slot: int) -> bool:
+        """Whether the store that has the slot can lend it to be filled."""
+        store, place = self._exchanging(slot)
+        return store.fills(place)
 
     def lend_to_fill(self, places: Sequence[tuple[int, int]]) -> list[Snapshot]:
-        """Lend the first ones that are in one store; see `protocols.ExchangingStore`."""
-        store, here = self._first_of(places)
-        return store.lend_to_fill(here)
+        """Let the caller make snapshots in slots of any store that `fills` them."""
+        lent = []
+        for slot, step in places:
+            store, place = self._exchanging(slot)
+            lent += store.lend_to_fill([(place, step)])
+        return lent
 
     def take_over(self, slot: int, step: int, state: Snapshot) -> Snapshot:
         """Take over from the store that has the slot; see `protocols.ExchangingStore`."""
@@ -84,15 +94,6 @@ class TieredStore(Generic[Snapshot]):
     def nbytes(self) -> int:
         """Bytes that both stores hold in memory."""
         return self.near.nbytes + self.far.nbytes
-
-    def _first_of(
-        self, places: Sequence[tuple[int, int]]
-    ) -> tuple[ExchangingStore[Snapshot], list[tuple[int, int]]]:
-        """The store of the first slot, and the first places, in that store, that it has too."""
-        store, _ = self._exchanging(places[0][0])
-        found = [(*self._exchanging(slot), step) for slot, step in places]
-        here = takewhile(lambda one: one[0] is store, found)
-        return store, [(place, step) for _, place, step in here]
 
     def _exchanging(self, slot: int) -> tuple[ExchangingStore[Snapshot], int]:
         store, place = self._place(slot)

@@ -7,7 +7,7 @@ with a message and the right exit code, fell back a generation (or a snapshot) a
 same bits, had other bits, hung; the most steps that were lost or taken twice; the longest time to
 resume. Rows of `negative control` break the writer itself: there the campaign has to find faults.
 
-All of it takes half an hour. It can be had in parts: --share 2/5 is the second fifth of the trials
+All of it takes an hour. It can be had in parts: --share 2/5 is the second fifth of the trials
 of each part chosen, and the table is of all runs that have left their rows in the same FILE.
 """
 

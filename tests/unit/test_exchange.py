@@ -8,11 +8,13 @@ from mpi4py import MPI
 
 from burgers_adjoint.burgers.grid import Grid
 from burgers_adjoint.burgers.model import BurgersModel
+from burgers_adjoint.checkpointing.actions import Action, Advance, Load, Reverse, Save, Turn
 from burgers_adjoint.checkpointing.binomial import Binomial
 from burgers_adjoint.checkpointing.executor import Executor
 from burgers_adjoint.checkpointing.schedule import Schedule
 from burgers_adjoint.checkpointing.store_all import StoreAll
 from burgers_adjoint.errors import ScheduleError, SnapshotError
+from burgers_adjoint.measuring import Stopwatch
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.snapshots.memory import MemoryStore
 
@@ -83,3 +85,51 @@ def test_model_that_cannot_step_from_state_to_state_is_refused() -> None:
     store = MemoryStore(lambda: np.zeros(2), capacity=1, exchanges=True)
     with pytest.raises(ScheduleError, match=r"Model has no `advance_from`"):
         Executor(Model(), Binomial(3, 1), store).run(np.zeros(2))  # type: ignore[arg-type]
+
+
+class Overwriting(Schedule):
+    """Four steps, and a slot that is written twice without being freed."""
+
+    name = "overwriting"
+
+    def __init__(self) -> None:
+        self.n_steps, self.snapshots, self.slots, self.done = 4, 2, 2, 0
+        self.actions: list[Action] = [
+            Save(0, 0), Advance(0, 1), Save(1, 1), Advance(1, 2), Save(2, 1), Advance(2, 3),
+            Turn(3), Reverse(3), Load(2, 1, True), Reverse(2), Load(0, 0, False), Advance(0, 1), Reverse(1),
+            Load(0, 0, True), Reverse(0),
+        ]  # fmt: skip
+
+    @property
+    def predicted_forward_steps(self) -> int:
+        return 5
+
+    def next_action(self) -> Action | None:
+        self.done += 1
+        return self.actions[self.done - 1] if self.done <= len(self.actions) else None
+
+
+def test_a_slot_that_is_written_twice_holds_the_later_state() -> None:
+    model, fields = model_on(periodic=False)
+    copied = gradient(model, fields, StoreAll(4), exchanges=False)
+    for exchanges in (False, True):
+        assert gradient(model, fields, Overwriting(), exchanges) == copied
+
+
+@pytest.mark.parametrize("exchanges", [False, True])
+def test_all_steps_of_calls_for_several_are_timed(exchanges: bool) -> None:
+    model, fields = model_on(periodic=False)
+    stopwatch = Stopwatch()
+    schedule = Binomial(10, 10)
+    new_buffer = model.new_state if exchanges else model.new_snapshot
+    executor = Executor(
+        model, schedule, MemoryStore(new_buffer, schedule.slots, exchanges), stopwatch
+    )
+    executor.run(model.initial_state(fields))
+    steps = {"Advance": 0, "Advance along": 0, "Reverse": 0}
+    for (kind, length), seconds in stopwatch.seconds.items():
+        if kind in steps:
+            steps[kind] += length * len(seconds)
+    along = 9 if exchanges else 0
+    # the last step is taken at the turn
+    assert steps == {"Advance": 9 - along, "Advance along": along, "Reverse": 10}

@@ -27,6 +27,7 @@ from burgers_adjoint.problem import Problem
 
 COSTS = Costs(
     advance=((1, 1.0), (2, 2.0), (16, 16.0)),
+    along=((1, 1.0), (16, 16.0)),
     adjoint=((1, 3.0),),
     save=0.25,
     first_save=0.25,
@@ -66,12 +67,22 @@ def test_seconds_in_memory_are_the_sum_over_the_actions(schedule):
         isinstance(load, Load) and load.free and isinstance(before, Reverse)
         for before, load in pairwise(actions)
     )
+    # nor are saves in the middle of single steps
+    passed_saves = sum(
+        isinstance(actions[n], Save)
+        and isinstance(actions[n + 2], Save)
+        and all(
+            isinstance(step, Advance) and step.step1 == step.step0 + 1
+            for step in (actions[n + 1], actions[n + 3])
+        )
+        for n in range(len(actions) - 3)
+    )
     last = sum(action.free for action in loads) - passed
     assert prediction.saves == saves
     assert prediction.loads == len(loads)
     assert prediction.forward_steps == prediction.forward == schedule.predicted_forward_steps
     assert prediction.adjoint == 3.0 * schedule.n_steps
-    others = saves + len(loads) - passed - last
+    others = saves - passed_saves + len(loads) - passed - last
     assert prediction.snapshots == pytest.approx(0.25 * others + 0.125 * last)
     assert (prediction.writes, prediction.reads) == (0, 0)
 
@@ -86,6 +97,18 @@ def test_steps_that_are_reversed_together_cost_what_was_measured_of_such():
         prediction = predict(Candidate(StoreAll(8), store, near, buffers), costs)
         assert prediction.adjoint == expected
         assert prediction.loads == 7
+
+
+def test_steps_between_which_states_are_saved_cost_what_was_measured_of_such():
+    costs = replace(COSTS, along=((1, 1.0), (4, 2.0)))
+    for store, near, expected in (
+        ("memory", 4, 2.0 + 1.0),  # four at once, and the last one
+        ("tiered", 2, 4 / 3 + 1.0 + 1.0 + 1.0),  # the third and fourth are saved on disk
+        ("hdf5", 0, 5.0),
+    ):
+        prediction = predict(Candidate(StoreAll(5), store, near, 2), costs)
+        assert prediction.forward == pytest.approx(expected)
+        assert prediction.saves == 4
 
 
 def test_without_a_thread_every_save_on_disk_is_a_write():
