@@ -96,8 +96,8 @@ class Overwriting(Schedule):
         self.n_steps, self.snapshots, self.slots, self.done = 4, 2, 2, 0
         self.actions: list[Action] = [
             Save(0, 0), Advance(0, 1), Save(1, 1), Advance(1, 2), Save(2, 1), Advance(2, 3),
-            Turn(3), Reverse(3), Load(2, 1, True), Reverse(2), Load(0, 0, False), Advance(0, 1), Reverse(1),
-            Load(0, 0, True), Reverse(0),
+            Turn(3), Reverse(3), Load(2, 1, True), Reverse(2), Load(0, 0, False), Advance(0, 1),
+            Reverse(1), Load(0, 0, True), Reverse(0),
         ]  # fmt: skip
 
     @property
