@@ -24,6 +24,8 @@ SECONDS = 0.15  # of small reversals with one store
 FEWEST_STEPS, MOST_STEPS = 10, 96
 SNAPSHOTS = 10
 COPIES = 5
+STATES = 4  # that are stepped through at once
+LONG_ADVANCE = 32
 AGREEMENTS = 50
 
 
@@ -74,6 +76,7 @@ def measure(
     n_steps: int,
     memory_slots: int,
     memory: Callable[[Schedule], Store],
+    swaps: bool,
     disk_slots: int,
     disk: Callable[[Schedule], tuple[Store, list[Transfer]]],
 ) -> Costs:
@@ -85,6 +88,7 @@ def measure(
         n_steps: of the run.
         memory_slots: snapshots that the memory holds.
         memory: makes a store in memory.
+        swaps: whether it exchanges states.
         disk_slots: snapshots that the disk holds; 0 for no disk.
         disk: makes a store on disk, and a list of the transfers that it will make.
     """
@@ -109,22 +113,18 @@ def measure(
     if disk_slots:
         write, first_write, read = _transfers(model, fields, small(disk_slots), disk)
 
-    def table(kind: str) -> Table:
-        return _smoothed({length: mean for (one, length), mean in near.items() if one == kind})
-
     def of(*keys: tuple[str, int]) -> float:
         return next((near[key] for key in keys if key in near), 0.0)
 
     saves = (("Save", 0), ("first Save", 0))
     loads = (("Load", 1), ("Load", 0))
+    advance, along, adjoint = _calls(model, fields, n_steps, memory_slots, swaps, one)
     return Costs(
-        advance=table("Advance") or ((1, one),),
-        along=_smoothed(
-            {1: near.get(("Advance", 1), one)}
-            | {length: mean for (kind, length), mean in near.items() if kind == "Advance along"}
-        ),
-        adjoint=table("Reverse") or table("kept Reverse"),
+        advance=advance,
+        along=along,
+        adjoint=adjoint,
         kept_adjoint=near.get(("kept Reverse", 1)),
+        seed=max(0.0, of(("other", 0)) - advance[0][1]),
         save=of(*saves),
         first_save=of(*saves[::-1]),
         load=of(*loads[::-1]),
@@ -146,6 +146,46 @@ def _smoothed(calls: dict[int, float]) -> tuple[tuple[int, float], ...]:
         rate = seconds / length
         found.append((length, seconds))
     return tuple(found)
+
+
+def _calls(
+    model: BurgersModel,
+    fields: np.ndarray,
+    n_steps: int,
+    memory_slots: int,
+    swaps: bool,
+    one: float,
+) -> tuple[Table, Table, Table]:
+    """What calls of the model for one step and for several take: forward, along, and adjoint."""
+    comm = model.comm
+    many = min(STATES, memory_slots, n_steps)
+    long = max(1, min(LONG_ADVANCE, n_steps, int(SECONDS / one)))
+    states = [model.initial_state(fields), *(model.new_state() for _ in range(many))]
+    cotangent = model.new_cotangent()
+    # where states are swapped, an advance begins in the snapshot before it
+    target = states[1] if swaps else states[0]
+    kinds = {
+        "advance": (lambda steps: model.advance_from(states[0], target, 0, steps), (1, long)),
+        "along": (lambda steps: model.advance_along(states[: steps + 1], 0), (1, many)),
+        "adjoint": (
+            lambda steps: model.adjoint_steps(cotangent, states[:steps], steps - 1),
+            (1, many),
+        ),
+    }
+    tables = []
+    for call, lengths in kinds.values():
+        found = {}
+        for steps in lengths:
+            call(steps)  # memory that is used for the first time takes longer
+            seconds = []
+            for _ in range(COPIES):
+                start = perf_counter()
+                call(steps)
+                seconds.append(perf_counter() - start)
+            total = comm.allreduce(float(np.median(seconds)), op=MPI.SUM)
+            found[steps] = total / comm.size
+        tables.append(_smoothed(found))
+    return tables[0], tables[1], tables[2]
 
 
 def _reversals(

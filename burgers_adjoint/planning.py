@@ -1,6 +1,6 @@
 """Chooses schedule and store of a run: measures, predicts what fits, and takes the fastest."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -101,11 +101,13 @@ def make_plan(
         n_steps,
         memory_slots,
         lambda schedule: maker.make(schedule, "memory"),
+        maker.exchanges,
         disk_slots,
         maker.sample,
     )
     buffers = section.buffers if section.asynchronous is not False else 0
     found = candidates(n_steps, memory_slots, disk_slots, buffers, costs)
+    found = [replace(one, swaps=maker.exchanges) for one in found]
     if configured is not None:
         schedule, store = configured
         near = maker.near_slots(schedule, store)

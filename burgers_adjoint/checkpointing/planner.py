@@ -49,6 +49,7 @@ class Costs:
         adjoint: reversals of steps whose states are in memory together.
         kept_adjoint: one step whose snapshot has kept part of the work; see
             `protocols.KeepingModel`.
+        seed: of the cotangent, and what else the turn takes beside a step.
         save, first_save: with a store in memory.
         load, last_load: with a store in memory; after the last load the slot is free.
         call: of a store on disk, for what is in its buffers.
@@ -61,6 +62,7 @@ class Costs:
     advance: Table
     along: Table
     adjoint: Table
+    seed: float
     save: float
     first_save: float
     load: float
@@ -107,17 +109,21 @@ class Candidate:
     Attributes:
         store: as [snapshots] says.
         near_slots: slots in memory; the others are on disk.
-        buffers: of the thread in front of the disk; 0 for none.
+        buffers: in front of the disk; 0 for none.
+        swaps: whether the stores exchange states, so that steps in a row are taken at once.
     """
 
     schedule: Schedule
     store: str
     near_slots: int
     buffers: int
+    swaps: bool = True
 
     @property
     def longest_reversal(self) -> int:
         """Steps that are reversed at once at most: their states are in memory together."""
+        if not self.swaps:
+            return 1
         return LONGEST_REVERSAL if self.near_slots else max(1, self.buffers)
 
     @property
@@ -188,7 +194,7 @@ def predict(candidate: Candidate, costs: Costs) -> Prediction:
     forward += sum(costs.of_steps_along(steps) * calls for steps, calls in walk.alongs.items())
     forward = (forward + costs.of_advance(1)) * total / walked
     adjoint = sum(costs.of_reversal(steps) * calls for steps, calls in walk.reversals.items())
-    adjoint *= scale
+    adjoint = scale * adjoint + costs.seed
     if costs.kept_adjoint is not None:
         adjoint -= (costs.of_reversal(1) - costs.kept_adjoint) * scale * walk.kept_steps
     saves = walk.saves + walk.passed_saves
@@ -242,7 +248,7 @@ def _walk(candidate: Candidate, ahead: bool) -> tuple[_Walk, int]:
         if along and not single and not (isinstance(action, Save) and action.slot < near):
             walk.alongs[along] += 1
             along = 0
-        if single and isinstance(before, Save) and candidate.longest_reversal > 1:
+        if single and isinstance(before, Save) and candidate.swaps:
             walk.saves -= along > 0
             walk.passed_saves += along > 0
             along += 1

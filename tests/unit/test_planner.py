@@ -29,6 +29,7 @@ COSTS = Costs(
     advance=((1, 1.0), (2, 2.0), (16, 16.0)),
     along=((1, 1.0), (16, 16.0)),
     adjoint=((1, 3.0),),
+    seed=0.0,
     save=0.25,
     first_save=0.25,
     load=0.25,
