@@ -31,7 +31,7 @@ plots = false
 # which the next runs are asked to stop, as `qsig -s SIGUSR1` would.
 MPIEXEC = """#!/bin/bash
 [[ $1 != --version ]] || { echo "mpiexec version of a stand-in for PALS"; exit; }
-echo "mpiexec $*" >>"$STAND_INS/calls"
+(printf mpiexec; printf ' %q' "$@"; echo) >>"$STAND_INS/calls"
 while (($#)); do
     case $1 in
         -n) ranks=$2; shift 2 ;;
@@ -49,7 +49,7 @@ SRUN = """#!/bin/bash
 exec mpiexec -n 2 "$@"
 """
 RECORD = """#!/bin/bash
-echo "${0##*/} $*" >>"$STAND_INS/calls"
+(printf '%s' "${0##*/}"; printf ' %q' "$@"; echo) >>"$STAND_INS/calls"
 echo 2.server
 """
 QSTAT = """#!/bin/bash
