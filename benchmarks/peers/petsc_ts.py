@@ -154,7 +154,7 @@ class MatrixFree:
         self.state = state.copy()
 
     def multTranspose(self, matrix: Any, w: Any, out: Any) -> None:  # noqa: N802
-        """Called by PETSc."""
+        """Called by PETSc, which names it so."""
         transposed(
             self.state,
             w.getArray(readonly=True).reshape(self.shape),

@@ -29,6 +29,12 @@ def address(array, row, column):
 
 
 @compiled
+def both(array, r, column):
+    """Addresses of a point in row r of u and of v, the first two fields of an array."""
+    return address(array, r, column), address(array, array.shape[1] + r, column)
+
+
+@compiled
 def star(south, here, north):
     """Addresses of the five points that are read, from those of three rows, in `Star`'s order."""
     return here, here + DOUBLE_BYTES, here - DOUBLE_BYTES, north, south
@@ -140,7 +146,6 @@ def advance_along(states, like, c, limits):
             `advance`.
     """
     k = limits.shape[0]
-    rows = like.shape[1]
     for wave in range(limits[0, 0] - 1, limits[k - 1, 1] + k):
         for s in range(k):
             r = wave - s
@@ -150,18 +155,16 @@ def advance_along(states, like, c, limits):
             source = array_at(states[s], like.shape)
             state = array_at(states[s + 1], like.shape)
             first, n_lines = lines_of(column0, column1)
-            targets = address(state, r, first), address(state, rows + r, first)
+            targets = both(state, r, first)
             if r < row0 or r == row1:
                 # a row of the boundary keeps its values; others beyond the limits are not read
-                kept = address(source, r, first), address(source, rows + r, first)
-                copy_lines((), kept, targets, (), n_lines)
+                copy_lines((), both(source, r, first), targets, (), n_lines)
             else:
-                sources = row_star(source, 0, r, first) + row_star(source, 1, r, first)
+                sources = row_stars(source, r, first)
                 # all steps write to memory, step 0 alone reads from it
-                ahead = address(state, r + 2, first), address(state, rows + r + 2, first)
+                ahead = both(state, r + 2, first)
                 if s == 0:
-                    soon = address(source, r + 2, first), address(source, rows + r + 2, first)
-                    step_row(c, sources, targets, ahead + soon, n_lines)
+                    step_row(c, sources, targets, ahead + both(source, r + 2, first), n_lines)
                 else:
                     step_row(c, sources, targets, ahead, n_lines)
             # a boundary column keeps its value; elsewhere the next step does not read these
@@ -186,19 +189,21 @@ def flush(ring, s, state, r, column0, column1):
     copy_lines(
         (),
         (address(ring, row, first), address(ring, row + 1, first)),
-        (address(state, r, first), address(state, state.shape[1] + r, first)),
+        both(state, r, first),
         (),
         n_lines,
     )
 
 
 @compiled
-def row_star(array, f, r, first):
-    """Addresses of the five points around the first point of row r of a field."""
-    row = f * array.shape[1] + r
-    return star(
-        address(array, row - 1, first), address(array, row, first), address(array, row + 1, first)
+def row_stars(array, r, first):
+    """Addresses of the five points around the first point of row r of u, and of v."""
+    (south, south_v), (here, here_v), (north, north_v) = (
+        both(array, r - 1, first),
+        both(array, r, first),
+        both(array, r + 1, first),
     )
+    return star(south, here, north) + star(south_v, here_v, north_v)
 
 
 @compiled
@@ -217,11 +222,8 @@ def tangent(perturbation, out, state, c, limits):
     for r in range(row0, row1):
         tangent_row(
             c,
-            row_star(state, 0, r, first)
-            + row_star(state, 1, r, first)
-            + row_star(perturbation, 0, r, first)
-            + row_star(perturbation, 1, r, first),
-            (address(out, r, first), address(out, out.shape[1] + r, first)),
+            row_stars(state, r, first) + row_stars(perturbation, r, first),
+            both(out, r, first),
             (),
             n_lines,
         )

@@ -47,13 +47,7 @@ class Stepper:
         self._alone = decomposition.size == 1 and not decomposition.periodic
         self.steps_per_sweep = steps_per_exchange or self._choose_steps()
         self.layout = Layout(ny, nx, halo=1 if self._alone else self.steps_per_sweep)
-        frame = Frame(self.layout.rows, self.layout.columns)
-        self._narrow = Halo(decomposition, frame, depth=1, n_fields=2, corners=False)
-        self._wide = Halo(decomposition, frame, self.layout.halo, n_fields=2, corners=True)
-        along = min(self.layout.halo, LONGEST_SWEEP_ALONG)
-        self._along = Halo(decomposition, frame, along, n_fields=2, corners=True)
-        self._with_states: dict[int, Halo] = {}
-        self._frame = frame
+        self._halos: dict[tuple[int, int], Halo] = {}
         self._ring = aligned_zeros((self.steps_per_sweep, 4, 2, self.layout.pitch))
         longest = LONGEST_ADJOINT_SWEEP if self._alone else LONGEST_WITH_HALO
         self.adjoint_steps_per_sweep = min(self.steps_per_sweep, longest)
@@ -118,15 +112,21 @@ class Stepper:
     @property
     def halo_seconds(self) -> float:
         """Time spent in halo exchange so far."""
-        return sum(halo.seconds for halo in self._halos())
+        return sum((halo.seconds for halo in self._halos.values()), 0.0)
 
     def close(self) -> None:
         """Release the messages' requests."""
-        for halo in self._halos():
+        for halo in self._halos.values():
             halo.close()
 
-    def _halos(self) -> list[Halo]:
-        return [self._narrow, self._wide, self._along, *self._with_states.values()]
+    def _halo(self, depth: int, n_fields: int = 2) -> Halo:
+        """The exchange of so many layers of so many fields; one layer needs no corners."""
+        if (depth, n_fields) not in self._halos:
+            frame = Frame(self.layout.rows, self.layout.columns)
+            self._halos[depth, n_fields] = Halo(
+                self.decomposition, frame, depth, n_fields, corners=depth > 1
+            )
+        return self._halos[depth, n_fields]
 
     def advance(self, source: np.ndarray, state: np.ndarray, c: Coefficients, n_steps: int) -> None:
         """Take so many steps, all with these coefficients, from the source's points to the state's.
@@ -148,7 +148,7 @@ class Stepper:
             n_steps -= 2 * self.steps_per_sweep
         while n_steps > 0:
             n_now = min(self.steps_per_sweep, n_steps)
-            (self._narrow if n_now == 1 else self._wide).exchange(source)
+            self._halo(1 if n_now == 1 else self.layout.halo).exchange(source)
             limits = self._limits[n_now]
             kernels.sweeps(source, state, c, self._box, limits, self._ring, 1)
             source = state
@@ -159,10 +159,11 @@ class Stepper:
 
         What the edges need of the interior's steps is computed twice.
         """
-        self._wide.start(source)
+        halo = self._halo(self.layout.halo)
+        halo.start(source)
         for number, (box, limits) in enumerate(self._parts):
             if number == 1:
-                self._wide.finish(source)
+                halo.finish(source)
             kernels.sweeps(source, state, c, box, limits, self._ring, 1)
 
     def advance_along(self, states: Sequence[np.ndarray], c: Coefficients) -> None:
@@ -173,7 +174,7 @@ class Stepper:
             part = places[start : start + longest + 1]
             n_now = len(part) - 1
             source = states[start]
-            (self._narrow if n_now == 1 else self._along).exchange(source)
+            self._halo(1 if n_now == 1 else min(self.layout.halo, longest)).exchange(source)
             kernels.advance_along(part, source, c, self._limits[n_now])
 
     def adjoint(
@@ -199,20 +200,13 @@ class Stepper:
         longest = self.adjoint_steps_per_sweep
         for start in range(0, len(states), longest):
             part = slice(start, start + longest)
-            self._halo_with_states(len(states[part])).exchange(cotangent, *states[part])
+            n_now = len(states[part])
+            self._halo(n_now, 2 + 2 * n_now).exchange(cotangent, *states[part])
             kernels.adjoint_sweeps(cotangent, places[part], *work)
-
-    def _halo_with_states(self, n_steps: int) -> Halo:
-        """Exchange of the cotangent and the states of so many steps."""
-        if n_steps not in self._with_states:
-            self._with_states[n_steps] = Halo(
-                self.decomposition, self._frame, n_steps, 2 + 2 * n_steps, corners=n_steps > 1
-            )
-        return self._with_states[n_steps]
 
     def tangent(self, perturbation: np.ndarray, state: np.ndarray, c: Coefficients) -> np.ndarray:
         """Perturbation after one step, for one of (u, v) before it and c.d_nu of the viscosity."""
-        self._halo_with_states(1).exchange(perturbation, state)
+        self._halo(1, n_fields=4).exchange(perturbation, state)
         out = perturbation.copy()
         kernels.tangent(perturbation, out, state, c, self._limits[1][0])
         return out

@@ -71,6 +71,7 @@ def _cheapest(
 
         def offer(steps: float, a: int, moved: int, below: int) -> None:
             j = below + 1 + (moved >= 0)
+            # called in this round of the loop alone
             if b - j <= few and steps < found.get(j, (INFINITE,))[0]:  # noqa: B023
                 found[j] = steps, a, moved, below  # noqa: B023
 

@@ -116,6 +116,7 @@ class PartFile:
     def __init__(self, folder: Path, part: str, rank: int, seal: Seal) -> None:
         self.path = folder / file_name(part, rank)
         try:
+            # stays open for as long as this object does
             self._file = open(self.path, "rb")  # noqa: SIM115
         except OSError as error:
             raise RestartError(f"cannot read {self.path}: {error.strerror}") from error

@@ -72,7 +72,6 @@ class BackgroundStore(Generic[Snapshot]):
         capacity: number of slots.
         exchanges: the buffers are states, and may be swapped for the working state; see
             `protocols.ExchangingStore`.
-        seconds_waited: time for which the caller waited for transfers, or made them.
         transfers: list to which every transfer is added, if there is one.
     """
 
@@ -98,7 +97,6 @@ class BackgroundStore(Generic[Snapshot]):
         """
         self.capacity = capacity
         self.exchanges = exchanges
-        self.seconds_waited = 0.0
         self.transfers: list[Transfer] | None = None
         self._store = store
         self._slots = Slots(capacity)
@@ -295,7 +293,6 @@ class BackgroundStore(Generic[Snapshot]):
                 self._jobs.put(job)
                 continue
             self._carry_out(job)
-            self.seconds_waited += job.seconds
             self._slept = max(0.0, self._slept + job.seconds - 2 * job.seconds_worked)
             if self._slept > PATIENCE:
                 self._start()
@@ -303,10 +300,8 @@ class BackgroundStore(Generic[Snapshot]):
     def _wait(self, buffer: int) -> None:
         """Wait for the last transfer of a buffer."""
         job = self._last.get(buffer)
-        if job is not None and not job.done.is_set():
-            start = perf_counter()
+        if job is not None:
             job.done.wait()
-            self.seconds_waited += perf_counter() - start
 
     def _raise_failure(self) -> None:
         job, self._failed = self._failed, None

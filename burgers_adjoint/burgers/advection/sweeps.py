@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from burgers_adjoint.burgers.kernels import DOUBLE_BYTES, address, lines_of
+from burgers_adjoint.burgers.kernels import DOUBLE_BYTES, address, both, lines_of
 from burgers_adjoint.burgers.rates import Scheme, row_kernels
 from burgers_adjoint.compilation import compiled, compiled_copy
 
@@ -25,6 +25,12 @@ def cross(array, f, r, first):
         here + 2 * pitch,
         here - 2 * pitch,
     )
+
+
+@compiled
+def crosses(array, r, first):
+    """Addresses of the nine points around the first point of row r of u, and of v."""
+    return cross(array, 0, r, first) + cross(array, 1, r, first)
 
 
 @compiled
@@ -64,16 +70,16 @@ def _rate(state, nu, forcing, out, c, w_rows, w_columns, limits):
         limits: row start, row stop, column start, column stop of the points that move.
     """
     first, n_lines = lines_of(limits[2], limits[3])
-    n_rows = state.shape[1]
     for r in range(limits[0], limits[1]):
         row_kernel(
             at_row(c, w_rows, r),
-            cross(state, 0, r, first)
-            + cross(state, 1, r, first)
-            + (address(nu, r, first), address(forcing, r, first))
-            + (address(forcing, n_rows + r, first),)
-            + line(w_columns, first),
-            (address(out, r, first), address(out, n_rows + r, first)),
+            (
+                *crosses(state, r, first),
+                address(nu, r, first),
+                *both(forcing, r, first),
+                *line(w_columns, first),
+            ),
+            both(out, r, first),
             (),
             n_lines,
         )
@@ -82,18 +88,15 @@ def _rate(state, nu, forcing, out, c, w_rows, w_columns, limits):
 def _tangent(state, d_state, nu, d_nu, d_forcing, out, c, w_rows, w_columns, limits):
     """Derivative of `_rate` in the direction (d_state, d_nu, d_forcing), laid out like it."""
     first, n_lines = lines_of(limits[2], limits[3])
-    n_rows = state.shape[1]
     for r in range(limits[0], limits[1]):
         row_kernel(
             at_row(c, w_rows, r),
-            cross(state, 0, r, first)
-            + cross(state, 1, r, first)
-            + cross(d_state, 0, r, first)
-            + cross(d_state, 1, r, first)
+            crosses(state, r, first)
+            + crosses(d_state, r, first)
             + (address(nu, r, first), address(d_nu, r, first))
-            + (address(d_forcing, r, first), address(d_forcing, n_rows + r, first))
+            + both(d_forcing, r, first)
             + line(w_columns, first),
-            (address(out, r, first), address(out, n_rows + r, first)),
+            both(out, r, first),
             (),
             n_lines,
         )
@@ -112,22 +115,15 @@ def _adjoint(state, cotangent, nu, density, out, c, w_rows, w_columns, box):
         box: row start, row stop, column start, column stop of the tile.
     """
     first, n_lines = lines_of(box[2], box[3])
-    n_rows = state.shape[1]
     for r in range(box[0], box[1]):
         row_kernel(
             at_row(c, w_rows, r),
-            cross(state, 0, r, first)
-            + cross(state, 1, r, first)
-            + cross(cotangent, 0, r, first)
-            + cross(cotangent, 1, r, first)
+            crosses(state, r, first)
+            + crosses(cotangent, r, first)
             + cross(nu, 0, r, first)
             + line(w_columns, first)
             + (address(density, r, first),),
-            (
-                address(out, r, first),
-                address(out, n_rows + r, first),
-                address(density, r, first),
-            ),
+            (*both(out, r, first), address(density, r, first)),
             (),
             n_lines,
         )
