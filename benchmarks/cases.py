@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 from mpi4py import MPI
 
-from burgers_adjoint.burgers.grid import Grid
-from burgers_adjoint.burgers.initial import gaussian
-from burgers_adjoint.burgers.model import BurgersModel
+from burgers_adjoint.equations.burgers.initial import gaussian
+from burgers_adjoint.equations.burgers.model import BurgersModel
 from burgers_adjoint.parallel.decomposition import Decomposition
+from burgers_adjoint.parallel.grid import Grid
 
 SPACING = 0.1
 VISCOSITY = 0.01

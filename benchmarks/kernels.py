@@ -27,9 +27,9 @@ from benchmarks.measure import (
     timed,
     write,
 )
-from burgers_adjoint.burgers.model import BurgersModel, Cotangent
 from burgers_adjoint.checkpointing.binomial import Binomial
 from burgers_adjoint.checkpointing.executor import Executor
+from burgers_adjoint.equations.burgers.model import BurgersModel, Cotangent
 from burgers_adjoint.snapshots.memory import MemoryStore
 
 TILES = (64, 128, 256, 512, 1024, 2048, 4096)

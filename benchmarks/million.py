@@ -8,10 +8,10 @@ import psutil
 from mpi4py import MPI
 
 from benchmarks.measure import describe_machine, options, table, write
-from burgers_adjoint.burgers.preparation import prepare_kernels
 from burgers_adjoint.checkpointing.actions import Save
 from burgers_adjoint.checkpointing.counts import Counts
 from burgers_adjoint.config import load
+from burgers_adjoint.equations.burgers.preparation import prepare_kernels
 from burgers_adjoint.problem import Problem
 
 COLUMNS = ["done", "seconds", "resident MB"]

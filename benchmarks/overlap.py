@@ -26,7 +26,7 @@ def measure(shape: tuple[int, int], rounds: int, seconds: float) -> dict[str, An
     from mpi4py import MPI
 
     from benchmarks.cases import DT, VISCOSITY, fields_of, grid_of
-    from burgers_adjoint.burgers.model import BurgersModel
+    from burgers_adjoint.equations.burgers.model import BurgersModel
     from burgers_adjoint.parallel.decomposition import Decomposition
 
     comm = MPI.COMM_WORLD

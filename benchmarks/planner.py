@@ -26,7 +26,7 @@ def main() -> None:
     from mpi4py import MPI
 
     from benchmarks.reversals import Reversal, in_turn, maker_of, median, problem_of
-    from burgers_adjoint.burgers.preparation import prepare_kernels
+    from burgers_adjoint.equations.burgers.preparation import prepare_kernels
 
     comm = MPI.COMM_WORLD
     section = {"directory": given.directory, "memory": given.memory}

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
+from burgers_adjoint.assembly.stores import Store, StoreMaker, closed_at_end
 from burgers_adjoint.checkpointing.schedule import Schedule
 from burgers_adjoint.config import from_dict
 from burgers_adjoint.problem import Problem
-from burgers_adjoint.storage import Store, StoreMaker, closed_at_end
 
 
 class Reversal:

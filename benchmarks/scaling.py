@@ -153,7 +153,7 @@ def measure(chosen: Any) -> dict[str, Any] | None:
     from mpi4py import MPI
 
     from benchmarks.cases import grid_of, model_on
-    from burgers_adjoint.burgers.preparation import prepare_kernels
+    from burgers_adjoint.equations.burgers.preparation import prepare_kernels
     from burgers_adjoint.parallel.failure import patient_barrier
 
     world = MPI.COMM_WORLD

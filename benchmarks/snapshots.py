@@ -25,9 +25,9 @@ def main() -> None:
     from mpi4py import MPI
 
     from benchmarks.reversals import Reversal, in_turn, maker_of, median, problem_of, ratio
-    from burgers_adjoint.burgers.preparation import prepare_kernels
     from burgers_adjoint.checkpointing.binomial import Binomial
     from burgers_adjoint.checkpointing.two_level import TwoLevel
+    from burgers_adjoint.equations.burgers.preparation import prepare_kernels
 
     comm = MPI.COMM_WORLD
     prepare_kernels(problem_of(64, given.steps).model)

@@ -10,28 +10,28 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from mpi4py import MPI
 
-from burgers_adjoint.burgers import initial
-from burgers_adjoint.burgers.controls import FIELD_CONTROLS, tiles_of
-from burgers_adjoint.burgers.grid import Grid
-from burgers_adjoint.burgers.model import BurgersModel, Cotangent
-from burgers_adjoint.burgers.time_steps import TimeSteps
+from burgers_adjoint.assembly.objective import Setting, build_objective
+from burgers_adjoint.assembly.stability import require_stable
 from burgers_adjoint.config import Config, time_is_open
+from burgers_adjoint.equations.burgers import initial
+from burgers_adjoint.equations.burgers.controls import FIELD_CONTROLS, tiles_of
+from burgers_adjoint.equations.burgers.model import BurgersModel, Cotangent
 from burgers_adjoint.errors import BurgersAdjointError, ConfigError, agreed_error
-from burgers_adjoint.functional import Setting, build_objective
 from burgers_adjoint.parallel.decomposition import Decomposition
+from burgers_adjoint.parallel.grid import Grid
 from burgers_adjoint.parallel.reductions import digest
-from burgers_adjoint.stability import require_stable
+from burgers_adjoint.stepping.time_steps import TimeSteps
 
 if TYPE_CHECKING:
-    from burgers_adjoint.burgers.observations import Observations, Recorder
-    from burgers_adjoint.burgers.staged_model import StagedModel
+    from burgers_adjoint.assembly.stores import Store, StoreMaker
     from burgers_adjoint.checkpointing.counts import Counts, Observer
     from burgers_adjoint.checkpointing.executor import Executor
     from burgers_adjoint.checkpointing.schedule import Schedule
+    from burgers_adjoint.equations.burgers.staged_model import StagedModel
     from burgers_adjoint.inverse.background import Background
+    from burgers_adjoint.observing.observations import Observations, Recorder
     from burgers_adjoint.output.dumps import Dumps
-    from burgers_adjoint.planning import Plan
-    from burgers_adjoint.storage import Store, StoreMaker
+    from burgers_adjoint.planning.plan import Plan
 
 Gradient = dict[str, np.ndarray | float]
 STEPS_PER_UPDATE = 256
@@ -134,8 +134,8 @@ class Problem:
                 '"central" and no control that is a field besides the initial one'
             )
             raise agreed_error(ConfigError(message))
-        from burgers_adjoint.burgers.staged import Method
-        from burgers_adjoint.burgers.staged_model import StagedModel
+        from burgers_adjoint.equations.burgers.staged import Method
+        from burgers_adjoint.equations.burgers.staged_model import StagedModel
 
         method = Method(*scheme, physics.smooth_speed)
         try:
@@ -181,7 +181,7 @@ class Problem:
         Raises:
             BurgersAdjointError: see `Problem`.
         """
-        from burgers_adjoint.twin import true_bumps, true_config
+        from burgers_adjoint.assembly.twin import true_bumps, true_config
 
         config = self.config
         try:
@@ -195,7 +195,7 @@ class Problem:
         return twin
 
     def _observe_truth(self) -> Observations:
-        from burgers_adjoint.functional import recorder
+        from burgers_adjoint.assembly.objective import recorder
 
         twin = self.truth()
         seen = recorder(twin.setting)
@@ -297,7 +297,7 @@ class Problem:
         """A new schedule, the configured one or the named one."""
         if (name or self.config.checkpointing.schedule) == "auto":
             return copy.deepcopy(self.plan().best.candidate.schedule)
-        from burgers_adjoint.schedules import make_schedule
+        from burgers_adjoint.assembly.schedules import make_schedule
 
         return make_schedule(self.config.checkpointing, self.model.n_steps, name)
 
@@ -319,7 +319,7 @@ class Problem:
         Raises:
             ConfigError: on all ranks: the memory given does not hold one snapshot.
         """
-        from burgers_adjoint.planning import make_plan
+        from burgers_adjoint.planning.plan import make_plan
 
         if self.planned is None:
             maker, section, configured = self._store_maker(), self.config.checkpointing, None
@@ -333,12 +333,12 @@ class Problem:
         """The model, or one like it that writes the dumps on its way."""
         if self.dumps is None:
             return self.model
-        from burgers_adjoint.dumping_model import DumpingModel
+        from burgers_adjoint.assembly.dumping_model import DumpingModel
 
         return cast(BurgersModel, DumpingModel(self.model, self.dumps))
 
     def _store_maker(self) -> StoreMaker:
-        from burgers_adjoint.storage import StoreMaker
+        from burgers_adjoint.assembly.stores import StoreMaker
 
         model = self.model
         return StoreMaker(

@@ -14,8 +14,8 @@ from burgers_adjoint.config.sections import (
     Truth,
     time_is_open,
 )
+from burgers_adjoint.config.sizes import parse_size
 from burgers_adjoint.errors import ConfigError
-from burgers_adjoint.sizes import parse_size
 
 BACKGROUND = ("background", ("deviation", "smoothness"))
 UNBOUNDED = ("lmvm", "cg", "owlqn")  # TAO's types that know no bounds

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from burgers_adjoint.burgers.layout import Layout
+from burgers_adjoint.kernels.tile_layout import Layout
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.halo import Frame, Halo
 from burgers_adjoint.parallel.reductions import exact_sum

@@ -7,14 +7,14 @@ from typing import Any
 import h5py
 import numpy as np
 
-from burgers_adjoint.burgers.controls import tiles_of
-from burgers_adjoint.burgers.grid import Grid
-from burgers_adjoint.burgers.initial import read_tile
+from burgers_adjoint.equations.burgers.controls import tiles_of
+from burgers_adjoint.equations.burgers.initial import read_tile
 from burgers_adjoint.errors import ConfigError
 from burgers_adjoint.inverse.vector import Values
 from burgers_adjoint.output.results import write_results
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.failure import agreed
+from burgers_adjoint.parallel.grid import Grid
 
 
 def split(

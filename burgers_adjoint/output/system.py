@@ -44,7 +44,7 @@ def information(comm: Any) -> dict[str, Any]:
     import psutil
     from mpi4py import MPI
 
-    from burgers_adjoint.compilation import cache_directory
+    from burgers_adjoint.kernels.compilation import cache_directory
 
     node = comm.Split_type(MPI.COMM_TYPE_SHARED)
     here = {

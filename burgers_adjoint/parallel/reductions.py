@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
-from burgers_adjoint.compilation import compiled
+from burgers_adjoint.kernels.compilation import compiled
 from burgers_adjoint.parallel.decomposition import Decomposition
 
 BIN_BITS = 32

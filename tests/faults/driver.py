@@ -55,7 +55,7 @@ def main() -> None:
     faults, arguments = sys.argv[1:split], sys.argv[split + 1 :]
     from mpi4py import MPI
 
-    from burgers_adjoint import cli
+    from burgers_adjoint.commands import line
 
     for fault in faults:
         if fault.startswith("pace:"):
@@ -69,7 +69,7 @@ def main() -> None:
         rank, point, count, action = fault.split(":")
         if rank in ("*", str(MPI.COMM_WORLD.rank)):
             inject(point, float(count), action)
-    cli.main(arguments)
+    line.main(arguments)
 
 
 def inject(point: str, count: float, action: str) -> None:

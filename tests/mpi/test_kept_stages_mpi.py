@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from mpi4py import MPI
 
-from burgers_adjoint.burgers.staged import StagedStepper
+from burgers_adjoint.assembly.stores import closed_at_end
 from burgers_adjoint.config import from_dict
+from burgers_adjoint.equations.burgers.staged import StagedStepper
 from burgers_adjoint.errors import SnapshotError
 from burgers_adjoint.problem import Problem
-from burgers_adjoint.storage import closed_at_end
 
 COMM = MPI.COMM_WORLD
 STEPS = 9

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 from mpi4py import MPI
 
-from burgers_adjoint.burgers.model import BurgersModel
-from burgers_adjoint.burgers.time_steps import TimeSteps
 from burgers_adjoint.checkpointing.binomial import Binomial
 from burgers_adjoint.checkpointing.store_all import StoreAll
 from burgers_adjoint.config import from_dict
+from burgers_adjoint.equations.burgers.model import BurgersModel
 from burgers_adjoint.errors import ConfigError, NumericalError
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.reductions import digest, exact_sum, largest, norm, random_field
 from burgers_adjoint.problem import Problem, Reversal
+from burgers_adjoint.stepping.time_steps import TimeSteps
 
 COMM, ALONE = MPI.COMM_WORLD, MPI.COMM_SELF
 SIZE = COMM.size

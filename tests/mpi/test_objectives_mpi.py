@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from mpi4py import MPI
 
+from burgers_adjoint.assembly.objective import recorder
 from burgers_adjoint.config import from_dict
-from burgers_adjoint.functional import recorder
-from burgers_adjoint.inverse.observations import write
+from burgers_adjoint.inverse.observation_file import write
 from burgers_adjoint.problem import Problem
 
 COMM = MPI.COMM_WORLD

@@ -3,8 +3,8 @@
 import pytest
 from mpi4py import MPI
 
+from burgers_adjoint.commands.optimize import optimize
 from burgers_adjoint.config import from_dict
-from burgers_adjoint.optimize import optimize
 from burgers_adjoint.output.progress import Progress
 
 pytest.importorskip("petsc4py")

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from mpi4py import MPI
 
-from burgers_adjoint import run, storage
+from burgers_adjoint.assembly import stores
+from burgers_adjoint.commands import run
 from burgers_adjoint.config import Config, load
 from burgers_adjoint.errors import ConfigError, InterruptedRunError
 from burgers_adjoint.output.progress import Progress
@@ -99,7 +100,7 @@ def test_other_ranks_go_on_with_the_same_bits(
     monkeypatch.setattr(keeper, "WORTH", 0.0)
     if kind == "states":
         # Small tiles have large halos: states are swapped all the same.
-        monkeypatch.setattr(storage, "LARGEST_STATE", 100.0)
+        monkeypatch.setattr(stores, "LARGEST_STATE", 100.0)
     store = [f"snapshots.directory={folder}", *STORES[kind]]
     config = configured(folder, *DURABLE, *store)
     try:

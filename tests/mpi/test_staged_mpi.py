@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from mpi4py import MPI
 
-from burgers_adjoint.check import Checker
+from burgers_adjoint.commands.check import Checker
 from burgers_adjoint.config import from_dict
 from burgers_adjoint.output.progress import Progress
 from burgers_adjoint.parallel.reductions import exact_sum, random_field

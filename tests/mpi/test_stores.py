@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from mpi4py import MPI
 
-from burgers_adjoint import storage
+from burgers_adjoint.assembly import stores
+from burgers_adjoint.assembly.stores import StoreMaker, closed_at_end
 from burgers_adjoint.checkpointing.binomial import Binomial
 from burgers_adjoint.checkpointing.store_all import StoreAll
 from burgers_adjoint.checkpointing.two_level import TwoLevel
@@ -20,7 +21,6 @@ from burgers_adjoint.errors import ConfigError, SnapshotError, StorageError
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.problem import Problem
 from burgers_adjoint.snapshots.memory import MemoryStore
-from burgers_adjoint.storage import StoreMaker, closed_at_end
 
 COMM = MPI.COMM_WORLD
 SHAPE = (13, 9)
@@ -54,13 +54,13 @@ WITH_BUFFERS = [kind for kind in KINDS if "buffers" in kind and kind["store"] !=
 @pytest.fixture
 def swapping(monkeypatch: pytest.MonkeyPatch) -> None:
     """States are snapshots, however much larger they are."""
-    monkeypatch.setattr(storage, "LARGEST_STATE", 100.0)
+    monkeypatch.setattr(stores, "LARGEST_STATE", 100.0)
 
 
 @pytest.fixture(autouse=True)
 def no_idle_core(monkeypatch: pytest.MonkeyPatch) -> None:
     """Threads where the configuration says so, on any machine."""
-    monkeypatch.setattr(storage, "idle_share", lambda comm: 0.0)
+    monkeypatch.setattr(stores, "idle_share", lambda comm: 0.0)
 
 
 @pytest.fixture

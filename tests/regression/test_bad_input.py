@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from mpi4py import MPI
 
-from burgers_adjoint.burgers.model import STEPS_BETWEEN_CHECKS
 from burgers_adjoint.config import load
+from burgers_adjoint.equations.burgers.model import STEPS_BETWEEN_CHECKS
 from burgers_adjoint.problem import Problem
 
 ROOT = Path(__file__).parents[2]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from mpi4py import MPI
 
-from burgers_adjoint import run
+from burgers_adjoint.commands import run
 from burgers_adjoint.config import Config, load
 from burgers_adjoint.errors import ConfigError, InterruptedRunError, RestartError
 from burgers_adjoint.output.progress import Progress
@@ -408,8 +408,8 @@ OPEN_FILE = """
 import sys
 import h5py
 from mpi4py import MPI
-from burgers_adjoint import run
-from burgers_adjoint.cli import main
+from burgers_adjoint.commands import run
+from burgers_adjoint.commands.line import main
 comm = MPI.COMM_WORLD
 def work(config, comm, *others):
     file = h5py.File(sys.argv[1], "w", driver="mpio", comm=comm)

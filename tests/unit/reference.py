@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
-from burgers_adjoint.burgers.grid import Grid
-from burgers_adjoint.burgers.model import BurgersModel
+from burgers_adjoint.equations.burgers.model import BurgersModel
 from burgers_adjoint.parallel.decomposition import Decomposition
+from burgers_adjoint.parallel.grid import Grid
 
 
 def rates(fields: np.ndarray, viscosity: Any, grid: Grid) -> np.ndarray:

@@ -13,54 +13,66 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGE = "burgers_adjoint"
 
-# For each part of the package (a module or a folder) the other parts that it may import. What is
-# not named here composes a run, and may import whatever does not import it.
+# For each folder, and each module of the top level, the others that it may import: the ones above
+# it in this table, by way of which all imports point one way.
 ALLOWED = {
     "errors": set(),
     "protocols": set(),
-    "compilation": set(),
-    "config": {"errors", "sizes"},
+    "config": {"errors"},
     "checkpointing": {"errors", "protocols"},
     "snapshots": {"errors", "protocols", "checkpointing"},
-    "parallel": {"errors", "protocols", "compilation"},
-    "burgers": {"errors", "protocols", "compilation", "parallel"},
-    "inverse": {"errors", "parallel", "burgers", "output"},
-    "memory": {"errors", "parallel", "sizes"},
-    "sizes": set(),
-    "interrupts": set(),
+    "kernels": {"errors"},
+    "parallel": {"errors", "protocols", "config", "kernels"},
+    "stepping": {"errors", "protocols", "kernels", "parallel"},
+    "observing": {"errors", "kernels", "parallel", "stepping"},
+    "equations": {"errors", "protocols", "kernels", "parallel", "stepping", "observing"},
     "verification": {"errors", "protocols"},
+    "output": {"errors", "config", "kernels", "parallel"},
+    "inverse": {"errors", "kernels", "parallel", "equations", "observing", "output"},
     "restart": {"errors", "protocols", "config", "parallel"},
-    "output": {"errors", "config", "compilation", "parallel"},
-}
-COMPOSING = {
-    "__init__", "__main__", "cli", "run", "check", "optimize", "problem", "schedules", "storage",
-    "measuring", "planning", "functional", "durable", "dumping_model", "stability", "twin",
-    "ending", "sweeps",
+    "assembly": {
+        "errors", "protocols", "config", "checkpointing", "snapshots", "kernels", "parallel",
+        "stepping", "observing", "equations", "output", "inverse",
+    },
+    "planning": {
+        "errors", "protocols", "checkpointing", "snapshots", "parallel", "equations", "assembly",
+    },
+    "problem": {
+        "errors", "protocols", "config", "checkpointing", "kernels", "parallel", "stepping",
+        "observing", "equations", "output", "inverse", "assembly", "planning",
+    },
+    "__init__": set(),
+    "__main__": {"commands"},
 }  # fmt: skip
+# What composes a run may import everything that lies below it.
+COMPOSING = {"commands"}
 
 # For each foreign package the parts or modules that may import it, all others may not.
 USERS = {
-    "numba": {"compilation", "burgers.lanes", "output.system"},
+    "numba": {"kernels", "output.system"},
     "mpi4py": {
-        "parallel", "inverse", "burgers.model", "burgers.preparation", "memory", "problem",
-        "storage", "measuring", "run", "check", "cli", "optimize", "output.system",
-        "restart", "durable", "sweeps", "stability",
+        "parallel", "inverse", "equations", "observing", "problem", "assembly", "planning",
+        "commands", "output.system", "restart",
     },
-    "h5py": {"burgers.initial", "inverse", "optimize", "snapshots.layout", "output"},
-    "petsc4py": {"output.system", "burgers.implicit", "inverse.tao"},
+    "h5py": {
+        "equations.burgers.initial", "inverse", "commands", "snapshots.file_layout",
+        "output",
+    },
+    "petsc4py": {"output.system", "inverse.tao"},
     "matplotlib": {"output"},
     "rich": {"output"},
     "xxhash": {"snapshots"},
-    "click": {"cli"},
-    "msgspec": {"config", "output", "twin", "optimize", "restart", "durable"},
+    "click": {"commands.line"},
+    "msgspec": {"config", "output", "assembly", "commands", "restart"},
     "checkpoint_schedules": {"checkpointing.interop"},
-    "psutil": {"memory", "output.system", "restart.deadline"},
+    "psutil": {"parallel.memory", "output.system", "restart.deadline"},
 }  # fmt: skip
 # These cost a second to import, or may be absent: only where and when they are used.
 LAZY = {"checkpoint_schedules", "matplotlib", "petsc4py", "rich"}
 # Of another PDE's users, who have neither MPI nor Burgers, and of those who ask for help alone.
-STANDARD_LIBRARY_ONLY = {"errors", "protocols", "checkpointing", "snapshots", "sizes"}
-FILES = {"snapshots.layout", "snapshots.hdf5", "snapshots.shared_hdf5"}
+STANDARD_LIBRARY_ONLY = {"errors", "protocols", "checkpointing", "snapshots"}
+FILES = {"snapshots.file_layout", "snapshots.file", "snapshots.shared"}
+TOP_LEVEL = 6  # modules: the public door
 
 
 @dataclass(frozen=True)
@@ -126,14 +138,22 @@ def part(module: str) -> str:
 
 
 def test_walk_finds_what_is_there() -> None:
-    assert Import("problem", "burgers_adjoint.burgers.initial", True) in IMPORTS
+    assert Import("problem", "burgers_adjoint.equations.burgers.initial", True) in IMPORTS
     assert Import("config.reader", "burgers_adjoint.errors", True) in IMPORTS
-    assert Import("burgers.initial", "h5py", False) in IMPORTS
+    assert Import("equations.burgers.initial", "h5py", False) in IMPORTS
     assert any(one.target == "matplotlib.figure" and not one.at_once for one in IMPORTS)
 
 
 def test_every_part_has_its_place() -> None:
     assert {part(module) for module in modules()} <= ALLOWED.keys() | COMPOSING
+    top = [module for module, path in modules().items() if path.parent == ROOT / PACKAGE]
+    assert len(top) <= TOP_LEVEL
+
+
+def test_directions_are_in_order() -> None:
+    order = list(ALLOWED)
+    for place, (name, allowed) in enumerate(ALLOWED.items()):
+        assert allowed <= {*order[:place]} or name == "__main__"
 
 
 def test_parts_import_what_lies_below_them_only() -> None:
@@ -148,13 +168,13 @@ def test_parts_import_what_lies_below_them_only() -> None:
 
 
 def test_halves_meet_only_in_modules_that_compose_a_run() -> None:
-    halves = ({"checkpointing", "snapshots"}, {"parallel", "burgers"})
+    halves = ({"checkpointing", "snapshots"}, {"kernels", "parallel", "stepping", "equations"})
     seen: dict[str, set[str]] = {}
     for one in IMPORTS:
         if one.inside:
             seen.setdefault(one.source, set()).add(part(one.inside))
     both = {source for source, parts in seen.items() if all(parts & half for half in halves)}
-    assert {part(source) for source in both} <= COMPOSING
+    assert {part(source) for source in both} <= {"assembly", "planning", "problem", "commands"}
     assert "problem" in both
 
 
@@ -164,7 +184,7 @@ def test_no_module_imports_itself_by_way_of_others() -> None:
         if one.inside:
             graph.setdefault(one.source, set()).add(one.inside)
     order = list(TopologicalSorter(graph).static_order())  # raises CycleError
-    assert order.index("errors") < order.index("problem") < order.index("cli")
+    assert order.index("errors") < order.index("problem") < order.index("commands.line")
 
 
 def test_foreign_packages_stay_where_they_belong() -> None:
@@ -198,8 +218,8 @@ def test_what_is_slow_or_optional_is_imported_when_used() -> None:
     [
         ("checkpointing.executor", {"numpy", "mpi4py", "h5py", "numba", "click", "msgspec"}),
         ("snapshots.memory", {"numpy", "mpi4py", "h5py", "numba", "click", "msgspec"}),
-        ("cli", {"numpy", "mpi4py", "h5py", "numba", "matplotlib", "rich", "petsc4py"}),
-        ("run", {"matplotlib", "rich", "petsc4py"}),
+        ("commands.line", {"numpy", "mpi4py", "h5py", "numba", "matplotlib", "rich", "petsc4py"}),
+        ("commands.run", {"matplotlib", "rich", "petsc4py"}),
     ],
 )
 def test_import_does_not_bring_along(module: str, absent: set[str]) -> None:

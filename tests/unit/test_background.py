@@ -9,8 +9,8 @@ import pytest
 
 from burgers_adjoint.checkpointing.residency import Move, Residency
 from burgers_adjoint.errors import StorageError
-from burgers_adjoint.snapshots import background
-from burgers_adjoint.snapshots.background import BackgroundStore
+from burgers_adjoint.snapshots import write_behind
+from burgers_adjoint.snapshots.write_behind import BackgroundStore
 
 Array = np.ndarray
 
@@ -90,7 +90,7 @@ def test_a_lent_state_stays_while_others_are_loaded_and_fetched(threaded: bool) 
 def test_the_caller_gives_transfers_to_a_thread_when_it_sleeps_in_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(background, "PATIENCE", 0.02)
+    monkeypatch.setattr(write_behind, "PATIENCE", 0.02)
     slow = Slow(seconds=0.005)
     store = store_of(slow, threaded=False)
     for step in range(10):

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from mpi4py import MPI
 
-from burgers_adjoint.burgers.model import BurgersModel
-from burgers_adjoint.check import check
+from burgers_adjoint.commands.check import check
 from burgers_adjoint.config import load
+from burgers_adjoint.equations.burgers.model import BurgersModel
 from burgers_adjoint.output.progress import Progress
 
 SMALL = [

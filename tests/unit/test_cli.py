@@ -11,8 +11,8 @@ from pathlib import Path
 import h5py
 import pytest
 
-from burgers_adjoint import check, cli, run
-from burgers_adjoint.cli import Request, parse
+from burgers_adjoint.commands import check, line, run
+from burgers_adjoint.commands.line import Request, parse
 from burgers_adjoint.config import load
 from burgers_adjoint.errors import BurgersAdjointError, NumericalError, SnapshotError
 
@@ -52,7 +52,7 @@ def finish(process):
 def ended(*arguments):
     """Run the command line in this process; returns the exit code."""
     with pytest.raises(SystemExit) as end:
-        cli.main([str(argument) for argument in arguments])
+        line.main([str(argument) for argument in arguments])
     return end.value.code
 
 
@@ -105,7 +105,7 @@ def test_options_may_stand_before_and_after_the_configuration():
     ],
 )
 def test_wrong_usage_is_named_and_ends_with_2(arguments, message, capsys, monkeypatch):
-    for name in cli.LAUNCHER_VARIABLES:
+    for name in line.LAUNCHER_VARIABLES:
         monkeypatch.delenv(name, raising=False)
     assert ended(*arguments) == 2
     stdout, stderr = capsys.readouterr()
@@ -130,7 +130,7 @@ def test_help_names_all_commands_and_options():
 def test_help_and_errors_of_usage_start_no_mpi():
     script = (
         "import sys\n"
-        "from burgers_adjoint.cli import parse\n"
+        "from burgers_adjoint.commands.line import parse\n"
         "assert parse(['-h'])[2] == 0 and parse(['optimise'])[2] == 2\n"
         "slow = {'mpi4py', 'numba', 'numpy', 'h5py', 'matplotlib', 'rich', 'msgspec'}\n"
         "assert not slow & sys.modules.keys(), slow & sys.modules.keys()\n"
@@ -312,8 +312,8 @@ def test_an_interrupt_that_compiled_code_swallows_is_not_lost(tmp_path, then):
     """C's qsort calls a Python function, as LLVM does while it compiles kernels."""
     script = (
         "import ctypes, os, signal, sys, time\n"
-        "from burgers_adjoint import run\n"
-        "from burgers_adjoint.cli import main\n"
+        "from burgers_adjoint.commands import run\n"
+        "from burgers_adjoint.commands.line import main\n"
         "kind = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)\n"
         "@kind\n"
         "def compare(a, b):\n"
@@ -431,7 +431,7 @@ def test_a_config_need_only_be_where_rank_0_is(mpiexec, tmp_path):
         "import os, sys\n"
         "from mpi4py import MPI\n"
         "if MPI.COMM_WORLD.rank == 0: os.chdir('here')\n"
-        "from burgers_adjoint.cli import main\n"
+        "from burgers_adjoint.commands.line import main\n"
         "main(sys.argv[1:])\n"
     )
     out = ["-o", tmp_path / "out", "--json", tmp_path / "summary.json", "--quiet"]
@@ -451,8 +451,8 @@ def test_a_config_need_only_be_where_rank_0_is(mpiexec, tmp_path):
 def test_one_failing_rank_ends_those_that_wait_for_it(mpiexec, tmp_path, error, code, message):
     script = (
         "import sys\n"
-        "from burgers_adjoint import run\n"
-        "from burgers_adjoint.cli import main\n"
+        "from burgers_adjoint.commands import run\n"
+        "from burgers_adjoint.commands.line import main\n"
         "from burgers_adjoint.errors import SnapshotError\n"
         "def fail(config, comm, *others):\n"
         f"    if comm.rank == 1: raise {error}\n"

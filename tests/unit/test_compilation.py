@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from burgers_adjoint import compilation
+from burgers_adjoint.kernels import compilation
 
 ROOT = Path(__file__).parents[2]
 
@@ -16,8 +16,8 @@ COUNT = """
 import gc, sys
 from mpi4py import MPI
 from numba.core.dispatcher import Dispatcher
-from burgers_adjoint import storage
-from burgers_adjoint.burgers.preparation import prepare_kernels
+from burgers_adjoint.assembly import stores
+from burgers_adjoint.equations.burgers.preparation import prepare_kernels
 from burgers_adjoint.config import load
 from burgers_adjoint.problem import Problem
 
@@ -25,7 +25,7 @@ def compiled():
     kernels = (thing for thing in gc.get_objects() if isinstance(thing, Dispatcher))
     return sorted((kernel.__name__, str(kernel.signatures)) for kernel in kernels)
 
-storage.LARGEST_STATE = 100.0  # states are swapped, as those of large tiles are
+stores.LARGEST_STATE = 100.0  # states are swapped, as those of large tiles are
 problem = Problem(load(None, ["grid.nx=9", "grid.ny=7", "time.steps=40", *sys.argv[1:]]),
                   MPI.COMM_WORLD)
 schedule = problem.schedule()

@@ -8,10 +8,10 @@ import pytest
 from mpi4py import MPI
 from reference import model_on, rates
 
-from burgers_adjoint.burgers.grid import Grid
-from burgers_adjoint.burgers.staged import Method
-from burgers_adjoint.burgers.staged_model import StagedModel
+from burgers_adjoint.equations.burgers.staged import Method
+from burgers_adjoint.equations.burgers.staged_model import StagedModel
 from burgers_adjoint.parallel.decomposition import Decomposition
+from burgers_adjoint.parallel.grid import Grid
 
 NU = 0.1
 K, L = 1.0, 2.0  # wave numbers

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 from mpi4py import MPI
 
-from burgers_adjoint.burgers.grid import Grid
-from burgers_adjoint.burgers.model import BurgersModel
 from burgers_adjoint.checkpointing.actions import Action, Advance, Load, Reverse, Save, Turn
 from burgers_adjoint.checkpointing.binomial import Binomial
 from burgers_adjoint.checkpointing.executor import Executor
 from burgers_adjoint.checkpointing.schedule import Schedule
 from burgers_adjoint.checkpointing.store_all import StoreAll
+from burgers_adjoint.equations.burgers.model import BurgersModel
 from burgers_adjoint.errors import ScheduleError, SnapshotError
-from burgers_adjoint.measuring import Stopwatch
 from burgers_adjoint.parallel.decomposition import Decomposition
+from burgers_adjoint.parallel.grid import Grid
+from burgers_adjoint.planning.measure import Stopwatch
 from burgers_adjoint.snapshots.memory import MemoryStore
 
 Array = np.ndarray

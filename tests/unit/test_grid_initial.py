@@ -11,10 +11,10 @@ import pytest
 from fake_ranks import decompositions
 from mpi4py import MPI
 
-from burgers_adjoint.burgers import initial
-from burgers_adjoint.burgers.grid import Grid
+from burgers_adjoint.equations.burgers import initial
 from burgers_adjoint.errors import ConfigError
 from burgers_adjoint.parallel.decomposition import Decomposition
+from burgers_adjoint.parallel.grid import Grid
 
 BOX = Grid(11, 7, (-1.0, 4.0), (2.0, 3.5), periodic=False)
 TORUS = Grid(10, 6, (-1.0, 4.0), (2.0, 3.5), periodic=True)

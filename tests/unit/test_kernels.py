@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import euler_step, final_energy, model_on, oblong_grid, random_fields
 
-from burgers_adjoint.burgers.grid import Grid
-from burgers_adjoint.burgers.model import BurgersModel
 from burgers_adjoint.checkpointing.binomial import Binomial
 from burgers_adjoint.checkpointing.executor import Executor
+from burgers_adjoint.equations.burgers.model import BurgersModel
+from burgers_adjoint.parallel.grid import Grid
 from burgers_adjoint.snapshots.memory import MemoryStore
 
 EPSILON = np.finfo(float).eps

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from burgers_adjoint.burgers.lanes import copy_lines, fma, row_kernel
-from burgers_adjoint.burgers.layout import LINE, aligned_zeros
-from burgers_adjoint.compilation import compiled
+from burgers_adjoint.kernels.compilation import compiled
+from burgers_adjoint.kernels.lanes import copy_lines, fma, row_kernel
+from burgers_adjoint.kernels.tile_layout import LINE, aligned_zeros
 
 
 class Scale(NamedTuple):

@@ -6,13 +6,13 @@ import pytest
 from mpi4py import MPI
 from reference import oblong_grid
 
-from burgers_adjoint.burgers.layout import Layout
-from burgers_adjoint.burgers.observations import steps_of
-from burgers_adjoint.burgers.sensors import Sensors
+from burgers_adjoint.assembly.objective import recorder
 from burgers_adjoint.config import Config, from_dict
 from burgers_adjoint.errors import ConfigError
-from burgers_adjoint.functional import recorder
-from burgers_adjoint.inverse import observations as observation_file
+from burgers_adjoint.inverse import observation_file
+from burgers_adjoint.kernels.tile_layout import Layout
+from burgers_adjoint.observing.observations import steps_of
+from burgers_adjoint.observing.sensors import Sensors
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.reductions import normal_numbers
 from burgers_adjoint.problem import Problem

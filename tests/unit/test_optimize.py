@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from mpi4py import MPI
 
+from burgers_adjoint.commands.optimize import optimize, require_influence
 from burgers_adjoint.config import Config, from_dict
 from burgers_adjoint.errors import ConfigError, NumericalError, agreed_error
 from burgers_adjoint.inverse import tao
 from burgers_adjoint.inverse.vector import ControlVector
-from burgers_adjoint.optimize import optimize, require_influence
 from burgers_adjoint.output.progress import Progress
 from burgers_adjoint.problem import Problem
 

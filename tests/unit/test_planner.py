@@ -16,13 +16,13 @@ from mpi4py import MPI
 from burgers_adjoint.checkpointing.actions import Advance, Load, Reverse, Save
 from burgers_adjoint.checkpointing.binomial import Binomial
 from burgers_adjoint.checkpointing.multistage import Multistage
-from burgers_adjoint.checkpointing.planner import Candidate, Costs, candidates, predict
 from burgers_adjoint.checkpointing.residency import Move, Residency
 from burgers_adjoint.checkpointing.store_all import StoreAll
 from burgers_adjoint.checkpointing.two_level import TwoLevel
-from burgers_adjoint.cli import main
+from burgers_adjoint.commands.line import main
 from burgers_adjoint.config import from_dict
 from burgers_adjoint.output.schedule_picture import draw_schedule, trace
+from burgers_adjoint.planning.prediction import Candidate, Costs, candidates, predict
 from burgers_adjoint.problem import Problem
 
 COSTS = Costs(

@@ -72,7 +72,7 @@ def test_the_example_runs_without_burgers_and_mpi() -> None:
     program = f"""
 import runpy, sys
 runpy.run_path({str(EXAMPLE)!r}, run_name="__main__")
-unwanted = ("burgers_adjoint.burgers", "burgers_adjoint.parallel", "mpi4py", "h5py", "numba")
+unwanted = ("burgers_adjoint.equations", "burgers_adjoint.parallel", "mpi4py", "h5py", "numba")
 print("loaded:", *(name for name in sys.modules if name.startswith(unwanted)))
 """
     done = subprocess.run(

@@ -7,10 +7,10 @@ import pytest
 from mpi4py import MPI
 from reference import euler_step, oblong_grid, random_fields, rates
 
-from burgers_adjoint.burgers.grid import Grid
-from burgers_adjoint.burgers.staged import Method
-from burgers_adjoint.burgers.staged_model import StagedModel
+from burgers_adjoint.equations.burgers.staged import Method
+from burgers_adjoint.equations.burgers.staged_model import StagedModel
 from burgers_adjoint.parallel.decomposition import Decomposition
+from burgers_adjoint.parallel.grid import Grid
 
 CONTROLS = ("initial", "viscosity", "viscosity_field", "forcing", "forcing_in_time")
 KNOTS = (0.0, 0.02, 0.1)

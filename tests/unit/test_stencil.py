@@ -5,8 +5,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from burgers_adjoint.burgers import stencil
-from burgers_adjoint.burgers.stencil import Coefficients, Star, coefficients
+from burgers_adjoint.equations.burgers import stencil
+from burgers_adjoint.equations.burgers.stencil import Coefficients, Star, coefficients
 
 NU, DT, DX, DY = map(Fraction, ("0.03", "0.02", "0.25", "0.4"))
 SHIFTS = ((0, 0), (0, 1), (0, -1), (1, 0), (-1, 0))  # of here, east, west, north, south

@@ -9,9 +9,9 @@ from test_staged import (
 )
 from test_staged import test_orders_in_space as check_order
 
-from burgers_adjoint.burgers import staged
-from burgers_adjoint.burgers.advection.sweeps import sweeps_of
-from burgers_adjoint.burgers.rates import Line
+from burgers_adjoint.equations.burgers import staged
+from burgers_adjoint.equations.burgers.advection.sweeps import sweeps_of
+from burgers_adjoint.equations.burgers.rates import Line
 
 
 class FourthOrder:

@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 from mpi4py import MPI
 
-from burgers_adjoint.burgers.grid import Grid
-from burgers_adjoint.burgers.model import BurgersModel
-from burgers_adjoint.burgers.time_steps import TimeSteps
+from burgers_adjoint.equations.burgers.model import BurgersModel
 from burgers_adjoint.errors import ConfigError, NumericalError
 from burgers_adjoint.parallel.decomposition import Decomposition
+from burgers_adjoint.parallel.grid import Grid
+from burgers_adjoint.stepping.time_steps import TimeSteps
 
 
 def model_with(time_steps: TimeSteps, viscosity: float = 0.05) -> BurgersModel:

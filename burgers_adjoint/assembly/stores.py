@@ -1,0 +1,334 @@
+"""Makes the snapshot store that a configuration asks for, on all ranks or on none."""
+
+import os
+import secrets
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI
+
+from burgers_adjoint.checkpointing.schedule import Schedule
+from burgers_adjoint.config import Config
+from burgers_adjoint.errors import ConfigError, StorageError, agreed_error
+from burgers_adjoint.parallel.decomposition import Decomposition
+from burgers_adjoint.parallel.failure import agreed
+from burgers_adjoint.parallel.memory import memory_limit, require_memory
+from burgers_adjoint.parallel.shared_file import SharedPlaces
+from burgers_adjoint.protocols import SnapshotStore
+from burgers_adjoint.snapshots.agreed import AgreedStore
+from burgers_adjoint.snapshots.memory import MemoryStore
+from burgers_adjoint.snapshots.tiered import TieredStore
+from burgers_adjoint.snapshots.write_behind import Transfer
+
+Store = SnapshotStore[np.ndarray]
+LARGEST_STATE = 1.125  # times a snapshot's bytes, for states to be used as snapshots
+
+
+class StoreMaker:
+    """Makes stores for the snapshots of one configuration; all methods are collective.
+
+    Args:
+        config: [snapshots] says where they live.
+        decomposition: whose tiles they are.
+        new_buffer: returns a new buffer for this rank's part.
+        new_state: returns a new working state, which holds this rank's part with its halo and
+            padding.
+        own_points: returns the view of a state's own points, of a buffer's shape.
+
+    Attributes:
+        exchanges: whether stores swap states instead of copying to buffers, on all ranks: where
+            halo and padding are small.
+        slot_bytes: of this rank's part of a snapshot, on disk.
+        memory_bytes: of it in memory.
+        largest_slot_bytes, largest_memory_bytes: of the rank that has most.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        decomposition: Decomposition,
+        new_buffer: Callable[[], np.ndarray],
+        new_state: Callable[[], np.ndarray] | None = None,
+        own_points: Callable[[np.ndarray], np.ndarray] = np.asarray,
+    ) -> None:
+        self.config = config
+        self.comm: Any = decomposition.comm
+        self._decomposition = decomposition
+        self._new_buffer = self._new_place = _resident(new_buffer)
+        self._own_points: Callable[[np.ndarray], np.ndarray] = np.asarray
+        sample = new_buffer()
+        if new_state is not None and new_state().shape[:-2] != sample.shape[:-2]:
+            new_state = None  # snapshots are more than states
+        self._shape, self._dtype = sample.shape, sample.dtype
+        self.slot_bytes = self.memory_bytes = sample.nbytes
+        state_bytes = sample.nbytes if new_state is None else new_state().nbytes
+        sizes = np.array([sample.nbytes, state_bytes, state_bytes > LARGEST_STATE * sample.nbytes])
+        self.comm.Allreduce(MPI.IN_PLACE, sizes, op=MPI.MAX)
+        self.largest_slot_bytes, self.largest_memory_bytes, too_large = map(int, sizes)
+        self.exchanges = False
+        if new_state is not None and not too_large:
+            self.exchanges = True
+            self._new_place, self._own_points = _resident(new_state), own_points
+            self.memory_bytes = state_bytes
+        else:
+            self.largest_memory_bytes = self.largest_slot_bytes
+
+    def make(self, schedule: Schedule, kind: str | None = None) -> Store:
+        """A new store with the slots of the schedule, the configured kind or the named one.
+
+        Raises:
+            ConfigError: on all ranks: the memory or the disk is too small for it.
+            StorageError: on all ranks: the folder or a file cannot be made.
+        """
+        kind, slots = kind or self.config.snapshots.store, schedule.slots
+        near = self.near_slots(schedule, kind)
+        buffers = 0
+        if near < slots:
+            buffers = max(1, min(self.buffers_of(kind), max(2, slots - near)))
+        require_memory(self.comm, (near + buffers) * self.memory_bytes)
+        self._require_limit((near + buffers) * self.largest_memory_bytes)
+        memory = MemoryStore(self._new_place, near, self.exchanges)
+        if near == slots:
+            return memory
+        disk = self._disk(slots - near, kind == "hdf5_shared", self.asynchronous(kind))
+        return TieredStore(memory, disk, near) if near else disk
+
+    def sample(self, schedule: Schedule) -> tuple[Store, list[Transfer]]:
+        """A new store of a file per rank with few buffers, and a list of what will be moved."""
+        from burgers_adjoint.snapshots.write_behind import LEAST_BUFFERS, BackgroundStore
+
+        store = self._slow(schedule.slots, shared=False, swapped=self.exchanges, keep=False)
+        front = BackgroundStore(
+            store,
+            self._new_place,
+            schedule.slots,
+            LEAST_BUFFERS,
+            threaded=False,
+            exchanges=self.exchanges,
+        )
+        front.transfers = []
+        return AgreedStore(front, partial(agreed, self.comm)), front.transfers
+
+    def free_disk_slots(self, share: float) -> int:
+        """Snapshots per rank that fit into a share of the free disk.
+
+        Raises:
+            StorageError: on all ranks: there is no folder that could be written to.
+        """
+        folder = self._folder(1, shared=False)
+        node = self.comm.Split_type(MPI.COMM_TYPE_SHARED)
+        with agreed(self.comm):
+            free = shutil.disk_usage(folder).free
+        slots = int(share * free / (node.size * self.largest_slot_bytes))
+        node.Free()
+        return int(self.comm.allreduce(slots, op=MPI.MIN))
+
+    def near_slots(self, schedule: Schedule, kind: str | None = None) -> int:
+        """How many of a schedule's slots are in memory."""
+        kind = kind or self.config.snapshots.store
+        if kind == "memory":
+            return schedule.slots
+        if kind != "tiered":
+            return 0
+        if schedule.memory_slots < schedule.slots:
+            return schedule.memory_slots
+        limit = memory_limit(self.comm, self.config.snapshots.memory)
+        if limit is None:
+            return min(schedule.slots, self.config.checkpointing.snapshots)
+        fitting = limit // self.largest_memory_bytes - self.config.snapshots.buffers
+        return max(0, min(schedule.slots, fitting))
+
+    def asynchronous(self, kind: str) -> bool:
+        """Whether buffers, and a thread where cores are idle, stand before stores of this kind."""
+        wanted = self.config.snapshots.asynchronous
+        return kind != "hdf5_shared" if wanted is None else wanted
+
+    def buffers_of(self, kind: str) -> int:
+        """Buffers before a store of this kind."""
+        on_disk = kind != "memory" and self.asynchronous(kind)
+        return self.config.snapshots.buffers if on_disk else 0
+
+    def _require_limit(self, n_bytes: int) -> None:
+        limit = memory_limit(self.comm, self.config.snapshots.memory)
+        if limit is not None and n_bytes > limit:
+            raise agreed_error(
+                ConfigError(
+                    f"the snapshots need {n_bytes} bytes of memory per rank, snapshots.memory = "
+                    f"{self.config.snapshots.memory!r} allows {limit}: use fewer "
+                    "(checkpointing.snapshots), or a store on disk (snapshots.store)"
+                )
+            )
+
+    def _disk(self, capacity: int, shared: bool, asynchronous: bool) -> Store:
+        from burgers_adjoint.snapshots.write_behind import BackgroundStore
+
+        comm, section = self.comm, self.config.snapshots
+        threads = MPI.Query_thread() == MPI.THREAD_MULTIPLE
+        if shared and asynchronous and not threads:
+            raise agreed_error(
+                ConfigError(
+                    "snapshots.asynchronous = true with hdf5_shared needs an MPI that allows calls "
+                    "from several threads (MPI_THREAD_MULTIPLE); this one does not"
+                )
+            )
+        swapped = self.exchanges and asynchronous and not shared
+        store: Any = self._slow(capacity, shared, swapped, section.keep)
+        if asynchronous:
+            store = BackgroundStore(
+                store,
+                self._new_place if swapped else self._new_buffer,
+                capacity,
+                section.buffers,
+                # The moves of a file that ranks share have to be the same on all of them.
+                threaded=shared or bool(section.asynchronous) or idle_share(comm) > 0,
+                exchanges=swapped,
+            )
+        return AgreedStore(store, partial(agreed, comm))
+
+    def _slow(self, capacity: int, shared: bool, swapped: bool, keep: bool) -> Any:
+        """A store in new files; swapped says whether its snapshots are states."""
+        from burgers_adjoint.snapshots.file import HDF5Store
+
+        comm = self.comm
+        # Files are named by run; whoever starts two at a time gets two names.
+        stamp = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
+        self.run = comm.bcast(stamp, root=0)
+        folder = self._folder(capacity, shared)
+        file: Any = self._shared_file(folder, capacity) if shared else None
+        with agreed(comm):
+            if not shared:
+                file = self._local_file(folder, capacity)
+        new_place = self._new_place if swapped else self._new_buffer
+        own_points = self._own_points if swapped else np.asarray
+        return HDF5Store(file, new_place, keep, not shared or comm.rank == 0, own_points)
+
+    def _folder(self, capacity: int, shared: bool) -> Path:
+        """Make the folder, and see that it has room for the files of all ranks of the node."""
+        from burgers_adjoint.snapshots.file_layout import needed_bytes
+
+        config, comm = self.config, self.comm
+        folder = Path(config.snapshots.directory or config.output.directory)
+        needed = needed_bytes(capacity, self.slot_bytes)
+        writers = comm if shared else comm.Split_type(MPI.COMM_TYPE_SHARED)
+        total, n_ranks = writers.allreduce(needed, op=MPI.SUM), writers.size
+        if not shared:
+            writers.Free()
+        with agreed(comm):
+            try:
+                if not shared or comm.rank == 0:
+                    folder.mkdir(parents=True, exist_ok=True)
+                    free = shutil.disk_usage(folder).free
+                    # A real try: root passes every test of permissions, and disks are read-only.
+                    tempfile.TemporaryFile(dir=folder).close()
+                    if free < total:
+                        raise ConfigError(
+                            f"the snapshots need {total} bytes in {folder} ({n_ranks} ranks), "
+                            f"{free} are free there: use fewer (checkpointing.snapshots) or "
+                            "another folder (snapshots.directory)"
+                        )
+            except OSError as error:
+                raise StorageError(
+                    f"cannot use the snapshot folder {folder}, which is to hold {total} bytes: "
+                    f"{error.strerror}"
+                ) from error
+        return folder
+
+    def _local_file(self, folder: Path, capacity: int) -> Any:
+        from burgers_adjoint.snapshots.file import LocalFile
+
+        rank = self.comm.rank
+        rows, columns = self._decomposition.rows, self._decomposition.columns
+        attributes = {
+            "run": self.run,
+            "rank": rank,
+            "rows": (rows.start, rows.stop),
+            "columns": (columns.start, columns.stop),
+        }
+        path = folder / f"snapshots-{self.run}-rank{rank}.h5"
+        return LocalFile(path, capacity, self._shape, self._dtype, attributes)
+
+    def _shared_file(self, folder: Path, capacity: int) -> Any:
+        from burgers_adjoint.snapshots.file import cannot_make
+        from burgers_adjoint.snapshots.file_layout import RECORD, create, needed_bytes
+        from burgers_adjoint.snapshots.shared import SharedFile
+
+        comm, decomposition, shape = self.comm, self._decomposition, self._shape
+        whole = (*shape[:-2], *decomposition.shape)
+        path, layout = folder / f"snapshots-{self.run}-shared.h5", None
+        with agreed(comm):
+            if comm.rank == 0:
+                try:
+                    layout = create(
+                        path, capacity, whole, self._dtype, {"run": self.run}, comm.size
+                    )
+                except OSError as error:
+                    size = int(np.prod(whole)) * self._dtype.itemsize
+                    raise cannot_make(path, needed_bytes(capacity, size), error) from error
+        layout = comm.bcast(layout, root=0)
+        block = (*(slice(0, n) for n in shape[:-2]), decomposition.rows, decomposition.columns)
+        mine = (slice(comm.rank, comm.rank + 1), slice(0, RECORD.itemsize))
+        records = (comm.size, RECORD.itemsize)
+        open_places = partial(SharedPlaces, comm, str(path))
+        return SharedFile(
+            path,
+            layout,
+            open_places(layout.data, whole, block, self._dtype.itemsize),
+            open_places(layout.records, records, mine, 1),
+        )
+
+
+def _resident(new_array: Callable[[], np.ndarray]) -> Callable[[], np.ndarray]:
+    """Arrays whose memory is there from the start: if it is too much, the run does not begin."""
+
+    def new() -> np.ndarray:
+        array = new_array()
+        array.fill(0.0)
+        return array
+
+    return new
+
+
+def idle_share(comm: MPI.Comm) -> float:
+    """Share of a thread's work, beside every rank's own, for which there are idle cores."""
+    node = comm.Split_type(MPI.COMM_TYPE_SHARED)
+    cores = len(set().union(*node.allgather(os.sched_getaffinity(0))))
+    idle = min(1.0, max(0.0, cores / node.size - 1))
+    node.Free()
+    return float(comm.allreduce(idle, op=MPI.MIN))
+
+
+@contextmanager
+def closed_at_end(store: Store, keep: bool = False) -> Iterator[Store]:
+    """Close a store at the end, and remove its files unless they are to be kept.
+
+    Collective, but after a failure that the other ranks know nothing of: then nobody is waited for.
+    """
+    try:
+        yield store
+        if keep:
+            _each(store, "flush")
+    except BaseException as error:
+        if getattr(error, "agreed", False):
+            store.close()
+        else:
+            _each(store, "abandon")
+        raise
+    store.close()
+
+
+def _each(store: Any, method: str) -> None:
+    """Call a method of the store or of those in it that have it."""
+    for part in (store, *(getattr(store, name, None) for name in ("store", "near", "far"))):
+        if part is None:
+            continue
+        if hasattr(part, method):
+            getattr(part, method)()
+        elif part is not store:
+            _each(part, method)

@@ -1,0 +1,405 @@
+"""The `check` command: ways in which a gradient can be wrong, tried on the configured problem."""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI
+
+from burgers_adjoint.assembly.stores import Store, closed_at_end
+from burgers_adjoint.config import Config
+from burgers_adjoint.equations.burgers.preparation import prepare_kernels
+from burgers_adjoint.output.folder import prepare_directory
+from burgers_adjoint.output.plots import plot_differences
+from burgers_adjoint.output.progress import Progress
+from burgers_adjoint.parallel.failure import agreed
+from burgers_adjoint.parallel.memory import node_memory
+from burgers_adjoint.parallel.reductions import exact_sum, largest, norm, random_field
+from burgers_adjoint.problem import Gradient, Problem, Reversal
+from burgers_adjoint.verification import central_differences, taylor_test
+
+TAYLOR_SIZES = tuple(1e-2 * 2.0**-k for k in range(8))  # of the control's own size
+DIFFERENCE_SIZES = tuple(10.0**-k for k in range(2, 11))
+LEAST_ORDER = 1.99
+FIRST_ORDER = (0.9, 1.1)
+LARGEST_DIFFERENCE = 1e-7
+ROUND_OFF_STEP = 1e-14  # relative to the norms, for one step
+ROUND_OFF_RUN = 1e-11  # relative to the value, after many steps
+CANDIDATES_PER_POINT = 50
+LEAST_SHARE = 0.1  # of the largest gradient entry, for a grid point to be differenced
+
+
+@dataclass(frozen=True)
+class Check:
+    """One test and its verdict: `value` against what `text` says is allowed."""
+
+    name: str
+    value: float | str
+    passed: bool
+    limit: float | str
+    text: str
+
+
+@dataclass(frozen=True)
+class Direction:
+    """A perturbation of one control: J as a function of its size, and its slope.
+
+    Attributes:
+        value: perturbation, laid out like the control's gradient.
+        slope: derivative of J in this direction, by the gradient.
+    """
+
+    control: str
+    value: np.ndarray | float
+    slope: float
+
+
+def check(config: Config, comm: MPI.Comm, progress: Progress) -> dict[str, Any]:
+    """Test the gradient of the configured problem; returns the summary on all ranks. Collective.
+
+    The summary has `checks` (name, value, passed, limit, text), `left_out` (what could not be
+    tried here, and why), `seed`, `ranks` and `steps`. The picture of the finite differences goes
+    to the output folder.
+    """
+    directory = prepare_directory(config, comm)
+    problem = Problem(config, comm)
+    with closed_at_end(problem.store(problem.schedule())) as store:
+        prepare_kernels(problem.model, tangent=True)
+        checker = Checker(problem, store, progress)
+        curves = checker.run()
+    if config.output.plots:
+        with agreed(comm):
+            if comm.rank == 0:
+                plot_differences(directory / "differences.png", curves)
+    problem.close()
+    return {
+        "checks": [dataclasses.asdict(done) for done in checker.checks],
+        "left_out": checker.left_out,
+        "objective": checker.base.objective,
+        "digest": problem.digest(checker.base.final, checker.base.gradient),
+        "seed": config.check.seed,
+        "ranks": comm.size,
+        "steps": problem.n_steps,
+    }
+
+
+class Checker:
+    """The tests of one problem, in the order in which they are reported."""
+
+    def __init__(self, problem: Problem, store: Store, progress: Progress) -> None:
+        self.problem = problem
+        self.comm = problem.comm
+        self.seed = problem.config.check.seed
+        self.checks: list[Check] = []
+        self.left_out: list[str] = []
+        self._store = store
+        self._progress = progress
+        self._sweeps = 0
+        progress.begin("check", self._sweeps_ahead())
+        self.base = self._reverse()
+        self.amplitude = largest(self.comm, np.abs(problem.fields)) or 1.0
+
+    def _sweeps_ahead(self) -> int:
+        controls = len(self.problem.config.gradient.controls)
+        points = self.problem.config.check.points + controls
+        return 6 + (len(TAYLOR_SIZES) + 1) * controls + 2 * len(DIFFERENCE_SIZES) * points
+
+    def run(self) -> dict[str, tuple[Any, Any]]:
+        """Run all tests; returns the curves of the finite differences."""
+        directions = [self._random_direction(control) for control in self.base.gradient]
+        for direction in directions:
+            self._taylor(direction)
+        self._dot_product_of_one_step()
+        for direction in directions:
+            self._dot_product_of_the_run(direction)
+        curves = self._differences([d for d in directions if d.control == "viscosity"])
+        self._second_control_value()
+        self._other_schedule()
+        self._one_rank()
+        self._progress.end()
+        return curves
+
+    def _add(self, name: str, value: float | str, passed: bool, limit: Any, text: str) -> None:
+        self.checks.append(Check(name, value, bool(passed), limit, text))
+
+    def _count(self) -> None:
+        self._sweeps += 1
+        self._progress.update(self._sweeps)
+
+    def _reverse(self, fields: np.ndarray | None = None) -> Reversal:
+        """Gradient at other initial fields; all use one model and one store, as users would."""
+        self._count()
+        fields = self.problem.fields if fields is None else fields
+        result = self.problem.reverse(self.problem.schedule(), self._store, fields)
+        gradient = {name: np.copy(part) for name, part in result.gradient.items()}
+        return dataclasses.replace(result, gradient=_scalars(gradient))
+
+    def _functional(self, direction: Direction) -> Callable[[float], float]:
+        def evaluate(size: float) -> float:
+            self._count()
+            problem, control = self.problem, direction.control
+            before = problem.control(control)
+            problem.set_control(control, before + size * direction.value)
+            try:
+                return problem.evaluate(problem.fields)
+            finally:
+                problem.set_control(control, before)
+
+        return evaluate
+
+    def _random_direction(self, control: str) -> Direction:
+        part, problem = self.base.gradient[control], self.problem
+        grid, dt = problem.grid, problem.model.dt
+        scale = self.amplitude
+        if control.startswith("viscosity"):
+            # in a few steps a small viscosity does so little that round-off hides the curvature
+            in_the_run = min(grid.dx, grid.dy) ** 2 / (problem.n_steps * dt)
+            scale = max(problem.model.viscosity, in_the_run)
+        elif control.startswith("forcing"):
+            scale /= problem.n_steps * dt
+        if not isinstance(part, np.ndarray):
+            return Direction(control, scale, part * scale)
+        n_fields = math.prod(part.shape[:-2])
+        noise = random_field(problem.decomposition, self.seed, n_fields).reshape(part.shape)
+        value = problem.part_of(control, scale * noise)
+        return Direction(control, value, exact_sum(self.comm, part * value))
+
+    def _vanishes(self, control: str) -> bool:
+        """Whether a gradient is zero; the tangent model tells whether it should be."""
+        return not self.comm.allreduce(bool(np.any(self.base.gradient[control])), op=MPI.LOR)
+
+    def _taylor(self, direction: Direction) -> None:
+        if self._vanishes(direction.control):
+            self.left_out.append(
+                f"Taylor test and differences of {direction.control}: the gradient vanishes, "
+                "there is nothing to test"
+            )
+            return
+        low, high = FIRST_ORDER
+        evaluate = lru_cache(self._functional(direction))
+        # near a minimum the quadratic term rules for longer
+        for more in (0, len(TAYLOR_SIZES), 2 * len(TAYLOR_SIZES)):
+            sizes = [*TAYLOR_SIZES, *(TAYLOR_SIZES[-1] * 2.0 ** -(k + 1) for k in range(more))]
+            test = taylor_test(evaluate, self.base.objective, direction.slope, sizes)
+            if low < test.order < high:
+                break
+        self._add(
+            f"Taylor order without gradient, {direction.control}",
+            test.order,
+            low < test.order < high,
+            1.0,
+            f"{low} to {high}",
+        )
+        self._add(
+            f"Taylor order with gradient, {direction.control}",
+            test.corrected_order,
+            test.corrected_order > LEAST_ORDER,
+            LEAST_ORDER,
+            f"above {LEAST_ORDER}",
+        )
+
+    def _dot_product_of_one_step(self) -> None:
+        """<w, T d> = <T' w, d> for the first step, boundary points and viscosity included."""
+        model, comm = self.problem.model, self.comm
+        state = model.initial_state(self.problem.fields, replay=True)
+        d, w = (random_field(self.problem.decomposition, self.seed + k, 2) for k in (1, 2))
+        d_nu = 0.5
+        perturbation = model.layout.new_array(2)
+        model.restore(d, perturbation)
+        tangent = model.layout.interior(
+            model.tangent_step(perturbation, state, {"viscosity": d_nu}, 0)
+        )
+        cotangent = model.new_cotangent(viscosity=True)
+        model.restore(w, cotangent.field)
+        model.transposed_step(cotangent, state, 0)
+        adjoint = model.layout.interior(cotangent.field)
+        density = model.layout.interior(cotangent.viscosity_density[None])
+        left = exact_sum(comm, w * tangent)
+        right = exact_sum(comm, adjoint * d) + d_nu * exact_sum(comm, density)
+        error = abs(left - right) / (norm(comm, w) * norm(comm, tangent))
+        self._add(
+            "dot product of one step",
+            error,
+            error <= ROUND_OFF_STEP,
+            ROUND_OFF_STEP,
+            f"at most {ROUND_OFF_STEP:g} of the norms",
+        )
+
+    def _dot_product_of_the_run(self, direction: Direction) -> None:
+        """Derivative of J by the tangent model, step by step, against the gradient's."""
+        model, problem = self.problem.model, self.problem
+        self._count()
+        state = model.initial_state(problem.fields, replay=True)
+        perturbation = model.layout.new_array(2)
+        if direction.control in ("initial", "boundary"):
+            model.restore(np.asarray(direction.value), perturbation)
+        slope, directions = 0.0, {direction.control: direction.value}
+        for n in range(problem.n_steps):
+            slope += model.objective_tangent(perturbation, state, n)
+            perturbation = model.tangent_step(perturbation, state, directions, n)
+            model.advance(state, n, n + 1)
+        slope += model.objective_tangent(perturbation, state, problem.n_steps, last=True)
+        error = abs(slope - direction.slope)
+        if error:
+            error = error / abs(slope) if slope else math.inf
+        self._add(
+            f"tangent against adjoint, {direction.control}",
+            error,
+            error <= ROUND_OFF_RUN,
+            ROUND_OFF_RUN,
+            f"at most {ROUND_OFF_RUN:g} relative",
+        )
+
+    def _differences(self, directions: list[Direction]) -> dict[str, tuple[Any, Any]]:
+        """Best agreement of central differences at seeded points and for scalar controls."""
+        curves: dict[str, tuple[Any, Any]] = {}
+        named = {one.control: one for one in directions if not self._vanishes(one.control)}
+        if "initial" in self.base.gradient and not self._vanishes("initial"):
+            named |= self._points()
+        for name, direction in named.items():
+            errors = central_differences(
+                self._functional(direction), direction.slope, DIFFERENCE_SIZES
+            )
+            curves[name] = (DIFFERENCE_SIZES, errors)
+            best = min(errors)
+            size = DIFFERENCE_SIZES[errors.index(best)]
+            self._add(
+                f"central difference, {name}",
+                best,
+                best <= LARGEST_DIFFERENCE,
+                LARGEST_DIFFERENCE,
+                f"at most {LARGEST_DIFFERENCE:g} relative (best at {size:g})",
+            )
+        return curves
+
+    def _points(self) -> dict[str, Direction]:
+        """Seeded grid points where the gradient is not so small that round-off hides it."""
+        gradient = self.base.gradient["initial"]
+        assert isinstance(gradient, np.ndarray)
+        ny, nx = self.problem.grid.shape
+        threshold = LEAST_SHARE * largest(self.comm, np.abs(gradient))
+        wanted = self.problem.config.check.points
+        draw = np.random.default_rng(self.seed)
+        points: dict[str, Direction] = {}
+        for number in draw.integers(2 * ny * nx, size=CANDIDATES_PER_POINT * wanted):
+            field, row, column = (int(k) for k in np.unravel_index(number, (2, ny, nx)))
+            direction = self._point(gradient, field, row, column)
+            if abs(direction.slope) >= threshold * self.amplitude:
+                points[f"{'uv'[field]} at [{row}, {column}]"] = direction
+            if len(points) == wanted:
+                break
+        if len(points) < wanted:
+            self.left_out.append(
+                f"central differences at {wanted - len(points)} of {wanted} grid points: few "
+                f"points have a gradient above {LEAST_SHARE:g} of the largest"
+            )
+        return points
+
+    def _point(self, gradient: np.ndarray, field: int, row: int, column: int) -> Direction:
+        decomposition = self.problem.decomposition
+        fields = np.zeros_like(gradient)
+        slope = 0.0
+        owner = decomposition.owner(row, column)
+        if owner == self.comm.rank:
+            place = field, row - decomposition.rows.start, column - decomposition.columns.start
+            fields[place] = self.amplitude
+            slope = float(gradient[place]) * self.amplitude
+        return Direction("initial", fields, self.comm.bcast(slope, root=owner))
+
+    def _second_control_value(self) -> None:
+        """The gradient elsewhere, and back: nothing of an earlier one may survive."""
+        problem, model = self.problem, self.problem.model
+        # smaller, so that a stable time step stays stable
+        noise = random_field(problem.decomposition, self.seed + 3, 1)
+        fields = problem.fields * (0.98 + 0.01 * noise)
+        nu = model.viscosity
+        model.viscosity = 0.99 * nu
+        reused = self._reverse(fields)
+        model.viscosity = nu
+        again = self._reverse()
+        fresh = Problem(problem.config, self.comm)
+        fresh.model.viscosity = 0.99 * nu
+        schedule = fresh.schedule()
+        self._count()
+        with closed_at_end(fresh.store(schedule)) as store:
+            expected = fresh.reverse(schedule, store, fields)
+        found = problem.digest(reused.final, reused.gradient)
+        self._compare(
+            "second control value, reused against fresh",
+            found,
+            fresh.digest(expected.final, expected.gradient),
+        )
+        fresh.close()
+        self._compare(
+            "first control value again",
+            problem.digest(again.final, again.gradient),
+            problem.digest(self.base.final, self.base.gradient),
+        )
+
+    def _other_schedule(self) -> None:
+        """Another schedule, store-all where memory allows, gives the same bits."""
+        problem = self.problem
+        configured = problem.config.checkpointing
+        other = "binomial" if configured.schedule == "store_all" else "store_all"
+        schedule = problem.schedule(other)
+        if not self._fits(schedule.slots * problem.model.new_snapshot().nbytes):
+            self.left_out.append(
+                f"{other} against {configured.schedule}: {schedule.slots} snapshots need more "
+                "than half of the free memory"
+            )
+            return
+        self._count()
+        with closed_at_end(problem.store(schedule)) as store:
+            result = problem.reverse(schedule, store, problem.fields)
+        self._compare(
+            f"{other} against {configured.schedule}",
+            problem.digest(result.final, result.gradient),
+            problem.digest(self.base.final, self.base.gradient),
+        )
+
+    def _one_rank(self) -> None:
+        """All ranks together and rank 0 on its own give the same bits."""
+        comm, config = self.comm, self.problem.config
+        if comm.size == 1:
+            self.left_out.append("one rank against several: there is one rank")
+            return
+        ny, nx = self.problem.grid.shape
+        size = 2 * ny * nx * np.dtype(np.float64).itemsize
+        if not self._fits((self.problem.schedule().slots + 10) * size if comm.rank == 0 else 0):
+            self.left_out.append(
+                f"one rank against {comm.size}: it needs more than half of the free memory"
+            )
+            return
+        self._count()
+        found = ""
+        with agreed(comm):
+            if comm.rank == 0:
+                alone = Problem(config, MPI.COMM_SELF, process_grid=(1, 1))
+                schedule = alone.schedule()
+                with closed_at_end(alone.store(schedule)) as store:
+                    result = alone.reverse(schedule, store, alone.fields)
+                found = alone.digest(result.final, result.gradient)
+                alone.close()
+        self._compare(
+            f"one rank against {comm.size}",
+            comm.bcast(found, root=0),
+            self.problem.digest(self.base.final, self.base.gradient),
+        )
+
+    def _fits(self, n_bytes: int) -> bool:
+        """Whether all ranks' needs fit into half of the free memory of every node."""
+        needed, available, _ = node_memory(self.comm, n_bytes)
+        return bool(self.comm.allreduce(needed <= available / 2, op=MPI.LAND))
+
+    def _compare(self, name: str, found: str, expected: str) -> None:
+        same = found == expected
+        value = "same bits" if same else f"{found} is not {expected}"
+        self._add(name, value, same, expected, "the same bits")
+
+
+def _scalars(gradient: dict[str, np.ndarray]) -> Gradient:
+    return {name: part if part.ndim else float(part) for name, part in gradient.items()}

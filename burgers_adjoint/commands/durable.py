@@ -1,0 +1,361 @@
+"""Runs that outlive their jobs: composes the sweeps of a problem with durable restart data."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+from mpi4py import MPI
+
+from burgers_adjoint.checkpointing.binomial import Binomial
+from burgers_adjoint.checkpointing.counts import Counts, Observer
+from burgers_adjoint.checkpointing.executor import Executor
+from burgers_adjoint.checkpointing.online import Online
+from burgers_adjoint.checkpointing.schedule import Schedule
+from burgers_adjoint.commands.sweeps import ForwardSweep, GradientSweeps, own_points
+from burgers_adjoint.config import Config
+from burgers_adjoint.equations.burgers.model import Cotangent
+from burgers_adjoint.errors import ConfigError, RestartError, agreed_error
+from burgers_adjoint.output.files import reason, require_writable
+from burgers_adjoint.parallel.failure import agreed
+from burgers_adjoint.problem import Problem, Reversal
+from burgers_adjoint.protocols import SnapshotStore
+from burgers_adjoint.restart.choice import thinned
+from burgers_adjoint.restart.keeper import Identity, Keeper
+from burgers_adjoint.restart.manifest import Manifest
+from burgers_adjoint.restart.progress import steps_done
+from burgers_adjoint.restart.reader import read_part, require_identity, shared_manifests
+
+logger = logging.getLogger(__name__)
+
+Resume = Literal["refuse", "never", "auto", "must"]
+# A run may go on with other values of these: they change how results are made, not their bits.
+MAY_DIFFER = {"checkpointing", "snapshots", "restart", "parallel", "output", "check"}
+Store = SnapshotStore[np.ndarray]
+
+
+def folder_of(config: Config) -> Path:
+    """Where the restart data of a run is."""
+    return Path(config.restart.directory or Path(config.output.directory) / "restart")
+
+
+def identity_of(problem: Problem, command: str) -> Identity:
+    """What another run must have in common with this one to go on with it. Collective."""
+    config = problem.config
+    values = {
+        name: section
+        for name, section in msgspec.to_builtins(config).items()
+        if name not in MAY_DIFFER
+    }
+    values["initial"].pop("path")  # the fields count, wherever they come from
+    values["gradient"].pop("inner_product")
+    values["time"].pop("stages")
+    values["initial"]["digest"] = problem.digest(problem.fields, {})
+    values = msgspec.json.decode(msgspec.json.encode({"command": command, **values}))
+    goes_on = f"burgers-adjoint resume {config.output.directory}"
+    return Identity(command, values, goes_on)
+
+
+class Rest(Binomial):
+    """The least work for what remains of a reversal, whatever schedule has begun it.
+
+    Attributes:
+        memory: slots that may be in memory.
+    """
+
+    memory: int
+
+    @property
+    def memory_slots(self) -> int:
+        """Slots in memory, the first ones."""
+        return min(self.memory, self.slots)
+
+
+class DurableRun:
+    """One command's run with restart data; all methods are collective.
+
+    Args:
+        problem: what is computed.
+        command: gradient or forward.
+        resume: whether to go on with what the folder holds: "auto" if there is anything, "must",
+            "never", or "refuse" to begin anew in place of an unfinished run.
+
+    Attributes:
+        found: the generation that the run goes on from, None for a new run.
+        summary: of the run that is in the folder, when it is done already.
+
+    Raises:
+        ConfigError: on all ranks: an unfinished run is in the way, or there is none to resume.
+        RestartError: on all ranks: the data is of another run or format, or none of it is whole.
+    """
+
+    def __init__(self, problem: Problem, command: str, resume: Resume) -> None:
+        self.problem, self.comm = problem, problem.comm
+        self.folder = folder_of(problem.config)
+        self.identity = identity_of(problem, command)
+        self.found: Manifest | None = None
+        self.summary: dict[str, Any] | None = None
+        self._vital: dict[str, np.ndarray] = {}
+        self._lost = 0
+        self._resume_seconds = 0.0
+        if resume != "never":
+            with self._timed():
+                self._find(resume)
+        self._prepare_folder()
+        self.keeper = Keeper(
+            problem.config.restart, self.folder, problem.decomposition, self.identity, self.found
+        )
+
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
+        begin = time.perf_counter()
+        yield
+        self._resume_seconds += time.perf_counter() - begin
+
+    def _say(self, message: str, *values: object) -> None:
+        if self.comm.rank == 0:
+            logger.warning(message, *values)
+
+    def _find(self, resume: Resume) -> None:
+        manifests, damages = shared_manifests(self.comm, self.folder)
+        for damage in damages:
+            self._say("%s: falling back to an older generation", damage)
+        if not manifests:
+            if resume == "must":
+                self._say("%s holds no restart data: starting at step 0", self.folder)
+            return
+        newest = manifests[0]
+        if resume == "refuse":
+            if newest.phase != "done":
+                raise agreed_error(
+                    ConfigError(
+                        f"{self.folder} holds a run that was interrupted in its {newest.phase} "
+                        f"sweep: {self.identity.goes_on_with} goes on with it, --resume never "
+                        "discards it"
+                    )
+                )
+            return
+        with agreed(self.comm):
+            require_identity(self.folder, newest, self.identity.values)
+        if newest.phase == "done":
+            self.summary = newest.facts["summary"]
+            return
+        for manifest in manifests:
+            try:
+                with agreed(self.comm):
+                    self._vital = self._read_vital(manifest)
+            except RestartError as error:
+                damages.append(str(error))
+                self._say("%s: falling back to an older generation", error)
+            else:
+                self.found = manifest
+                self._count_lost(manifest)
+                return
+        raise agreed_error(
+            RestartError(f"{self.folder} holds no whole restart data: {damages[-1]}")
+        )
+
+    def _read_vital(self, manifest: Manifest) -> dict[str, np.ndarray]:
+        require_identity(self.folder, manifest, self.identity.values)
+        assert manifest.sweep is not None
+        decomposition = self.problem.decomposition
+        return read_part(self.folder, manifest, manifest.sweep, decomposition)
+
+    def _count_lost(self, manifest: Manifest) -> None:
+        noted = steps_done(self.folder, manifest.run) if self.comm.rank == 0 else None
+        saved = manifest.counts["forward_steps"] + manifest.counts["reverse_steps"]
+        lost = 0 if noted is None else max(0, noted - int(saved))
+        self._lost = manifest.facts["lost_steps"] + self.comm.bcast(lost, root=0)
+
+    def _prepare_folder(self) -> None:
+        with agreed(self.comm):
+            if self.comm.rank == 0:
+                try:
+                    self.folder.mkdir(parents=True, exist_ok=True)
+                except OSError as error:
+                    raise ConfigError(
+                        f"cannot make the folder of the restart data {self.folder}: {reason(error)}"
+                    ) from error
+                require_writable(self.folder / "probe")
+
+    def facts(self) -> dict[str, Any]:
+        """What this run and those before it have gone through."""
+        before = 0 if self.found is None else self.found.facts["resumed"] + 1
+        return {"resumed": before, "lost_steps": self._lost}
+
+    def schedule(self) -> Schedule:
+        """The configured schedule, or one for what remains, which `reverse` makes anew."""
+        return self.problem.schedule() if self.found is None else self._rest({0: 0})
+
+    def _rest(self, live: dict[int, int], position: int | None = None) -> Schedule:
+        """The least work from the live snapshots on, whatever schedule has left them."""
+        assert self.found is not None
+        whole, found = self.problem.schedule(), self.found
+        if found.n_steps is None:
+            return Online.resume(whole.snapshots, live.items(), position or 0)
+        rest = Rest.resume(
+            found.n_steps,
+            whole.snapshots + whole.snapshots_on_disk,
+            live.items(),
+            to_reverse=found.position if found.phase == "reverse" else None,
+            forward_steps=int(found.counts["forward_steps"]),
+            position=position,
+        )
+        rest.memory = whole.snapshots
+        return rest
+
+    def reverse(self, schedule: Schedule, store: Store, observer: Observer) -> Reversal:
+        """Do what is left of both sweeps; see `Problem.reverse`.
+
+        Raises:
+            InterruptedRunError: on all ranks: the run is to stop, and everything is saved.
+        """
+        problem, model = self.problem, self.problem.model
+        state = model.initial_state(problem.fields)
+        if self.found is None:
+            executor = Executor(problem.swept_model, schedule, store)
+        else:
+            with self._timed():
+                executor = self._go_on(state, store)
+        self.schedule_used = executor.schedule
+        sweeps = GradientSweeps(problem, self.keeper, self.facts, executor, observer)
+        executor.observer = sweeps
+        self.keeper.watch(sweeps, store)
+        with self.keeper:
+            executor.run(state)
+            self.keeper.finish()
+        return problem.result(executor)
+
+    def _go_on(
+        self, state: np.ndarray, store: Store
+    ) -> Executor[np.ndarray, Cotangent, np.ndarray]:
+        """An executor for what is left, with the snapshots that are saved in the store."""
+        found, model = self.found, self.problem.model
+        assert found is not None
+        whole = self.problem.schedule()
+        limit = whole.snapshots + whole.snapshots_on_disk
+        model.time_steps.go_on(found.facts)
+        # what was counted in whole numbers comes back as such
+        counts = Counts(**found.counts)  # type: ignore[arg-type]
+        position, cotangent = None, None
+        live = self._load_snapshots(store, limit)
+        if found.phase == "reverse":
+            model.resume(state, self.problem.fields, self.problem.n_steps)
+            self._bring_final(state, store, live)
+            cotangent = model.new_cotangent()
+            for name, field in model.tile_fields(cotangent).items():
+                field[...] = self._vital[name]
+            if self.comm.rank == 0:
+                cotangent.bins[...] = found.facts["bins"]
+        else:
+            position = found.position
+            model.resume(state, self._vital["state"], position)
+        return Executor(
+            self.problem.swept_model,
+            self._rest(live, position),
+            store,
+            counts=counts,
+            position=position or 0,
+            cotangent=cotangent,
+            held={slot: step for step, slot in live.items()},
+        )
+
+    def _bring_final(self, state: np.ndarray, store: Store, live: dict[int, int]) -> None:
+        """Read the final state, or compute it anew where its file is lost.
+
+        Args:
+            state: to compute in.
+            store: has the snapshots.
+            live: step to slot of these.
+        """
+        found, model = self.found, self.problem.model
+        assert found is not None
+        assert found.final is not None
+        try:
+            with agreed(self.comm):
+                final = read_part(self.folder, found, found.final, self.problem.decomposition)
+        except RestartError as error:
+            step = max(live)
+            self._say("%s: computing the final state anew from step %d", error, step)
+            store.load(live[step], step, lambda snapshot: model.restore(snapshot, state))
+            model.advance(state, step, self.problem.n_steps)
+            model.snapshot(state, model.final)
+            self.keeper.forget_final()
+        else:
+            model.final[...] = final["state"]
+
+    def _fill(self, field: np.ndarray, snapshot: np.ndarray) -> None:
+        own = own_points(self.problem, snapshot)
+        own[...] = field
+        if snapshot.shape[1:] == own.shape[1:]:
+            snapshot[2:] = np.nan  # what else a snapshot keeps is computed when it is needed
+
+    def _load_snapshots(self, store: Store, limit: int) -> dict[int, int]:
+        """Bring the saved snapshots into the store; returns step to slot."""
+        found, decomposition = self.found, self.problem.decomposition
+        assert found is not None
+        store.save(0, 0, partial(self._fill, self.problem.fields))
+        live = {0: 0}
+        for step in thinned(sorted(found.snapshots), limit - 1):
+            try:
+                with agreed(self.comm):
+                    part = found.snapshots[step]
+                    field = read_part(self.folder, found, part, decomposition)["state"]
+            except RestartError as error:
+                self._say("%s: going on without the snapshot of step %d", error, step)
+                continue
+            store.save(len(live), step, partial(self._fill, field))
+            live[step] = len(live)
+        return live
+
+    def sweep(self, update: Callable[[int], None]) -> float:
+        """Do what is left of the primal alone; see `Problem.sweep`.
+
+        Raises:
+            InterruptedRunError: on all ranks: the run is to stop, and everything is saved.
+        """
+        problem, model = self.problem, self.problem.model
+        state, bins, n = model.initial_state(problem.fields), model.functional.new_bins(), 0
+        if self.found is not None:
+            n = self.found.position
+            model.time_steps.go_on(self.found.facts)
+            model.resume(state, self._vital["state"], n)
+            if self.comm.rank == 0:
+                bins[...] = self.found.facts["bins"]
+        sweeps = ForwardSweep(problem, self.facts, state, bins, n)
+
+        def updated(done: int) -> None:
+            update(done)
+            sweeps.position = done
+            self.keeper.done(done)
+
+        self.keeper.watch(sweeps, None)
+        with self.keeper:
+            objective = problem.sweep(problem.fields, updated, start=(state, bins, n))
+            self.keeper.finish()
+        return objective
+
+    def conclude(self, summary: dict[str, Any]) -> None:
+        """Note that the results are written: nothing is left to resume."""
+        self.keeper.conclude(summary)
+
+    def report(self, forward_steps: int, planned: int | None) -> dict[str, Any]:
+        """What interruptions and saving have cost.
+
+        Args:
+            forward_steps: taken by the whole run, those that were lost left out.
+            planned: forward steps of a run without interruptions; None when nobody knows.
+        """
+        facts = self.facts()
+        return {
+            "resumed": facts["resumed"],
+            "lost_steps": facts["lost_steps"],
+            "repeated_steps": None if planned is None else forward_steps - planned,
+            "resume_seconds": self.comm.allreduce(self._resume_seconds, op=MPI.MAX),
+            **self.keeper.report(),
+        }

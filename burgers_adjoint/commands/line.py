@@ -1,0 +1,387 @@
+"""The command line: what was asked for, and who prints.
+
+The arguments are parsed before MPI is started, so that help is fast; all ranks parse the same ones
+and come to the same result. MPI and everything that computes is imported when it is used.
+"""
+
+import contextlib
+import io
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NoReturn, TextIO
+
+import click
+
+from burgers_adjoint.commands.ending import end, failed, print_on
+from burgers_adjoint.commands.interrupts import Interrupts
+from burgers_adjoint.errors import BurgersAdjointError, ConfigError, agreed_error
+
+NAME = "burgers-adjoint"
+# Open MPI, other MPIs by PMI or PMIx, and Slurm's srun.
+LAUNCHER_VARIABLES = ("OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK", "SLURM_STEP_ID")
+
+
+@dataclass(frozen=True)
+class Request:
+    """One parsed command line."""
+
+    command: str
+    config: str | None
+    overrides: tuple[str, ...]
+    directory: str | None
+    json: str | None
+    quiet: bool
+    debug: bool
+    observe: str | None = None
+    resume: str | None = None
+    draw: str | None = None
+
+
+class Commands(click.Group):
+    """A group that names its commands on an unknown one, and the options that they share."""
+
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, or say which ones there are."""
+        if args[0] not in self.commands:
+            raise click.UsageError(
+                f"unknown command {args[0]!r}; there are {', '.join(self.commands)} "
+                "(a configuration file is named with a dot or a slash in it)",
+                context,
+            )
+        return super().resolve_command(context, args)
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        """Name the commands in the order in which they were made, the default first."""
+        return list(self.commands)
+
+    def format_options(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands and the options, those of the commands among them."""
+        super().format_options(context, formatter)
+        records = [
+            record
+            for option in self.commands["gradient"].params
+            if isinstance(option, click.Option) and (record := option.get_help_record(context))
+        ]
+        with formatter.section("Options of every command"):
+            formatter.write_dl(records)
+
+
+def _version(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        from burgers_adjoint.output.system import package_version
+
+        click.echo(f"{NAME}, version {package_version()}")
+        context.exit()
+
+
+HELP = {"help_option_names": ["-h", "--help"]}
+
+
+@click.group(
+    cls=Commands,
+    context_settings=HELP,
+    options_metavar="",
+    subcommand_metavar="[COMMAND] [CONFIG.toml] [OPTIONS]",
+)
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_version,
+    help="Show the version and exit.",
+)
+def commands() -> None:
+    """Adjoint gradients of the 2D Burgers equation on any number of MPI ranks.
+
+    Without a command it computes the gradient, without a configuration that of the published
+    problem of Burgers.jl. Ranks come from the launcher: mpiexec -n 4 burgers-adjoint
+    """
+
+
+def _command(name: str, help_text: str, argument: str = "[CONFIG.toml]") -> None:
+    required = not argument.startswith("[")
+    resume = click.option(
+        "--resume",
+        type=click.Choice(["auto", "never"]),
+        help="Go on with an interrupted run if there is one (auto), or discard it (never).",
+    )
+
+    @commands.command(name, help=help_text, context_settings=HELP)
+    @click.argument("config", required=required, metavar=argument)
+    @(resume if name in ("gradient", "forward") else lambda command: command)
+    @click.option(
+        "-s",
+        "overrides",
+        multiple=True,
+        metavar="SECTION.KEY=VALUE",
+        help="Override one key of the configuration; a TOML value or a bare word. Repeatable.",
+    )
+    @click.option("-o", "directory", metavar="DIR", help="Output folder, for output.directory.")
+    @click.option("--json", metavar="FILE", help="Write the summary as JSON; - is standard output.")
+    @click.option("--quiet", is_flag=True, help="Print errors only.")
+    @click.option("--debug", is_flag=True, help="Show tracebacks of errors.")
+    def parsed(**arguments: Any) -> Request:
+        if arguments["config"] in commands.commands:
+            raise click.UsageError(
+                f"the command comes first: {NAME} {arguments['config']} [CONFIG.toml] [OPTIONS]"
+            )
+        return Request(name, **arguments)
+
+
+_command("gradient", "Forward sweep, reverse sweep and gradient (the default).")
+_command("forward", "The forward sweep alone.")
+commands.commands["forward"].params.append(
+    click.Option(
+        ["--observe"],
+        metavar="FILE",
+        help="Observe the run, with noise, as [observations] says, into an HDF5 file.",
+    )
+)
+_command("plan", "Predict steps, memory and time of all schedules and stores, without the run.")
+commands.commands["plan"].params.append(
+    click.Option(["--draw"], metavar="FILE", help="Draw the schedule into a picture (.png, .pdf).")
+)
+_command("check", "Test the gradient; ends with 1 when a test fails.")
+_command("resume", "Go on with the interrupted run of an output folder.", "DIR")
+_command("optimize", "Recover controls from observations; ends with 1 when not converged.")
+_command("info", "Versions and the machine; with DIR, what that output folder holds.", "[DIR]")
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit: 0, or the code that belongs to the error."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever has started this
+            setattr(sys, name, io.TextIOWrapper(io.FileIO(os.devnull, "w")))
+    request, message, code = parse(sys.argv[1:] if arguments is None else arguments)
+    if request is not None:
+        end(*_run(request))
+    # Every rank has the same to say about its arguments. A rank alone need not start MPI for it.
+    comm = _world() if any(name in os.environ for name in LAUNCHER_VARIABLES) else None
+    if comm is None or comm.rank == 0:
+        print_on(message, sys.stderr if code else sys.stdout)
+    end(comm, code)
+
+
+def parse(arguments: Sequence[str]) -> tuple[Request | None, str, int]:
+    """Parse arguments into a request, or into a text to print and the exit code.
+
+    With no command, or where the first argument is an option or names a file, it is `gradient`.
+    """
+    arguments = list(arguments)
+    first = arguments[0] if arguments else "-"
+    if first not in ("-h", "--help", "--version") and (
+        first.startswith("-") or "." in first or "/" in first
+    ):
+        arguments.insert(0, "gradient")
+    text = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(text):
+            result = commands.main(arguments, NAME, standalone_mode=False)
+    except click.ClickException as error:
+        hint = f"\n{NAME} -h shows commands and options" if error.exit_code == 2 else ""
+        return None, f"error: {error.format_message()}{hint}", error.exit_code
+    return (result, "", 0) if isinstance(result, Request) else (None, text.getvalue().rstrip(), 0)
+
+
+def _world() -> Any:
+    try:
+        from mpi4py import MPI
+    except ImportError as error:
+        print(f"error: MPI cannot be used: {error}", file=sys.stderr)
+        sys.exit(1)
+    return MPI.COMM_WORLD
+
+
+def _run(request: Request) -> tuple[Any, int]:
+    """Carry out a request; returns the communicator and the exit code that all ranks agree on."""
+    comm = _world()
+    with Interrupts() as interrupts:
+        try:
+            return comm, _COMMANDS[request.command](request, comm)
+        except BaseException as error:
+            cause = KeyboardInterrupt() if interrupts.came else error
+            return comm, failed(comm, cause, request.debug)
+
+
+def _prepare(request: Request, comm: Any) -> Any:
+    """The configuration as rank 0 reads it, on all ranks; and what would spoil the end, now."""
+    from burgers_adjoint.config import load
+    from burgers_adjoint.output.files import require_writable
+    from burgers_adjoint.parallel.failure import agreed
+
+    config = None
+    with agreed(comm):
+        if comm.rank == 0:
+            config = load(request.config, request.overrides, request.directory)
+            if request.json not in (None, "-"):
+                require_writable(request.json)
+            if request.draw is not None:
+                require_writable(request.draw)
+            if request.observe is not None:
+                require_writable(request.observe)
+    if request.quiet:
+        logging.disable(logging.WARNING)
+    return comm.bcast(config, root=0)
+
+
+def _report(
+    request: Request, comm: Any, summary: Any, show: Callable[[Any, TextIO, bool], None]
+) -> None:
+    """Print a summary on rank 0 and write its JSON. Collective."""
+    from burgers_adjoint.output.files import write_text
+    from burgers_adjoint.output.summary import to_json
+    from burgers_adjoint.parallel.failure import agreed
+
+    with agreed(comm):
+        if comm.rank != 0:
+            return
+        failure = None
+        if not request.quiet:
+            stream = sys.stderr if request.json == "-" else sys.stdout
+            # mpiexec gives ranks a pseudo-terminal whose text may well end in a file.
+            launched = any(name in os.environ for name in LAUNCHER_VARIABLES)
+            text = io.StringIO()
+            show(summary, text, stream.isatty() and not launched)
+            failure = print_on(text.getvalue().rstrip(), stream)
+        if request.json == "-":
+            failure = print_on(to_json(summary).rstrip(), sys.stdout)
+        elif request.json is not None:
+            write_text(request.json, to_json(summary))
+        if failure is not None:
+            raise BurgersAdjointError(f"cannot write to standard output: {failure}")
+
+
+def _sweep(request: Request, comm: Any) -> int:
+    from burgers_adjoint.commands import run
+    from burgers_adjoint.output.progress import Progress
+    from burgers_adjoint.output.summary import print_summary
+
+    config = _prepare(request, comm)
+    if request.resume is not None and not config.restart.enabled:
+        raise agreed_error(
+            ConfigError("--resume needs restart data: set restart.enabled = true from the start")
+        )
+    resume: Any = request.resume or "refuse"
+    with Progress(comm.rank == 0 and not request.quiet) as progress:
+        if request.command == "forward":
+            summary = run.forward(config, comm, progress, request.observe, resume)
+        else:
+            summary = run.gradient(config, comm, progress, resume)
+    _report(request, comm, summary, print_summary)
+    return 0
+
+
+def _resume(request: Request, comm: Any) -> int:
+    """Go on with the command that has left restart data, or controls, in the folder."""
+    from burgers_adjoint.commands.durable import folder_of
+    from burgers_adjoint.commands.optimize import controls_are_of
+    from burgers_adjoint.output.results import BEST
+    from burgers_adjoint.restart.reader import shared_manifests
+
+    folder = os.path.expanduser(request.config or "")
+    configuration = os.path.join(folder, "config.toml")
+    if not comm.bcast(os.path.isfile(configuration) if comm.rank == 0 else None, root=0):
+        raise agreed_error(
+            ConfigError(f"{folder} is not the output folder of a run: it has no config.toml")
+        )
+    request = replace(request, config=configuration, directory=request.directory or folder)
+    config = _prepare(request, comm)
+    manifests, _ = shared_manifests(comm, folder_of(config)) if config.restart.enabled else ([], [])
+    if not manifests and controls_are_of(config, comm):
+        return _optimize(request, comm, resumed=True)
+    if not config.restart.enabled:
+        raise agreed_error(
+            ConfigError(
+                f"the run in {folder} kept no restart data: restart.enabled = false; nor is there "
+                f"a {BEST} of an optimize"
+            )
+        )
+    command = manifests[0].command if manifests else "gradient"
+    return _sweep(replace(request, command=command, resume="must"), comm)
+
+
+def _plan(request: Request, comm: Any) -> int:
+    from burgers_adjoint.commands import run
+    from burgers_adjoint.output.summary import print_plan
+
+    config = _prepare(request, comm)
+    _report(request, comm, run.plan(config, comm, request.draw), print_plan)
+    return 0
+
+
+def _check(request: Request, comm: Any) -> int:
+    from burgers_adjoint.commands.check import check
+    from burgers_adjoint.output.progress import Progress
+    from burgers_adjoint.output.summary import print_checks
+
+    config = _prepare(request, comm)
+    with Progress(comm.rank == 0 and not request.quiet) as progress:
+        summary = check(config, comm, progress)
+    _report(request, comm, summary, print_checks)
+    return 0 if all(done["passed"] for done in summary["checks"]) else 1
+
+
+def _optimize(request: Request, comm: Any, resumed: bool = False) -> int:
+    from burgers_adjoint.commands.optimize import optimize, summary_when_converged
+    from burgers_adjoint.output.progress import Progress
+    from burgers_adjoint.output.summary import print_summary
+
+    config = _prepare(request, comm)
+    summary = summary_when_converged(config, comm) if resumed else None
+    if summary is None:
+        with Progress(comm.rank == 0 and not request.quiet) as progress:
+            summary = optimize(config, comm, progress)
+    _report(request, comm, summary, print_summary)
+    return 0 if summary["optimize"]["converged"] else 1
+
+
+def _info(request: Request, comm: Any) -> int:
+    from burgers_adjoint.output.summary import print_information
+    from burgers_adjoint.output.system import information
+
+    if request.config is not None and os.path.isdir(os.path.expanduser(request.config)):
+        return _contents(request, comm)
+    _prepare(request, comm)
+    _report(request, comm, information(comm), print_information)
+    return 0
+
+
+def _contents(request: Request, comm: Any) -> int:
+    """Tell what an output folder holds and how far its run was."""
+    from burgers_adjoint.commands.durable import folder_of
+    from burgers_adjoint.output.summary import print_contents
+    from burgers_adjoint.parallel.failure import agreed
+    from burgers_adjoint.restart.contents import contents
+
+    folder = os.path.expanduser(request.config or "")
+    configuration = os.path.join(folder, "config.toml")
+    there = comm.bcast(os.path.isfile(configuration) if comm.rank == 0 else None, root=0)
+    request = replace(
+        request,
+        config=configuration if there else None,
+        directory=folder,
+    )
+    config = _prepare(request, comm)
+    found = None
+    with agreed(comm):
+        if comm.rank == 0:
+            found = contents(folder, folder_of(config), there)
+    _report(request, comm, comm.bcast(found, root=0), print_contents)
+    return 0
+
+
+_COMMANDS: dict[str, Callable[[Request, Any], int]] = {
+    "gradient": _sweep,
+    "forward": _sweep,
+    "plan": _plan,
+    "check": _check,
+    "optimize": _optimize,
+    "resume": _resume,
+    "info": _info,
+}

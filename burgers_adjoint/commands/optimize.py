@@ -1,0 +1,404 @@
+"""The `optimize` command: recovers controls from observations, or lowers any other objective."""
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from mpi4py import MPI
+
+from burgers_adjoint.assembly.stores import Store, closed_at_end
+from burgers_adjoint.checkpointing.counts import Counts
+from burgers_adjoint.commands.run import meet, seconds_since_start, summarize
+from burgers_adjoint.config import Config, time_is_open
+from burgers_adjoint.equations.burgers.objectives.misfit import Misfit
+from burgers_adjoint.equations.burgers.preparation import prepare_kernels
+from burgers_adjoint.errors import ConfigError, agreed_error
+from burgers_adjoint.inverse import tao
+from burgers_adjoint.inverse.control_file import read_values, split, write_values
+from burgers_adjoint.inverse.vector import ControlVector, Values
+from burgers_adjoint.output.dumps import STEPS
+from burgers_adjoint.output.folder import prepare_directory
+from burgers_adjoint.output.plots import plot_recovery
+from burgers_adjoint.output.progress import Progress
+from burgers_adjoint.output.results import (
+    BEST,
+    PICTURES,
+    RESULTS,
+    remove_leftovers,
+    write_results,
+)
+from burgers_adjoint.output.system import versions
+from burgers_adjoint.parallel.failure import agreed
+from burgers_adjoint.parallel.reductions import norm
+from burgers_adjoint.problem import Gradient, Problem
+
+# What makes two runs look for the same controls.
+IDENTITY = (
+    "grid", "physics", "initial", "time", "objective", "observations", "gradient", "controls",
+    "background", "truth",
+)  # fmt: skip
+
+
+def optimize(config: Config, comm: MPI.Comm, progress: Progress) -> dict[str, Any]:
+    """Minimise the objective over the configured controls; returns the summary. Collective.
+
+    The best controls so far are in `controls.h5` of the output folder after every iteration; a run
+    with the same problem goes on from them unless it has converged.
+
+    Raises:
+        BurgersAdjointError: on all ranks: a wrong configuration, PETSc that is missing or not
+            fit, a first guess whose run fails, or results that cannot be written.
+    """
+    try:
+        petsc = tao.load_petsc(config.petsc.options)
+    except ConfigError as error:
+        raise agreed_error(error) from None
+    if time_is_open(config.time):
+        with agreed(comm):
+            raise ConfigError(
+                "optimize needs a number of steps that is known: leave out time.steady and time.cfl"
+            )
+    problem = Problem(config, comm)
+    require_influence(problem)
+    search = Search(problem, prepare_directory(config, comm), progress)
+    with closed_at_end(problem.store(problem.schedule()), config.snapshots.keep) as store:
+        prepare_kernels(problem.model)
+        tao.prepare(petsc, comm, config.tao.type)
+        startup = seconds_since_start(comm)
+        start = meet(comm)
+        outcome = search.run(petsc, store)
+        sweeps = meet(comm) - start
+        search.snapshot_bytes = comm.allreduce(store.nbytes, op=MPI.MAX)
+    summary = search.conclude(outcome, startup, sweeps)
+    problem.close()
+    return summary
+
+
+def require_influence(problem: Problem) -> None:
+    """See that the objective depends on every control. Collective.
+
+    Raises:
+        ConfigError: on all ranks, naming the control that nothing depends on.
+    """
+    functional, steps = problem.model.functional, problem.n_steps
+    looks = (n for n in range(steps, -1, -1) if functional.looks_at(n, n == steps))
+    last = next(looks, None)
+    names = problem.config.gradient.controls
+    with agreed(problem.comm):
+        if not any(functional.terms.values()):
+            raise ConfigError("objective.weights are all 0: the objective depends on no control")
+        for name in names:
+            if last == 0 and name not in ("initial", "boundary"):
+                raise ConfigError(
+                    f"the objective looks at the initial state alone: it does not depend on {name}"
+                )
+        if "forcing_in_time" in names and last:
+            knots, end = problem.config.controls.knots, problem.model.time_steps.time(last)
+            for knot, since in enumerate((-math.inf, *knots[:-1])):
+                until = knots[knot + 1] if knot + 1 < len(knots) else math.inf
+                if since >= end or until <= 0:
+                    raise ConfigError(
+                        f"controls.knots[{knot}] = {knots[knot]:.6g}: the objective does not "
+                        f"depend on it, as it looks at times from 0 to {end:.6g}"
+                    )
+
+
+class Search:
+    """One optimisation: evaluations, iterations and what they leave behind."""
+
+    def __init__(self, problem: Problem, directory: Path, progress: Progress) -> None:
+        self.problem, self.comm = problem, problem.comm
+        self.directory, self.progress = directory, progress
+        config = problem.config
+        names = config.gradient.controls
+        self.prior: Values = _copies(problem, names)
+        self.truth = self._find_truth()
+        self.vector = ControlVector(
+            problem.comm, self.prior, problem.model.boundary, config.controls.scale
+        )
+        self.history: list[dict[str, Any]] = []
+        self.identity = _identity(config)
+        self.counts = Counts()
+        self.evaluations = self.snapshot_bytes = 0
+        self.seconds_evaluating = self.seconds_saving = 0.0
+        self._parts: dict[float, dict[str, float]] = {}
+        self.start = self._find_start()
+
+    def _find_truth(self) -> Values:
+        config = self.problem.config
+        names = config.gradient.controls
+        if config.observations.path:
+            return read_values(
+                config.observations.path, "truth", self.prior, self.problem.decomposition
+            )
+        if not config.truth.twin:
+            return {}
+        twin = self.problem.truth()
+        values = _copies(twin, names)
+        twin.close()
+        return values
+
+    def _find_start(self) -> np.ndarray:
+        """The first guess, or the best controls of an unfinished run with the same problem."""
+        start = np.zeros(self.vector.size)
+        values: Mapping[str, Any] = self.prior
+        path = self.directory / BEST
+        facts = read_facts(path, self.comm)
+        if facts.get("identity") == self.identity and not facts.get("converged", True):
+            values = read_values(path, "controls", self.prior, self.problem.decomposition)
+            self.history = json.loads(facts["history"])
+            self.progress.say(
+                f"going on from {path}, objective {self.history[-1]['objective']:.8g} after "
+                f"{len(self.history) - 1} iterations"
+            )
+            self.history.pop()
+        self.vector.put_values(values, start)
+        return start
+
+    def run(self, petsc: Any, store: Store) -> tao.Outcome:
+        """Let TAO minimise."""
+        section, bounds = self.problem.config.tao, None
+        limits = self.problem.config.controls
+        if limits.lower or limits.upper:
+            bounds = np.zeros(self.vector.size), np.zeros(self.vector.size)
+            self.vector.put_bounds(limits.lower, -tao.INFINITE, bounds[0])
+            self.vector.put_bounds(limits.upper, tao.INFINITE, bounds[1])
+        settings = tao.Settings(
+            section.type, section.gatol, section.grtol, section.gttol,
+            section.iterations, section.evaluations,
+        )  # fmt: skip
+        self._begun = time.perf_counter()
+
+        def evaluate(entries: np.ndarray, gradient: np.ndarray) -> float:
+            return self._evaluate(store, entries, gradient)
+
+        return tao.minimize(
+            petsc, self.comm, evaluate, self.start, bounds, settings, self._iterated
+        )
+
+    def _evaluate(self, store: Store, entries: np.ndarray, gradient: np.ndarray) -> float:
+        problem, values = self.problem, self.vector.values(entries)
+        start = time.perf_counter()
+        try:
+            # a trial may well be beyond what a run can bear
+            with np.errstate(over="ignore", invalid="ignore"):
+                self._set(values)
+                result = problem.reverse(problem.schedule(), store, problem.fields)
+            self._parts[result.objective] = dict(problem.model.functional.parts)
+            if not self.evaluations:
+                self._require_a_slope(result.gradient)
+            self.evaluations += 1
+            for field in ("forward_steps", "reverse_steps", "seconds_forward", "seconds_adjoint",
+                          "seconds_snapshots", "saves"):  # fmt: skip
+                total = getattr(self.counts, field) + getattr(result.counts, field)
+                setattr(self.counts, field, total)
+        finally:
+            self.seconds_evaluating += time.perf_counter() - start
+        with np.errstate(over="ignore"):
+            self.vector.put_gradient(result.gradient, gradient)
+        return result.objective
+
+    def _require_a_slope(self, gradient: Gradient) -> None:
+        """Say which controls do not matter at the first guess. Collective.
+
+        Raises:
+            ConfigError: on all ranks: none does.
+        """
+        idle = [
+            name
+            for name, part in gradient.items()
+            if not self.comm.allreduce(bool(np.any(part)), op=MPI.LOR)
+        ]
+        if len(idle) == len(gradient):
+            raise agreed_error(
+                ConfigError(
+                    f"the gradient with respect to {', '.join(idle)} vanishes at the first guess: "
+                    "there is no direction to search in; start from another one"
+                )
+            )
+        for name in idle:
+            self.progress.say(
+                f"the objective does not depend on {name} at the first guess, where its gradient "
+                "vanishes"
+            )
+
+    def _set(self, values: Mapping[str, np.ndarray | float]) -> None:
+        for name, value in values.items():
+            self.problem.set_control(name, value)
+
+    def _iterated(self, at: tao.Iteration) -> None:
+        """Note, save and print an accepted point."""
+        start = time.perf_counter()
+        parts = self._parts.get(at.objective, {})
+        self._parts.clear()
+        self.history.append(
+            {"objective": at.objective, "parts": parts, "gradient_norm": at.gradient_norm}
+        )
+        self._save(self.vector.values(at.entries), converged=False)
+        spent = time.perf_counter() - self._begun
+        left = spent / max(at.number, 1) * (self.problem.config.tao.iterations - at.number)
+        shown = ", ".join(f"{name} {value:.6g}" for name, value in parts.items())
+        self.progress.say(
+            f"iteration {len(self.history) - 1}: objective {at.objective:.8g} ({shown}), "
+            f"gradient norm {at.gradient_norm:.3g}, step {at.step:.3g}, "
+            f"{self.counts.forward_steps} forward steps, {spent:.1f} s"
+            + (f", at most {left:.0f} s left" if at.number else "")
+        )
+        self.seconds_saving += time.perf_counter() - start
+
+    def _save(self, values: Mapping[str, np.ndarray | float], converged: bool) -> None:
+        facts = {
+            "identity": self.identity,
+            "history": json.dumps(self.history),
+            "converged": converged,
+        }
+        problem = self.problem
+        write_values(
+            self.directory / BEST, "controls", values, problem.grid, problem.decomposition, facts
+        )
+
+    def conclude(self, outcome: tao.Outcome, startup: float, sweeps: float) -> dict[str, Any]:
+        """Run once with the best controls, write everything, and return the summary."""
+        problem, comm = self.problem, self.comm
+        start = time.perf_counter()
+        found = {
+            name: np.copy(value) for name, value in self.vector.values(outcome.entries).items()
+        }
+        self._set(found)
+        objective = problem.evaluate(problem.fields)
+        counts = self.counts
+        seconds = {
+            "forward": counts.seconds_forward,
+            "adjoint": counts.seconds_adjoint,
+            "snapshots": counts.seconds_snapshots,
+        }
+        summary = summarize(problem, objective, problem.model.final, {}, startup, sweeps, seconds)
+        own = sweeps - self.seconds_evaluating - self.seconds_saving
+        summary["seconds"] |= {
+            "evaluations": comm.allreduce(self.seconds_evaluating, op=MPI.MAX),
+            "saving": comm.allreduce(self.seconds_saving, op=MPI.MAX),
+            # what the others have beyond it they wait for the slowest one's evaluations
+            "tao": comm.allreduce(own, op=MPI.MIN),
+        }
+        summary["schedule"] = {
+            "name": problem.config.checkpointing.schedule,
+            "snapshots": problem.config.checkpointing.snapshots,
+            "forward_steps": counts.forward_steps,
+            "snapshots_written": counts.saves,
+        }
+        summary["snapshot_bytes"] = self.snapshot_bytes
+        summary["optimize"] = {
+            "iterations": len(self.history) - 1,
+            "evaluations": self.evaluations,
+            "failed_trials": outcome.failed_trials,
+            "converged": outcome.converged,
+            "reason": outcome.reason,
+            "tao_share": summary["seconds"]["tao"] / sweeps,
+            "objective": [entry["objective"] for entry in self.history],
+            "parts": [entry["parts"] for entry in self.history],
+            "gradient_norm": [entry["gradient_norm"] for entry in self.history],
+            "chi_square": self._chi_square(),
+            "control_error": self._errors(found),
+        }
+        self._write(found, summary)
+        # Last, as a run that is interrupted before goes on.
+        self._save(found, outcome.converged)
+        summary["seconds"]["output"] = comm.allreduce(time.perf_counter() - start, op=MPI.MAX)
+        return summary
+
+    def _chi_square(self) -> float | None:
+        """Misfit per observation over the variance of the noise, of the run just evaluated."""
+        functional = self.problem.model.functional
+        for term, weight in functional.terms.items():
+            if isinstance(term, Misfit) and weight:
+                count = term.observations.count(self.problem.decomposition)
+                return 2.0 * functional.parts[term.name] / weight / count
+        return None
+
+    def _errors(self, found: Mapping[str, np.ndarray | float]) -> dict[str, dict[str, float]]:
+        errors = {}
+        for name, truth in self.truth.items():
+            size = self._norm(truth) or 1.0
+            errors[name] = {
+                "prior": self._norm(self.prior[name] - truth) / size,
+                "recovered": self._norm(found[name] - truth) / size,
+            }
+        return errors
+
+    def _norm(self, value: np.ndarray | float) -> float:
+        value = np.asarray(value)
+        return norm(self.comm, value) if value.ndim else abs(float(value))
+
+    def _write(self, found: Mapping[str, np.ndarray | float], summary: dict[str, Any]) -> None:
+        problem = self.problem
+        fields = {f"/state/initial/{name}": problem.fields[f] for f, name in enumerate("uv")}
+        fields |= {f"/state/final/{name}": problem.model.final[f] for f, name in enumerate("uv")}
+        scalars: dict[str, float] = {"/objective": summary["objective"]}
+        sets = {"controls": found, "prior": self.prior, "truth": self.truth}
+        for group, values in sets.items():
+            tiles, numbers = split(group, values)
+            fields |= tiles
+            scalars |= numbers
+        attributes = {
+            "config": problem.config.to_toml(),
+            "versions": json.dumps(versions()) if self.comm.rank == 0 else "",
+            "summary": json.dumps(summary),
+        }
+        results = self.directory / RESULTS
+        grid = problem.grid
+        write_results(results, problem.decomposition, grid.x, grid.y, fields, scalars, attributes)
+        with agreed(self.comm):
+            if self.comm.rank == 0:
+                remove_leftovers(self.directory, [*PICTURES, STEPS])
+                if problem.config.output.plots:
+                    plot_recovery(results, self.directory / "recovery.png")
+
+
+def _copies(problem: Problem, names: Sequence[str]) -> Values:
+    return {name: np.copy(problem.control(name)) for name in names}
+
+
+def _identity(config: Config) -> str:
+    sections = {name: msgspec.to_builtins(getattr(config, name)) for name in IDENTITY}
+    sections["time"].pop("stages")  # makes no difference to the bits
+    return hashlib.sha256(json.dumps(sections, sort_keys=True).encode()).hexdigest()
+
+
+def summary_when_converged(config: Config, comm: MPI.Comm) -> dict[str, Any] | None:
+    """The summary of the optimisation in the output folder, unless there is more to do."""
+    directory = Path(config.output.directory)
+    facts = read_facts(directory / BEST, comm)
+    if facts.get("identity") != _identity(config) or not facts.get("converged"):
+        return None
+    summary = json.loads(read_facts(directory / RESULTS, comm).get("summary", "{}"))
+    return summary if "optimize" in summary else None  # else another command's results
+
+
+def controls_are_of(config: Config, comm: MPI.Comm) -> bool:
+    """Whether an optimisation of this problem has left its controls in the output folder."""
+    facts = read_facts(Path(config.output.directory) / BEST, comm)
+    return bool(facts.get("identity") == _identity(config))
+
+
+def read_facts(path: Path, comm: MPI.Comm) -> dict[str, Any]:
+    """Attributes of an HDF5 file, on all ranks; empty when there is none that can be read."""
+    import h5py
+
+    facts: dict[str, Any] = {}
+    if comm.rank == 0 and path.exists():
+        try:
+            with h5py.File(path, "r") as file:
+                facts = {
+                    name: value.item() if isinstance(value, np.generic) else value
+                    for name, value in file.attrs.items()
+                }
+        except OSError:
+            facts = {}
+    found: dict[str, Any] = comm.bcast(facts, root=0)
+    return found

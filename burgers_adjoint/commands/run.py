@@ -1,0 +1,370 @@
+"""The main jobs: a forward sweep, and a gradient, from a configuration to files and a summary."""
+
+import json
+import math
+import os
+import resource
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from mpi4py import MPI
+
+from burgers_adjoint.config import Config
+from burgers_adjoint.equations.burgers.controls import tiles_of
+from burgers_adjoint.equations.burgers.preparation import prepare_kernels
+from burgers_adjoint.errors import BurgersAdjointError, ConfigError, NumericalError, agreed_error
+from burgers_adjoint.output.folder import prepare_directory
+from burgers_adjoint.output.progress import Progress
+from burgers_adjoint.output.summary import published_comparison
+from burgers_adjoint.parallel.failure import agreed
+from burgers_adjoint.parallel.reductions import norm
+from burgers_adjoint.problem import Gradient, Problem
+
+if TYPE_CHECKING:
+    from burgers_adjoint.commands.durable import DurableRun, Resume
+
+
+def forward(
+    config: Config,
+    comm: MPI.Comm,
+    progress: Progress,
+    observe: str | None = None,
+    resume: "Resume" = "refuse",
+) -> dict[str, Any]:
+    """Run the primal alone; returns the summary, the same on all ranks. Collective.
+
+    Args:
+        config: what to compute.
+        comm: the ranks.
+        progress: shows how far it is.
+        observe: path of an HDF5 file; the run is observed as the configuration says.
+        resume: where restart data is kept, what to do with data that is there; see `DurableRun`.
+
+    Raises:
+        BurgersAdjointError: on all ranks: a wrong configuration, a state that is not finite, or
+            results that cannot be written.
+    """
+    problem = Problem(config, comm)
+    observer = None
+    if observe is not None:
+        from burgers_adjoint.assembly.objective import recorder
+
+        observer = recorder(problem.setting)
+    if observe is not None and config.restart.enabled:
+        raise agreed_error(
+            ConfigError("--observe needs a run in one piece: set restart.enabled = false")
+        )
+    durable = _durable(problem, "forward", resume)
+    if durable is not None and durable.summary is not None:
+        return durable.summary
+    directory = prepare_directory(config, comm)
+    prepare_kernels(problem.model, reverse=False)
+    startup = seconds_since_start(comm)
+    progress.begin("forward", problem.model.n_steps)
+    start = meet(comm)
+    if durable is None:
+        objective = problem.sweep(problem.fields, progress.update, observer)
+    else:
+        objective = durable.sweep(progress.update)
+    sweeps = meet(comm) - start
+    progress.end()
+    seconds = {"forward": sweeps, "adjoint": 0.0, "snapshots": 0.0}
+    summary = summarize(problem, objective, problem.model.final, {}, startup, sweeps, seconds)
+    summary["schedule"] = None
+    summary["snapshot_bytes"] = 0
+    summary["published"] = published_comparison(config, objective, None)
+    if durable is not None:
+        summary["restart"] = durable.report(problem.n_steps, problem.n_steps)
+    _write(problem, directory, problem.model.final, {}, summary)
+    if observe is not None and observer is not None:
+        from burgers_adjoint.inverse import observation_file
+
+        observation_file.write(
+            observe,
+            observer.observations,
+            problem.grid,
+            problem.decomposition,
+            {"initial": problem.fields, "viscosity": problem.model.viscosity},
+            {"config": config.to_toml()},
+        )
+    if durable is not None:
+        durable.conclude(summary)
+    problem.close()
+    return summary
+
+
+def gradient(
+    config: Config, comm: MPI.Comm, progress: Progress, resume: "Resume" = "refuse"
+) -> dict[str, Any]:
+    """Run both sweeps; returns the summary, the same on all ranks. Collective.
+
+    Args:
+        config: what to compute.
+        comm: the ranks.
+        progress: shows how far it is.
+        resume: where restart data is kept, what to do with data that is there; see `DurableRun`.
+
+    Raises:
+        BurgersAdjointError: on all ranks: a wrong configuration, too little memory, a state or
+            gradient that is not finite, or results that cannot be written.
+    """
+    problem = Problem(config, comm)
+    durable = _durable(problem, "gradient", resume)
+    if durable is not None and durable.summary is not None:
+        return durable.summary
+    directory = prepare_directory(config, comm)
+    schedule = problem.schedule() if durable is None else durable.schedule()
+    if config.output.every:
+        from burgers_adjoint.output.dumps import Dumps
+
+        problem.dumps = Dumps(
+            directory,
+            config.output.every,
+            config.time.steps,
+            problem.decomposition,
+            problem.grid.x,
+            problem.grid.y,
+            continued=durable is not None and durable.found is not None,
+        )
+    from burgers_adjoint.assembly.stores import closed_at_end
+
+    with closed_at_end(problem.store(schedule), config.snapshots.keep) as store:
+        prepare_kernels(problem.model)
+        startup = seconds_since_start(comm)
+        known = schedule.n_steps
+        total = None if known is None else schedule.predicted_forward_steps + known
+        progress.begin("gradient", total)
+        start = meet(comm)
+        if durable is None:
+            result = problem.reverse(schedule, store, problem.fields, progress)
+        else:
+            result = durable.reverse(schedule, store, progress)
+            schedule = durable.schedule_used
+        sweeps = meet(comm) - start
+        progress.end()
+        snapshot_bytes = comm.allreduce(store.nbytes, op=MPI.MAX)
+    counts = result.counts
+    seconds = {
+        "forward": counts.seconds_forward,
+        "adjoint": counts.seconds_adjoint,
+        "snapshots": counts.seconds_snapshots,
+    }
+    summary = summarize(
+        problem, result.objective, result.final, result.gradient, startup, sweeps, seconds
+    )
+    summary["schedule"] = {
+        "name": schedule.name,
+        "snapshots": schedule.snapshots,
+        "snapshots_on_disk": schedule.snapshots_on_disk,
+        "forward_steps": counts.forward_steps,
+        "predicted_forward_steps": schedule.predicted_forward_steps,
+        "snapshots_written": counts.saves,
+        "kept_steps": counts.kept_steps,
+        "store": store_kind(problem),
+        "damaged": counts.damaged,
+        "recomputed_steps": counts.recomputed_steps,
+        "damages": result.damages,
+    }
+    summary["snapshot_bytes"] = snapshot_bytes
+    if problem.dumps is not None:
+        summary["dumps"] = {"files": problem.dumps.written, "seconds": problem.dumps.seconds}
+    if config.checkpointing.schedule == "auto":
+        plan = problem.plan()
+        summary["plan"] = {
+            "predicted_seconds": plan.best.prediction.seconds,
+            "actual_seconds": sweeps - summary.get("dumps", {}).get("seconds", 0.0),
+            **_planned(problem),
+        }
+    squares = None
+    initial = result.gradient.get("initial")
+    if isinstance(initial, np.ndarray):
+        squares = norm(comm, np.square(initial).sum(axis=0))
+    summary["published"] = published_comparison(config, result.objective, squares)
+    if durable is not None:
+        whole = problem.schedule()
+        planned = None if whole.n_steps is None else whole.predicted_forward_steps
+        summary["restart"] = durable.report(counts.forward_steps, planned)
+    reported = _in_inner_product(problem, result.gradient)
+    _write(problem, directory, result.final, reported, summary)
+    if durable is not None:
+        durable.conclude(summary)
+    problem.close()
+    return summary
+
+
+def _durable(problem: Problem, command: str, resume: "Resume") -> "DurableRun | None":
+    """What keeps restart data of a run, where it is asked for."""
+    if not problem.config.restart.enabled:
+        return None
+    from burgers_adjoint.commands.durable import DurableRun
+
+    return DurableRun(problem, command, resume)
+
+
+def plan(config: Config, comm: MPI.Comm, draw: str | None = None) -> dict[str, Any]:
+    """Predict what schedules and stores would take; returns the summary. Collective.
+
+    Args:
+        config: what to plan; with its own schedule, that one is among the predicted.
+        comm: all ranks.
+        draw: file for a picture of the configured schedule, or of the one that "auto" takes.
+
+    Raises:
+        BurgersAdjointError: on all ranks: a wrong configuration, or a picture that cannot be made.
+    """
+    problem = Problem(config, comm)
+    prepare_kernels(problem.model)
+    start = meet(comm)
+    found = problem.plan()
+    planning = meet(comm) - start
+    if draw is not None:
+        from burgers_adjoint.output.schedule_picture import draw_schedule
+
+        schedule = problem.schedule()
+        with agreed(comm):
+            if comm.rank == 0 and not draw_schedule(schedule, draw):
+                raise BurgersAdjointError("drawing a schedule takes matplotlib: install it")
+    problem.close()
+    return {
+        "steps": problem.n_steps,
+        "ranks": comm.size,
+        "configured": config.checkpointing.schedule,
+        "disk_left_out": found.no_disk,
+        "seconds": {"planning": planning},
+        **_planned(problem),
+    }
+
+
+def _planned(problem: Problem) -> dict[str, Any]:
+    found, comm = problem.plan(), problem.comm
+    slot_bytes = comm.allreduce(problem.model.new_snapshot().nbytes, op=MPI.MAX)
+    return {
+        "memory_slots": found.memory_slots,
+        "disk_slots": found.disk_slots,
+        "costs": asdict(found.costs),
+        "options": found.rows(slot_bytes),
+    }
+
+
+def store_kind(problem: Problem) -> str:
+    """The kind of store that a run uses."""
+    if problem.config.checkpointing.schedule == "auto":
+        return problem.plan().best.candidate.store
+    return problem.config.snapshots.store
+
+
+def meet(comm: MPI.Comm) -> float:
+    """Time at which the last rank has arrived."""
+    comm.Barrier()
+    return time.perf_counter()
+
+
+def seconds_since_start(comm: MPI.Comm) -> float:
+    """Age of the oldest rank's process."""
+    with open("/proc/self/stat", encoding="utf-8") as file:
+        ticks = int(file.read().rpartition(")")[2].split()[19])  # from boot to our own start
+    since = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+    return float(comm.allreduce(since, op=MPI.MAX))
+
+
+def _in_inner_product(problem: Problem, gradient: Gradient) -> Gradient:
+    """The gradient as the configured inner product represents the derivative.
+
+    In the L2 inner product, sum of a b dx dy, a field's gradient is the Euclidean one over dx dy.
+    """
+    if problem.config.gradient.inner_product == "euclidean":
+        return gradient
+    area = problem.grid.dx * problem.grid.dy
+    return {
+        control: part / area if isinstance(part, np.ndarray) else part
+        for control, part in gradient.items()
+    }
+
+
+def summarize(
+    problem: Problem,
+    objective: float,
+    final: np.ndarray,
+    gradient: Gradient,
+    startup: float,
+    sweeps: float,
+    seconds: dict[str, float],
+) -> dict[str, Any]:
+    """What the summaries of all commands have, the same on all ranks. Collective.
+
+    Raises:
+        NumericalError: on all ranks: the gradient is not finite.
+    """
+    comm = problem.comm
+    norms = {control: norm(comm, np.asarray(part)) for control, part in gradient.items()}
+    for control, part in gradient.items():
+        if not isinstance(part, np.ndarray):
+            norms[control] = abs(part)  # every rank has the whole of it
+        if not math.isfinite(norms[control]):
+            raise agreed_error(
+                NumericalError(
+                    f"the gradient with respect to {control} is not finite: the cotangent grew "
+                    "beyond all bounds in the reverse sweep; a smaller time.dt may help"
+                )
+            )
+    slowest = {
+        name: float(comm.allreduce(value, op=MPI.MAX))
+        for name, value in {**seconds, "halo": problem.model.halo_seconds}.items()
+    }
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return {
+        "objective": objective,
+        "gradient_norm": norms,
+        "digest": problem.digest(final, gradient),
+        "ranks": comm.size,
+        "process_grid": list(problem.decomposition.process_grid),
+        "steps": problem.n_steps,
+        "time": problem.model.time_steps.time(problem.n_steps),
+        "seconds": {"startup": startup, "sweeps": sweeps, **slowest},
+        "peak_rss_bytes": comm.allreduce(peak, op=MPI.MAX),
+        "checks": [],
+    }
+
+
+def _write(
+    problem: Problem,
+    directory: Path,
+    final: np.ndarray,
+    gradient: Gradient,
+    summary: dict[str, Any],
+) -> None:
+    """Write results.h5 and the picture; adds the time that takes to the summary."""
+    from burgers_adjoint.output.dumps import STEPS
+    from burgers_adjoint.output.results import PICTURES, remove_leftovers, write_results
+    from burgers_adjoint.output.system import versions
+
+    comm = problem.comm
+    start = time.perf_counter()
+    fields = {f"/state/initial/{name}": problem.fields[f] for f, name in enumerate("uv")}
+    fields |= {f"/state/final/{name}": final[f] for f, name in enumerate("uv")}
+    scalars = {"/objective": summary["objective"]}
+    for control, part in gradient.items():
+        if isinstance(part, np.ndarray):
+            fields |= {f"/gradient/{path}": tile for path, tile in tiles_of(control, part).items()}
+        else:
+            scalars[f"/gradient/{control}"] = part
+    attributes = {
+        "config": problem.config.to_toml(),
+        "versions": json.dumps(versions()) if comm.rank == 0 else "",
+        "summary": json.dumps(summary),
+    }
+    results = directory / "results.h5"
+    write_results(
+        results, problem.decomposition, problem.grid.x, problem.grid.y, fields, scalars, attributes
+    )
+    with agreed(comm):
+        if comm.rank == 0:
+            remove_leftovers(directory, PICTURES if problem.dumps else [*PICTURES, STEPS])
+            if problem.config.output.plots:
+                from burgers_adjoint.output.plots import plot_results
+
+                plot_results(results, directory / "gradient.png")
+    summary["seconds"]["output"] = float(comm.allreduce(time.perf_counter() - start, op=MPI.MAX))

@@ -1,0 +1,48 @@
+"""Compiled kernels are there before anything is timed."""
+
+from mpi4py import MPI
+
+from burgers_adjoint.equations.burgers.model import BurgersModel
+from burgers_adjoint.parallel.decomposition import Decomposition
+from burgers_adjoint.parallel.failure import patient_barrier
+from burgers_adjoint.parallel.grid import Grid
+
+
+def prepare_kernels(model: BurgersModel, reverse: bool = True, tangent: bool = False) -> None:
+    """Compile the kernels that a model calls, or load them from the cache. Collective.
+
+    One rank of each node goes first and leaves the compiled code in the cache for the others.
+
+    Args:
+        model: of the runs to come.
+        reverse: whether they have a reverse sweep.
+        tangent: whether they have tangents.
+    """
+    node = model.comm.Split_type(MPI.COMM_TYPE_SHARED)
+    for turn in (True, False):
+        if turn == (node.rank == 0):
+            _call_kernels(model, reverse, tangent)
+        if turn:
+            patient_barrier(node)
+    node.Free()
+
+
+def _call_kernels(model: BurgersModel, reverse: bool, tangent: bool) -> None:
+    """Do once with few points what the model will do; alone, and so its own neighbour."""
+    exchanging = model.decomposition.size > 1 or model.decomposition.periodic
+    grid = Grid(5, 6, (0.0, 1.0), (0.0, 1.0), exchanging)
+    small = model.like(grid, Decomposition(MPI.COMM_SELF, grid.shape, exchanging))
+    state = small.initial_state(small.new_snapshot())
+    # as many as a sweep takes, and one that is left over
+    small.advance(state, 0, small.steps_per_sweep)
+    small.advance(state, 0, 1)
+    if reverse:
+        small.advance_from(state, small.new_state(), 0, 1)
+        cotangent = small.seed(state)
+        small.adjoint_step(cotangent, state, 0)
+        small.gradient(cotangent)
+    else:
+        small.evaluate(state)
+    if tangent:
+        small.tangent_step(state.copy(), state, {}, 0)
+    small.close()

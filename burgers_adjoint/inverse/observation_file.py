@@ -1,0 +1,120 @@
+"""Observations in an HDF5 file.
+
+The layout: `/times` (n_times), `/noise` (a number), and either the fields `/fields/0000/u`,
+`/fields/0000/v`, `/fields/0001/u`, ... of shape (ny, nx), one group per time, or the sensors
+`/sensors/x`, `/sensors/y` (n_sensors) with `/sensors/u`, `/sensors/v` (n_times, n_sensors).
+`/truth` holds the controls that synthetic observations were made with, laid out like `/controls`
+of a recovered control file.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from burgers_adjoint.equations.burgers.initial import read_tile, require_file
+from burgers_adjoint.errors import ConfigError
+from burgers_adjoint.inverse.control_file import split
+from burgers_adjoint.observing.observations import Observations
+from burgers_adjoint.output.results import write_results
+from burgers_adjoint.parallel.decomposition import Decomposition
+from burgers_adjoint.parallel.failure import agreed
+from burgers_adjoint.parallel.grid import Grid
+
+
+def read(path: str | Path, decomposition: Decomposition) -> Observations:
+    """Read observations, of fields every rank its own part. Collective.
+
+    Raises:
+        ConfigError: on all ranks: a dataset is missing, has another shape or holds values that are
+            not finite, or the noise is not positive.
+    """
+    observations = None
+    with agreed(decomposition.comm):
+        label = f"observations.path = {path}"
+        require_file(path, label)
+        try:
+            with h5py.File(path, "r") as file:
+                observations = _read(file, label, decomposition)
+        except OSError as error:
+            raise ConfigError(f"{label}: cannot be read as HDF5: {error}") from error
+    assert observations is not None
+    return observations
+
+
+def _read(file: h5py.File, label: str, decomposition: Decomposition) -> Observations:
+    times = _array(file, "times", (None,), label)
+    noise = float(_array(file, "noise", (), label))
+    if not noise > 0:
+        raise ConfigError(f"{label}: /noise is {noise}, expected a number > 0")
+    if times.size == 0:
+        raise ConfigError(f"{label}: /times is empty")
+    if "sensors" in file:
+        x = _array(file, "sensors/x", (None,), label)
+        y = _array(file, "sensors/y", x.shape, label)
+        values = [_array(file, f"sensors/{f}", (times.size, x.size), label) for f in "uv"]
+        return Observations(
+            times, noise, positions=np.stack([x, y], axis=1), values=np.stack(values, axis=1)
+        )
+    fields = np.empty((times.size, 2, *decomposition.tile_shape))
+    for number in range(times.size):
+        for f, name in enumerate("uv"):
+            path = f"fields/{number:04d}/{name}"
+            fields[number, f] = read_tile(file, path, label, decomposition)
+    return Observations(times, noise, fields)
+
+
+def _array(file: h5py.File, name: str, shape: tuple[int | None, ...], label: str) -> np.ndarray:
+    dataset = file.get(name)
+    if not isinstance(dataset, h5py.Dataset):
+        raise ConfigError(f"{label}: there is no dataset /{name}")
+    found = dataset.shape
+    if len(found) != len(shape) or any(
+        n not in (None, m) for n, m in zip(shape, found, strict=True)
+    ):
+        expected = ", ".join("any" if n is None else str(n) for n in shape)
+        raise ConfigError(f"{label}: /{name} has the shape {found}, expected ({expected})")
+    if dataset.dtype.kind not in "fiu":
+        raise ConfigError(f"{label}: /{name} holds {dataset.dtype}, not real numbers")
+    values = np.asarray(dataset[()], dtype=np.float64)
+    if not np.isfinite(values).all():
+        raise ConfigError(f"{label}: /{name} holds values that are not finite")
+    return values
+
+
+def write(
+    path: str | Path,
+    observations: Observations,
+    grid: Grid,
+    decomposition: Decomposition,
+    truth: Mapping[str, np.ndarray | float],
+    attributes: Mapping[str, Any],
+) -> None:
+    """Write observations, whole or not at all. Collective.
+
+    Args:
+        path: the file; an older one is replaced.
+        observations: with the part of this rank.
+        grid, decomposition: of the fields.
+        truth: controls that the run was made with, by name, laid out like their gradients.
+        attributes: of the root group.
+
+    Raises:
+        BurgersAdjointError: on all ranks, when the file cannot be written.
+    """
+    fields = {
+        f"/fields/{number:04d}/{name}": tile[f]
+        for number, tile in enumerate(observations.fields)
+        for f, name in enumerate("uv")
+    }
+    others: dict[str, Any] = {"/times": observations.times, "/noise": observations.noise}
+    if len(observations.positions):
+        others |= {"/sensors/x": observations.positions[:, 0]}
+        others |= {"/sensors/y": observations.positions[:, 1]}
+        others |= {f"/sensors/{name}": observations.values[:, f] for f, name in enumerate("uv")}
+    true_fields, numbers = split("truth", truth)
+    fields |= true_fields
+    others |= numbers
+    write_results(path, decomposition, grid.x, grid.y, fields, others, attributes)

@@ -1,0 +1,1 @@
+"""What schedules and stores take: measured, predicted, compared."""

@@ -1,0 +1,269 @@
+"""Measures, on the ranks of a run, what its parts take: small reversals with real stores."""
+
+from collections import defaultdict
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI
+
+from burgers_adjoint.assembly.stores import Store, closed_at_end, idle_share
+from burgers_adjoint.checkpointing.actions import Action, Advance, Load, Reverse, Save
+from burgers_adjoint.checkpointing.binomial import Binomial
+from burgers_adjoint.checkpointing.executor import Executor
+from burgers_adjoint.checkpointing.residency import Move
+from burgers_adjoint.checkpointing.schedule import Schedule
+from burgers_adjoint.equations.burgers.model import BurgersModel
+from burgers_adjoint.equations.burgers.preparation import prepare_kernels
+from burgers_adjoint.parallel.failure import agreed
+from burgers_adjoint.planning.prediction import Costs, Table
+from burgers_adjoint.snapshots.write_behind import Transfer
+
+SECONDS = 0.15  # of small reversals with one store
+FEWEST_STEPS, MOST_STEPS = 10, 96
+SNAPSHOTS = 10
+COPIES = 5
+STATES = 4  # that are stepped through at once
+LONG_ADVANCE = 32
+AGREEMENTS = 50
+
+
+class Stopwatch:
+    """An observer that notes how long every action took, by its kind."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[tuple[str, int], list[float]] = defaultdict(list)
+        self._slots: set[int] = set()
+        self._kept = self._reversed = self._advanced = 0
+        self._last = perf_counter()
+
+    def __call__(self, action: Action, counts: Any) -> None:
+        """Note the time since the action before."""
+        now = perf_counter()
+        kind, length = type(action).__name__, 0
+        reversed_before, self._reversed = self._reversed, counts.reverse_steps
+        advanced_before, self._advanced = self._advanced, counts.forward_steps
+        if isinstance(action, Advance):
+            length = counts.forward_steps - advanced_before
+            if length > action.step1 - action.step0:
+                kind = "Advance along"
+        elif isinstance(action, Save):
+            if action.slot not in self._slots:
+                kind = "first Save"
+            self._slots.add(action.slot)
+        elif isinstance(action, Load):
+            length = int(action.free)
+        elif isinstance(action, Reverse):
+            length = counts.reverse_steps - reversed_before
+            if counts.kept_steps > self._kept:
+                kind = "kept Reverse"
+            self._kept = counts.kept_steps
+        else:
+            kind = "other"
+        self.seconds[kind, length].append(now - self._last)
+        self._last = perf_counter()
+
+    def restart(self) -> None:
+        """Begin a new run."""
+        self._kept = self._reversed = self._advanced = 0
+        self._last = perf_counter()
+
+
+def measure(
+    model: BurgersModel,
+    fields: np.ndarray,
+    n_steps: int,
+    memory_slots: int,
+    memory: Callable[[Schedule], Store],
+    swaps: bool,
+    disk_slots: int,
+    disk: Callable[[Schedule], tuple[Store, list[Transfer]]],
+) -> Costs:
+    """Measure with the run's own model and fields; it can start anew afterwards. Collective.
+
+    Args:
+        model: of the run.
+        fields: (2, ny, nx) of the tile.
+        n_steps: of the run.
+        memory_slots: snapshots that the memory holds.
+        memory: makes a store in memory.
+        swaps: whether it exchanges states.
+        disk_slots: snapshots that the disk holds; 0 for no disk.
+        disk: makes a store on disk, and a list of the transfers that it will make.
+    """
+    comm = model.comm
+    prepare_kernels(model)
+    state = model.initial_state(fields)
+    model.advance(state, 0, 1)
+    singles = []
+    for _ in range(3):
+        start = perf_counter()
+        model.advance(state, 0, 1)
+        singles.append(perf_counter() - start)
+    one = comm.allreduce(min(singles), op=MPI.MAX)
+    wanted = int(SECONDS / max(20 * one, 1e-9))  # some turns, each some times its steps
+    n_small = min(n_steps, max(FEWEST_STEPS, min(MOST_STEPS, wanted)))
+
+    def small(slots: int) -> Callable[[], Schedule]:
+        return lambda: Binomial(n_small, min(SNAPSHOTS, slots))
+
+    near = _reversals(model, fields, small(memory_slots), memory)
+    write = first_write = read = 0.0
+    if disk_slots:
+        write, first_write, read = _transfers(model, fields, small(disk_slots), disk)
+
+    def of(*keys: tuple[str, int]) -> float:
+        return next((near[key] for key in keys if key in near), 0.0)
+
+    saves = (("Save", 0), ("first Save", 0))
+    loads = (("Load", 1), ("Load", 0))
+    advance, along, adjoint = _calls(model, fields, n_steps, memory_slots, swaps, one)
+    return Costs(
+        advance=advance,
+        along=along,
+        adjoint=adjoint,
+        kept_adjoint=near.get(("kept Reverse", 1)),
+        seed=max(0.0, of(("other", 0)) - advance[0][1]),
+        save=of(*saves),
+        first_save=of(*saves[::-1]),
+        load=of(*loads[::-1]),
+        last_load=of(*loads),
+        call=of(*saves) + _agreement(comm),
+        copy=_copy(model, fields),
+        write=write,
+        first_write=first_write,
+        read=read,
+        hidden=idle_share(comm),
+    )
+
+
+def _smoothed(calls: dict[int, float]) -> tuple[tuple[int, float], ...]:
+    """Rare lengths are measured once or twice: none costs more per step than a shorter one."""
+    found, rate = [], float("inf")
+    for length, seconds in sorted(calls.items()):
+        seconds = min(seconds, rate * length)
+        rate = seconds / length
+        found.append((length, seconds))
+    return tuple(found)
+
+
+def _calls(
+    model: BurgersModel,
+    fields: np.ndarray,
+    n_steps: int,
+    memory_slots: int,
+    swaps: bool,
+    one: float,
+) -> tuple[Table, Table, Table]:
+    """What calls of the model for one step and for several take: forward, along, and adjoint."""
+    comm = model.comm
+    many = min(STATES, memory_slots, n_steps)
+    long = max(1, min(LONG_ADVANCE, n_steps, int(SECONDS / one)))
+    states = [model.initial_state(fields), *(model.new_state() for _ in range(many))]
+    cotangent = model.new_cotangent()
+    # where states are swapped, an advance begins in the snapshot before it
+    target = states[1] if swaps else states[0]
+    kinds = {
+        "advance": (lambda steps: model.advance_from(states[0], target, 0, steps), (1, long)),
+        "along": (lambda steps: model.advance_along(states[: steps + 1], 0), (1, many)),
+        "adjoint": (
+            lambda steps: model.adjoint_steps(cotangent, states[:steps], steps - 1),
+            (1, many),
+        ),
+    }
+    tables = []
+    for call, lengths in kinds.values():
+        found = {}
+        for steps in lengths:
+            call(steps)  # memory that is used for the first time takes longer
+            seconds = []
+            for _ in range(COPIES):
+                start = perf_counter()
+                call(steps)
+                seconds.append(perf_counter() - start)
+            total = comm.allreduce(float(np.median(seconds)), op=MPI.SUM)
+            found[steps] = total / comm.size
+        tables.append(_smoothed(found))
+    return tables[0], tables[1], tables[2]
+
+
+def _reversals(
+    model: BurgersModel,
+    fields: np.ndarray,
+    schedule: Callable[[], Schedule],
+    make: Callable[[Schedule], Store],
+) -> dict[tuple[str, int], float]:
+    """Run the schedule some times; the typical seconds of each kind of action, over all ranks."""
+    stopwatch = Stopwatch()
+    with closed_at_end(make(schedule())) as store:
+        _repeat(model, fields, schedule, store, stopwatch)
+    return {
+        key: model.comm.allreduce(float(np.median(seconds)), op=MPI.SUM) / model.comm.size
+        for key, seconds in sorted(stopwatch.seconds.items())
+    }
+
+
+def _repeat(
+    model: BurgersModel,
+    fields: np.ndarray,
+    schedule: Callable[[], Schedule],
+    store: Store,
+    stopwatch: Stopwatch,
+) -> None:
+    """Run the schedule for some time."""
+    begun, late = perf_counter(), False
+    while not late:
+        state = model.initial_state(fields)
+        executor: Executor[np.ndarray, Any, np.ndarray]
+        executor = Executor(model, schedule(), store, stopwatch)
+        stopwatch.restart()
+        executor.run(state)
+        late = model.comm.bcast(perf_counter() - begun > SECONDS, root=0)
+
+
+def _transfers(
+    model: BurgersModel,
+    fields: np.ndarray,
+    schedule: Callable[[], Schedule],
+    make: Callable[[Schedule], tuple[Store, list[Transfer]]],
+) -> list[float]:
+    """Run the schedule some times; the typical seconds to write, write first, and read."""
+    store, transfers = make(schedule())
+    with closed_at_end(store):
+        _repeat(model, fields, schedule, store, Stopwatch())
+    written: set[int] = set()
+    samples: tuple[list[float], ...] = ([], [], [])
+    for move, slot, seconds in transfers:
+        if move is Move.READ:
+            samples[2].append(seconds)
+        else:
+            samples[slot not in written].append(seconds)
+            written.add(slot)
+    typical = np.array([float(np.median(one)) if one else 0.0 for one in samples])
+    model.comm.Allreduce(MPI.IN_PLACE, typical, op=MPI.SUM)
+    return list(typical / model.comm.size)
+
+
+def _copy(model: BurgersModel, fields: np.ndarray) -> float:
+    """Seconds to copy a state to a buffer, or back."""
+    state = model.initial_state(fields)
+    buffers = [model.new_snapshot() for _ in range(2)]
+    samples = []
+    for turn in range(2 * COPIES):
+        buffer = buffers[turn % 2]
+        start = perf_counter()
+        model.snapshot(state, buffer)
+        model.restore(buffer, state)
+        samples.append((perf_counter() - start) / 2)
+    copied: float = model.comm.allreduce(float(np.median(samples[2:])), op=MPI.SUM)
+    return copied / model.comm.size
+
+
+def _agreement(comm: MPI.Comm) -> float:
+    """Seconds that ranks take to agree that nothing has failed."""
+    start = perf_counter()
+    for _ in range(AGREEMENTS):
+        with agreed(comm):
+            pass
+    return float(comm.allreduce((perf_counter() - start) / AGREEMENTS, op=MPI.MAX))

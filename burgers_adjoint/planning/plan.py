@@ -1,0 +1,138 @@
+"""Chooses schedule and store of a run: measures, predicts what fits, and takes the fastest."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from burgers_adjoint.assembly.stores import StoreMaker
+from burgers_adjoint.checkpointing.schedule import Schedule
+from burgers_adjoint.equations.burgers.model import BurgersModel
+from burgers_adjoint.errors import ConfigError, StorageError, agreed_error
+from burgers_adjoint.parallel.memory import memory_limit
+from burgers_adjoint.planning.measure import measure
+from burgers_adjoint.planning.prediction import (
+    Candidate,
+    Costs,
+    Prediction,
+    candidates,
+    predict,
+)
+
+SHARE_OF_FREE_MEMORY = 0.5
+SHARE_OF_FREE_DISK = 0.5
+
+
+@dataclass(frozen=True)
+class Option:
+    """What could be done, and what it would take."""
+
+    candidate: Candidate
+    prediction: Prediction
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that could be done, the fastest first, the same on all ranks.
+
+    Attributes:
+        options: with their predictions.
+        costs: that were measured.
+        memory_slots: snapshots that the memory given holds, per rank.
+        disk_slots: snapshots that the disk holds, per rank; 0 when it cannot be used.
+        no_disk: why not.
+    """
+
+    options: list[Option]
+    costs: Costs
+    memory_slots: int
+    disk_slots: int
+    no_disk: str
+
+    @property
+    def best(self) -> Option:
+        """The fastest."""
+        return self.options[0]
+
+    def rows(self, slot_bytes: int) -> list[dict[str, Any]]:
+        """The plan as a table."""
+        return [_row(option, slot_bytes) for option in self.options]
+
+
+def make_plan(
+    model: BurgersModel,
+    fields: np.ndarray,
+    n_steps: int,
+    maker: StoreMaker,
+    configured: tuple[Schedule, str] | None = None,
+) -> Plan:
+    """Measure and predict. Collective.
+
+    Args:
+        model: of the run.
+        fields: its initial fields.
+        n_steps: its steps.
+        maker: of its stores.
+        configured: another schedule and store to predict.
+
+    Raises:
+        ConfigError: on all ranks: the memory given does not hold one snapshot.
+    """
+    comm, section = model.comm, maker.config.snapshots
+    limit = memory_limit(comm, section.memory or SHARE_OF_FREE_MEMORY)
+    assert limit is not None
+    size = maker.largest_memory_bytes
+    memory_slots = limit // size
+    if memory_slots < 1:
+        raise agreed_error(
+            ConfigError(
+                f"snapshots.memory = {section.memory!r} is {limit} bytes per rank: one snapshot "
+                f"takes {size}"
+            )
+        )
+    disk_slots, no_disk = 0, ""
+    try:
+        disk_slots = maker.free_disk_slots(SHARE_OF_FREE_DISK)
+    except (ConfigError, StorageError) as error:
+        no_disk = str(error)
+    costs = measure(
+        model,
+        fields,
+        n_steps,
+        memory_slots,
+        lambda schedule: maker.make(schedule, "memory"),
+        maker.exchanges,
+        disk_slots,
+        maker.sample,
+    )
+    buffers = section.buffers if section.asynchronous is not False else 0
+    found = candidates(n_steps, memory_slots, disk_slots, buffers, costs)
+    found = [replace(one, swaps=maker.exchanges) for one in found]
+    if configured is not None:
+        schedule, store = configured
+        near = maker.near_slots(schedule, store)
+        found.append(Candidate(schedule, store, near, maker.buffers_of(store)))
+    options = [Option(one, predict(one, costs)) for one in found]
+    options.sort(key=lambda option: option.prediction.seconds)
+    # Timings differ between ranks; the choice must not.
+    options, costs = comm.bcast((options, costs), root=0)
+    return Plan(options, costs, memory_slots, disk_slots, no_disk)
+
+
+def _row(option: Option, slot_bytes: int) -> dict[str, Any]:
+    candidate, prediction = option.candidate, option.prediction
+    schedule = candidate.schedule
+    on_disk = schedule.slots - candidate.near_slots
+    return {
+        "schedule": schedule.name,
+        "store": candidate.store,
+        "snapshots": candidate.near_slots,
+        "snapshots_on_disk": on_disk,
+        "memory_bytes": candidate.memory_snapshots * slot_bytes,
+        "disk_bytes": on_disk * slot_bytes,
+        "forward_steps": prediction.forward_steps,
+        "snapshots_written": prediction.saves,
+        "disk_writes": prediction.writes,
+        "bytes_written": prediction.writes * slot_bytes,
+        "seconds": prediction.seconds,
+    }

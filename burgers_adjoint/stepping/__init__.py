@@ -1,0 +1,1 @@
+"""Steps in time: methods, their lengths and where a run ends."""
