@@ -95,13 +95,14 @@ def compiled(function: Callable[..., Any], cache: bool = True) -> Any:
     return dispatcher
 
 
-def compiled_copy(function: Callable[..., Any], owner: type, **names: Any) -> Any:
-    """Compile a copy of a function in which global names stand for what its owner puts there.
+def compiled_copy(
+    function: Callable[..., Any], name: str, cache: bool = True, **names: Any
+) -> Any:
+    """Compile a copy of a function in which global names stand for what is given here.
 
     Numba tells the cached kernels of a file apart by their names, and does not see what they call:
-    a copy bears its owner's name, and is cached when the name of the cache's folder covers its
-    owner too.
+    the name of the copy has to tell all that the given names stand for, unless it is not cached.
     """
     copy = FunctionType(function.__code__, function.__globals__ | names, function.__name__)
-    copy.__qualname__ = f"{owner.__module__}.{owner.__qualname__}.{function.__name__}"
-    return compiled(copy, cache=owner.__module__.split(".")[0] == PACKAGE.name)
+    copy.__qualname__ = f"{function.__name__}.{name}"
+    return compiled(copy, cache=cache)

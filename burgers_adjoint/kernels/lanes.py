@@ -1,145 +1,202 @@
-"""Vector code from a formula: one readable Python function becomes the inner loop of a kernel.
+"""Vector code from formulas: readable Python functions become the inner loops of a sweep.
 
 A compiler's own vectoriser gives up on loops with many streams, and must guard against streams that
-overlap, row by row. Here the formula itself is run once, at compile time, on values that stand for
-a cache line of neighbouring points each, and writes down the operations as it goes. Every point of
-a row is computed by the same operations, so the bits depend neither on its place in the row nor on
-the machine's vector width.
+overlap, row by row. Here a formula is run once, at compile time, on values that stand for a cache
+line of neighbouring points each. Every point of a row is computed by the same operations, so the
+bits depend neither on its place in the row nor on the machine's vector width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 from llvmlite import ir
-from numba import carray
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from burgers_adjoint.kernels.compilation import compiled
+from burgers_adjoint.kernels.formula import Traced
+from burgers_adjoint.kernels.programs import Kind, Row
 from burgers_adjoint.kernels.tile_layout import LINE
 
 DOUBLE = ir.DoubleType()
 VECTOR = ir.VectorType(DOUBLE, LINE)
-POINTER_BITS = ir.IntType(64)
+WORD = ir.IntType(64)
 DOUBLE_BYTES = 8
 
 
-class Lanes:
+class Lanes(Traced):
     """The values of `LINE` neighbouring points; arithmetic on it emits vector instructions."""
 
     def __init__(self, builder: ir.IRBuilder, value: ir.Value) -> None:
         self.builder, self.value = builder, value
 
-    def _of(self, other: Lanes | float) -> ir.Value:
+    def of(self, other: Any) -> ir.Value:
+        """Lanes of a traced value or a number."""
         if isinstance(other, Lanes):
             return other.value
         return ir.Constant(VECTOR, [float(other)] * LINE)
 
-    def _emit(self, operation: Callable[..., ir.Value], *operands: Lanes | float) -> Lanes:
-        return Lanes(self.builder, operation(*(self._of(operand) for operand in operands)))
-
-    def __add__(self, other: Lanes | float) -> Lanes:
-        return self._emit(self.builder.fadd, self, other)
-
-    def __sub__(self, other: Lanes | float) -> Lanes:
-        return self._emit(self.builder.fsub, self, other)
-
-    def __mul__(self, other: Lanes | float) -> Lanes:
-        return self._emit(self.builder.fmul, self, other)
-
-    def __rmul__(self, other: float) -> Lanes:
-        return self * other
-
-    def __truediv__(self, other: Lanes | float) -> Lanes:
-        return self._emit(self.builder.fdiv, self, other)
-
-    def __neg__(self) -> Lanes:
-        return self._emit(self.builder.fneg, self)
-
-    def square_root(self) -> Lanes:
-        """The square root, correctly rounded (IEEE 754)."""
-        function = cgutils.get_or_insert_function(
-            self.builder.module, ir.FunctionType(VECTOR, [VECTOR]), f"llvm.sqrt.v{LINE}f64"
-        )
-        return Lanes(self.builder, self.builder.call(function, [self.value]))
-
-    def fma(self, factor: Lanes | float, addend: Lanes | float) -> Lanes:
-        """Self * factor + addend, rounded once."""
-        function = cgutils.get_or_insert_function(
-            self.builder.module, ir.FunctionType(VECTOR, [VECTOR] * 3), f"llvm.fma.v{LINE}f64"
-        )
-        operands = [self.value, self._of(factor), self._of(addend)]
-        return Lanes(self.builder, self.builder.call(function, operands))
+    def emit(self, operation: str, *operands: Any) -> Lanes:
+        values = [self.of(operand) for operand in operands]
+        if operation in ("sqrt", "fma"):
+            kind = ir.FunctionType(VECTOR, [VECTOR] * len(values))
+            name = f"llvm.{operation}.v{LINE}f64"
+            function = cgutils.get_or_insert_function(self.builder.module, kind, name)
+            return Lanes(self.builder, self.builder.call(function, values))
+        return Lanes(self.builder, getattr(self.builder, f"f{operation}")(*values))
 
 
-def fma(factor0: Any, factor1: Any, addend: Any) -> Any:
-    """factor0 * factor1 + addend, rounded once (IEEE 754 fusedMultiplyAdd) in compiled code.
-
-    Numbers and arrays, on which a formula can be tried out in plain Python, are rounded twice.
-    """
-    if isinstance(factor0, Lanes):
-        return factor0.fma(factor1, addend)
-    if isinstance(factor1, Lanes):
-        return factor1.fma(factor0, addend)
-    return factor0 * factor1 + addend
-
-
-def square_root(value: Any) -> Any:
-    """The square root of a number or, in compiled code, of a line of points."""
-    return value.square_root() if isinstance(value, Lanes) else value**0.5
-
-
-def row_kernel(formula: Callable[..., tuple[Any, ...]], coefficients: type) -> Any:
-    """Compile a formula of one point into a loop over a row.
-
-    Args:
-        formula: (coefficients, point values ...) -> new point values, by +, -, *, /, `fma` and
-            `square_root` alone.
-        coefficients: the NamedTuple type of floats that is its first argument.
+def row_kernel(kinds: Sequence[Kind]) -> Any:
+    """Compile the formulas of some kinds into a loop over a row.
 
     Returns:
-        A function for compiled code, (c, inputs, outputs, ahead, n_lines): c a tuple of the
-        coefficients, inputs and outputs tuples of addresses of the first point of every stream,
-        ahead a tuple of those of streams to fetch into the cache meanwhile, n_lines the number of
-        cache lines of points to compute. Streams may coincide but not overlap shifted:
-        a line is stored before the next one is loaded.
+        A function for compiled code, (kind, r, numbers, streams, pitch, n_lines, inside): which
+        kind; the row; the address of its numbers; the address of a mask and of the bases of the
+        fields of each stream, in the order of `Kind.fields`; bytes from a row to the next one;
+        cache lines of points to compute; which lanes of the first line, of the last one, and of
+        all are inside the domain, as three bytes from the lowest on. Row r of a stream is at base +
+        (r & mask) * pitch. Streams may coincide but not overlap shifted: a line is stored before
+        the next one is loaded.
     """
 
     @intrinsic
     def row(
-        typing_context: Any, c: Any, inputs: Any, outputs: Any, ahead: Any, n_lines: Any
-    ) -> Any:
+        typing_context: Any, kind: Any, r: Any, numbers: Any, streams: Any, pitch: Any,
+        n_lines: Any, inside: Any,
+    ) -> Any:  # fmt: skip
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            c_value, inputs_value, outputs_value, ahead_value, n_value = arguments
-            constants = [
-                Lanes(builder, _splat(builder, builder.extract_value(c_value, k)))
-                for k in range(len(signature.args[0]))
-            ]
-            sources = [builder.extract_value(inputs_value, k) for k in range(len(inputs))]
-            targets = [builder.extract_value(outputs_value, k) for k in range(len(outputs))]
-            soon = [builder.extract_value(ahead_value, k) for k in range(len(ahead))]
-            with cgutils.for_range(builder, n_value) as loop:
-                offset = builder.mul(loop.index, ir.Constant(POINTER_BITS, LINE * DOUBLE_BYTES))
-
-                def place(address: Any) -> Any:
-                    return builder.inttoptr(builder.add(address, offset), VECTOR.as_pointer())
-
-                points = [
-                    Lanes(builder, builder.load(place(source), align=DOUBLE_BYTES))
-                    for source in sources
-                ]
-                results = formula(coefficients(*constants), *points)
-                for address in soon:
-                    _prefetch(builder, place(address))
-                for target, result in zip(targets, results, strict=True):
-                    builder.store(result.value, place(target), align=DOUBLE_BYTES)
+            number, *rest = arguments
+            done = builder.append_basic_block("done")
+            switch = builder.switch(number, done)
+            for k, one in enumerate(kinds):
+                block = builder.append_basic_block(f"kind{k}")
+                switch.add_case(ir.Constant(WORD, k), block)
+                builder.position_at_end(block)
+                _emit_row(builder, one, *rest)
+                builder.branch(done)
+            builder.position_at_end(done)
             return context.get_dummy_value()
 
-        return types.void(c, inputs, outputs, ahead, n_lines), generate
+        return types.void(kind, r, numbers, streams, pitch, n_lines, inside), generate
 
     return row
+
+
+class _RowEmitter:
+    """Emits the loops of one kind over the lines of a row."""
+
+    def __init__(
+        self, builder: Any, kind: Kind, r: Any, numbers: Any, streams: Any, pitch: Any
+    ) -> None:
+        self.builder, self.kind = builder, kind
+        self._r, self._streams, self._pitch = r, streams, pitch
+        self._places: dict[str, int] = {}
+        n_entries = 0
+        for stream, n_fields in kind.fields.items():
+            self._places[stream] = n_entries
+            n_entries += 1 + n_fields
+        self._offsets: dict[tuple[str, int], Any] = {}
+        rows = [row for row, east in kind.points if east is not None]
+        rows += [*kind.outputs, *kind.ahead]
+        others = [Row(fix.other, row.field) for fix, row in kind.fixed_rows() if fix.other]
+        self._addresses = {row: self._address(row) for row in dict.fromkeys([*rows, *others])}
+        self._uniform = {row: self._along_y(row) for row, east in kind.points if east is None}
+        self._constants = [
+            Lanes(builder, _splat(builder, self._load(numbers, k, DOUBLE)))
+            for k in range(kind.n_numbers)
+        ]
+
+    def _load(self, address: Any, place: int, of: Any) -> Any:
+        here = self.builder.add(address, WORD(place * DOUBLE_BYTES))
+        return self.builder.load(self.builder.inttoptr(here, of.as_pointer()))
+
+    def _address(self, row: Row) -> Any:
+        builder, place = self.builder, self._places[row.stream]
+        key = row.stream, row.north
+        if key not in self._offsets:
+            mask = self._load(self._streams, place, WORD)
+            wrapped = builder.and_(builder.add(self._r, WORD(row.north)), mask)
+            self._offsets[key] = builder.mul(wrapped, self._pitch)
+        return builder.add(self._load(self._streams, place + 1 + row.field, WORD), self._offsets[key])
+
+    def _along_y(self, row: Row) -> Lanes:
+        builder = self.builder
+        base = self._load(self._streams, self._places[row.stream] + 1 + row.field, WORD)
+        place = builder.mul(builder.add(self._r, WORD(row.north)), WORD(DOUBLE_BYTES))
+        value = builder.load(builder.inttoptr(builder.add(base, place), DOUBLE.as_pointer()))
+        return Lanes(builder, _splat(builder, value))
+
+    def _place(self, row: Row, offset: Any, east: int = 0) -> Any:
+        here = self.builder.add(self._addresses[row], offset)
+        if east:
+            here = self.builder.add(here, WORD(east * DOUBLE_BYTES))
+        return self.builder.inttoptr(here, VECTOR.as_pointer())
+
+    def line(self, index: Any, inside: Any = None) -> None:
+        """Compute a line; inside, eight bits, says where: elsewhere fixes take the place."""
+        builder, kind = self.builder, self.kind
+        offset = builder.mul(index, WORD(LINE * DOUBLE_BYTES))
+        points = [
+            self._uniform[row]
+            if east is None
+            else Lanes(builder, builder.load(self._place(row, offset, east), align=DOUBLE_BYTES))
+            for row, east in kind.points
+        ]
+        zero = ir.Constant(VECTOR, [0.0] * LINE)
+        anything = Lanes(builder, zero)
+        values = [anything.of(one) for one in kind.formula(self._constants, points)]
+        results = dict(zip(kind.outputs, values, strict=True))
+        if inside is None:
+            for row in kind.ahead:
+                _prefetch(builder, self._place(row, offset))
+        else:
+            lanes = builder.bitcast(inside, ir.VectorType(ir.IntType(1), LINE))
+            for fix, row in kind.fixed_rows():
+                elsewhere = zero
+                if fix.how == "add_here":
+                    here = builder.load(self._place(row, offset), align=DOUBLE_BYTES)
+                    elsewhere = builder.fadd(here, results[row])
+                elif fix.how != "zero":
+                    place = self._place(Row(fix.other, row.field), offset)
+                    other = builder.load(place, align=DOUBLE_BYTES)
+                    if fix.how == "keep":
+                        elsewhere = other
+                    else:
+                        total = builder.select(lanes, other, builder.fadd(other, results[row]))
+                        builder.store(total, place, align=DOUBLE_BYTES)
+                results[row] = builder.select(lanes, results[row], elsewhere)
+        for row, value in results.items():
+            builder.store(value, self._place(row, offset), align=DOUBLE_BYTES)
+
+
+def _emit_row(
+    builder: Any, kind: Kind, r: Any, numbers: Any, streams: Any, pitch: Any, n_lines: Any,
+    inside: Any,
+) -> None:  # fmt: skip
+    """Emit a kind's loops: over lines that may lie outside the domain in part, and the others."""
+    emitter = _RowEmitter(builder, kind, r, numbers, streams, pitch)
+    if not kind.fixes:
+        with cgutils.for_range(builder, n_lines) as loop:
+            emitter.line(loop.index)
+        return
+    byte = ir.IntType(8)
+    first, last, everywhere = (
+        builder.trunc(builder.lshr(inside, WORD(shift)), byte) for shift in (0, 8, 16)
+    )
+    end = builder.sub(n_lines, WORD(1))
+    wholly = builder.icmp_unsigned("==", everywhere, byte(255))
+    # the first and the last line, or all lines of a row on the boundary
+    longer = builder.select(builder.icmp_signed(">", end, WORD(1)), end, WORD(1))
+    step = builder.select(wholly, longer, WORD(1))
+    with cgutils.for_range_slice(builder, WORD(0), n_lines, step, WORD) as (index, _):
+        at_first = builder.icmp_signed("==", index, WORD(0))
+        at_last = builder.icmp_signed("==", index, end)
+        lanes = builder.and_(everywhere, builder.select(at_first, first, byte(255)))
+        emitter.line(index, builder.and_(lanes, builder.select(at_last, last, byte(255))))
+    inner = builder.select(wholly, builder.sub(n_lines, WORD(2)), WORD(0))
+    with cgutils.for_range(builder, inner) as loop:
+        emitter.line(builder.add(loop.index, WORD(1)))
 
 
 def _prefetch(builder: Any, place: Any) -> None:
@@ -161,28 +218,3 @@ def _splat(builder: Any, scalar: Any) -> Any:
     )
     pattern = ir.Constant(ir.VectorType(ir.IntType(32), LINE), [0] * LINE)
     return builder.shuffle_vector(first, ir.Constant(VECTOR, ir.Undefined), pattern)
-
-
-@intrinsic
-def _pointer_to(typing_context: Any, address: Any) -> Any:
-    """Pointer to the doubles at an address."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.inttoptr(arguments[0], DOUBLE.as_pointer())
-
-    # numba fills the module `types` as it is imported
-    pointer = types.CPointer(types.float64)  # type: ignore[attr-defined]
-    return pointer(address), generate
-
-
-@compiled
-def array_at(address: Any, shape: Any) -> Any:
-    """The doubles at an address as an array in C order."""
-    return carray(_pointer_to(address), shape)
-
-
-class NoCoefficients(NamedTuple):
-    """Of a formula that needs none."""
-
-
-copy_lines = row_kernel(lambda c, *points: points, NoCoefficients)

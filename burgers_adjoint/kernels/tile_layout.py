@@ -41,9 +41,14 @@ class Layout:
         """The tile's columns in an array."""
         return slice(self.west, self.west + self.nx)
 
+    @property
+    def n_rows(self) -> int:
+        """Rows of a field in an array."""
+        return self.ny + 2 * self.halo
+
     def new_array(self, n_fields: int) -> np.ndarray:
-        """Zeros of shape (n_fields, ny + 2 halo, pitch)."""
-        return aligned_zeros((n_fields, self.ny + 2 * self.halo, self.pitch))
+        """Zeros of shape (n_fields, n_rows, pitch)."""
+        return aligned_zeros((n_fields, self.n_rows, self.pitch))
 
     def interior(self, array: np.ndarray) -> np.ndarray:
         """View (n_fields, ny, nx) of the tile's own points."""

@@ -19,7 +19,7 @@ them and a test can run them on numbers.
 
 from typing import Any, NamedTuple
 
-from burgers_adjoint.kernels.lanes import fma, row_kernel
+from burgers_adjoint.kernels.formula import fma
 
 
 class Star(NamedTuple):
@@ -126,27 +126,3 @@ def adjoint(c: Coefficients, u: Star, v: Star, p: Star, q: Star) -> tuple[Any, A
 def viscosity(c: Coefficients, u: Star, v: Star, p: Any, q: Any) -> Any:
     """Return this point's part of dJ/d(nu): transpose of the tangent's d_nu terms."""
     return fma(p, diffusion(c, u), q * diffusion(c, v))
-
-
-def _step_row(c: Coefficients, *points: Any) -> tuple[Any, ...]:
-    return step(c, Star(*points[:5]), Star(*points[5:]))
-
-
-def _tangent_row(c: Coefficients, *points: Any) -> tuple[Any, ...]:
-    return tangent(c, *(Star(*points[k : k + 5]) for k in range(0, 20, 5)))
-
-
-def _adjoint_row(c: Coefficients, *points: Any) -> tuple[Any, ...]:
-    return adjoint(c, *(Star(*points[k : k + 5]) for k in range(0, 20, 5)))
-
-
-def _adjoint_viscosity_row(c: Coefficients, *points: Any) -> tuple[Any, ...]:
-    u, v, p, q = (Star(*points[k : k + 5]) for k in range(0, 20, 5))
-    density = points[20] + viscosity(c, u, v, p.here, q.here)
-    return (*adjoint(c, u, v, p, q), density)
-
-
-step_row = row_kernel(_step_row, Coefficients)
-tangent_row = row_kernel(_tangent_row, Coefficients)
-adjoint_row = row_kernel(_adjoint_row, Coefficients)
-adjoint_viscosity_row = row_kernel(_adjoint_viscosity_row, Coefficients)

@@ -2,15 +2,15 @@
 
 from typing import Any
 
-from burgers_adjoint.equations.burgers.advection.sweeps import sweeps_of
-from burgers_adjoint.equations.burgers.rates import Line
-
-REACH = 1
-LARGEST_RATE = 1.0  # of the imaginary part of the symbol, times spacing / speed
+from burgers_adjoint.equations.burgers.lines import Line
 
 
 class Central:
     """No dissipation; oscillates where the cell Reynolds number, speed dx / nu, is above 2."""
+
+    name = "central"
+    reach = 1
+    largest_rate = 1.0  # of the imaginary part of the symbol, times spacing / speed
 
     def weights(self, speed: Any, w: Any, smooth: Any) -> Line:
         half = 0.5 * speed
@@ -19,5 +19,3 @@ class Central:
     def weights_by_speed(self, speed: Any, w: Any, smooth: Any) -> Line:
         return Line(None, -0.5, None, 0.5, None)
 
-
-rate, tangent, adjoint = sweeps_of(Central())

@@ -11,16 +11,16 @@ becomes the second-order central difference.
 
 from typing import Any
 
-from burgers_adjoint.equations.burgers.advection.sweeps import sweeps_of
-from burgers_adjoint.equations.burgers.rates import Line
-from burgers_adjoint.kernels.lanes import fma, square_root
-
-REACH = 2
-LARGEST_RATE = 1.372  # of the imaginary part of the symbol, times spacing / speed
+from burgers_adjoint.equations.burgers.lines import Line
+from burgers_adjoint.kernels.formula import fma, square_root
 
 
 class Upwind:
     """Dissipates what the grid resolves badly, in proportion to the speed."""
+
+    name = "upwind"
+    reach = 2
+    largest_rate = 1.372  # of the imaginary part of the symbol, times spacing / speed
 
     def weights(self, speed: Any, w: Any, smooth: Any) -> Line:
         magnitude = square_root(fma(speed, speed, smooth))
@@ -41,5 +41,3 @@ def _weights(speed: Any, magnitude: Any, w: Any) -> Line:
         biased - centred,
     )
 
-
-rate, tangent, adjoint = sweeps_of(Upwind())

@@ -1,0 +1,42 @@
+"""Forward Euler with central differences and a constant viscosity, fused to one formula."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from burgers_adjoint.equations.burgers import stencil
+from burgers_adjoint.equations.burgers.advection.central import Central
+from burgers_adjoint.equations.burgers.equation import Burgers
+from burgers_adjoint.equations.burgers.stencil import Coefficients, Star
+from burgers_adjoint.stepping.equation import Crosses, Streams
+
+
+class FusedBurgers(Burgers):
+    """`Burgers` whose formulas are those of a whole step of forward Euler; see `stencil`."""
+
+    whole_step = True
+    n_numbers = len(Coefficients._fields)
+
+    def __init__(self, spacing: tuple[float, float], viscosity: float) -> None:
+        super().__init__(spacing, None, Central(), viscosity)
+
+    def numbers(self, time: float, dt: float) -> Sequence[float]:
+        return stencil.coefficients(self.viscosity, dt, *self._spacing)
+
+    def rate(self, c: Sequence[Any], q: Crosses, s: Streams) -> Sequence[Any]:
+        u, v = (Star(*one[:5]) for one in q)
+        return stencil.step(Coefficients(*c), u, v)
+
+    def tangent(
+        self, c: Sequence[Any], q: Crosses, dq: Crosses, s: Streams, ds: Streams
+    ) -> Sequence[Any]:
+        u, v, du, dv = (Star(*one[:5]) for one in (*q, *dq))
+        return stencil.tangent(Coefficients(*c)._replace(d_nu=ds["viscosity"][0]), u, v, du, dv)
+
+    def adjoint(self, c: Sequence[Any], q: Crosses, p: Crosses, s: Streams) -> Sequence[Any]:
+        return stencil.adjoint(Coefficients(*c), *(Star(*one[:5]) for one in (*q, *p)))
+
+    def sensitivities(
+        self, c: Sequence[Any], q: Crosses, p: Sequence[Any], s: Streams
+    ) -> Mapping[str, Sequence[Any]]:
+        u, v = (Star(*one[:5]) for one in q)
+        return {"viscosity": [stencil.viscosity(Coefficients(*c), u, v, p[0], p[1])]}
