@@ -95,9 +95,7 @@ def compiled(function: Callable[..., Any], cache: bool = True) -> Any:
     return dispatcher
 
 
-def compiled_copy(
-    function: Callable[..., Any], name: str, cache: bool = True, **names: Any
-) -> Any:
+def compiled_copy(function: Callable[..., Any], name: str, cache: bool = True, **names: Any) -> Any:
     """Compile a copy of a function in which global names stand for what is given here.
 
     Numba tells the cached kernels of a file apart by their names, and does not see what they call:

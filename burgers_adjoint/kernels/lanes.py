@@ -118,7 +118,9 @@ class _RowEmitter:
             mask = self._load(self._streams, place, WORD)
             wrapped = builder.and_(builder.add(self._r, WORD(row.north)), mask)
             self._offsets[key] = builder.mul(wrapped, self._pitch)
-        return builder.add(self._load(self._streams, place + 1 + row.field, WORD), self._offsets[key])
+        return builder.add(
+            self._load(self._streams, place + 1 + row.field, WORD), self._offsets[key]
+        )
 
     def _along_y(self, row: Row) -> Lanes:
         builder = self.builder

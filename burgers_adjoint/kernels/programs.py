@@ -72,7 +72,9 @@ class Kind:
 
     def fixed_rows(self) -> list[tuple[Fix, Row]]:
         """Fixes, and the outputs that they are of."""
-        return [(fix, row) for fix in self.fixes for row in self.outputs if row.stream == fix.stream]
+        return [
+            (fix, row) for fix in self.fixes for row in self.outputs if row.stream == fix.stream
+        ]
 
     def reach(self, stream: str) -> int:
         """How many rows from its own one the formula reads a stream."""

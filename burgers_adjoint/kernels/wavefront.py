@@ -9,16 +9,16 @@ points too many on either side. Those lie in the padding or the halo, or on the 
 it, where a kind's fixes take the place of what is computed.
 """
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from burgers_adjoint.kernels.compilation import compiled_copy
 from burgers_adjoint.kernels.lanes import DOUBLE_BYTES, row_kernel
 from burgers_adjoint.kernels.programs import Buffer, Kind, Level
-from burgers_adjoint.kernels.tile_layout import LINE, Layout, aligned_zeros
+from burgers_adjoint.kernels.tile_layout import LINE, Layout
 
 # Columns of the table of levels. Rows of a level: [ROW0, ROW1) are in the domain, SOUTH and NORTH
 # of them on its boundary, [OWN0, OWN1) the tile's own; the rest of [CLEAR0, CLEAR1) is beyond it.
@@ -99,18 +99,44 @@ class Frame:
         return replace(self, rows=rows)
 
 
-class RowPool:
-    """Memory for rows, which grows as sweeps ask for it."""
+class Kernel(Protocol):
+    """A compiled sweep; see `_sweep`."""
 
-    def __init__(self) -> None:
-        self._rows = aligned_zeros((0,))
+    def __call__(
+        self,
+        levels: np.ndarray,
+        entries: np.ndarray,
+        origins: np.ndarray,
+        which: np.ndarray,
+        offsets: np.ndarray,
+        numbers: np.ndarray,
+        pitch: np.int64,
+        waves: np.ndarray,
+    ) -> None: ...
+
+
+class RowPool:
+    """Memory for rows, which grows as sweeps ask for it.
+
+    Args:
+        zeros: makes an array.
+        address: tells where it is.
+    """
+
+    def __init__(
+        self,
+        zeros: Callable[[tuple[int, ...]], np.ndarray],
+        address: Callable[[np.ndarray], int],
+    ) -> None:
+        self._zeros, self._address = zeros, address
+        self._rows = zeros((0,))
         self.address = 0
 
     def require(self, n_rows: int, pitch: int) -> None:
         """Have room for so many rows of so many doubles, of zeros at first."""
         if self._rows.size < n_rows * pitch:
-            self._rows = aligned_zeros((n_rows, pitch))
-            self.address = self._rows.ctypes.data
+            self._rows = self._zeros((n_rows, pitch))
+            self.address = self._address(self._rows)
 
 
 def kernel_of(kinds: Sequence[Kind], name: str, cache: bool) -> Any:
@@ -171,7 +197,7 @@ class Sweep:
         self,
         levels: Sequence[Level],
         kinds: Sequence[Kind],
-        kernel: Any,
+        kernel: Kernel,
         frame: Frame,
         memory: "RowPool",
     ) -> None:

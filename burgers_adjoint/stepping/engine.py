@@ -12,6 +12,7 @@ from burgers_adjoint.kernels.programs import Buffer, Level
 from burgers_adjoint.kernels.tile_layout import Layout
 from burgers_adjoint.kernels.wavefront import Frame, RowPool
 from burgers_adjoint.parallel.decomposition import Decomposition
+from burgers_adjoint.stepping.backend import PROCESSOR, Backend
 from burgers_adjoint.stepping.equation import Equation
 from burgers_adjoint.stepping.numbers import StepNumbers
 from burgers_adjoint.stepping.passes import Arrays, Finder, Pass, SplitPass, WholePass
@@ -49,6 +50,7 @@ class Engine:
         wanted: what of `Equation.varied` cotangents have densities of.
         steps_per_exchange: steps taken per exchange of halos; chosen from the tile when not given.
         overlap: advance the interior while the halo is under way; for ranks that own whole rows.
+        backend: where it runs.
 
     Attributes:
         layout: of all arrays.
@@ -68,6 +70,7 @@ class Engine:
         wanted: Sequence[str] = (),
         steps_per_exchange: int | None = None,
         overlap: bool = False,
+        backend: Backend = PROCESSOR,
     ) -> None:
         self.equation, self.decomposition = equation, decomposition
         self.n_stages, self.n_fields = len(tableau.b), len(equation.fields)
@@ -83,13 +86,14 @@ class Engine:
         self.steps_per_sweep = steps_per_exchange or self._choose_steps(thinnest)
         self.adjoint_steps_per_sweep = self._choose_adjoint_steps(thinnest)
         self.layout = Layout(*decomposition.tile_shape, halo=self._n_layers())
-        self.data = TileData(equation, self.layout, decomposition)
+        self.data = TileData(equation, self.layout, decomposition, backend)
         self._frame = tile_frame(self.layout, decomposition)
-        self._memory = RowPool()
+        self._memory = RowPool(backend.zeros, backend.address)
         self._numbers = StepNumbers(kinds, time_steps)
-        self.kernels = StepKernels(kinds, self._forward, self._backward)
+        self.kernels = StepKernels(kinds, self._forward, self._backward, backend)
         self._passes: dict[Hashable, Any] = {}
-        self._spare = self.layout.new_array(self.n_fields) if overlap else None
+        self._backend = backend
+        self._spare = self.data.new_array(self.n_fields) if overlap else None
         self._stages: dict[Any, np.ndarray] = {}
         self._kept_step: int | None = None
         self.kept = False
@@ -155,9 +159,9 @@ class Engine:
         """A cotangent of zeros, with the densities that were asked for."""
         densities = {}
         for name, shape in self.equation.density_shapes(self._wanted).items():
-            fields = self.layout.new_array(int(np.prod(shape)))
+            fields = self.data.new_array(int(np.prod(shape)))
             densities[name] = fields.reshape(*shape, *fields.shape[1:])
-        return Cotangent(self.layout.new_array(self.n_fields), densities)
+        return Cotangent(self.data.new_array(self.n_fields), densities)
 
     def _finder(self, n: int, direction: int, of: Callable[[Hashable], np.ndarray]) -> Finder:
         """Finds what is not of the call, in a sweep that begins with step n; `of` the densities."""
@@ -172,7 +176,9 @@ class Engine:
             m = n + direction * step
             time = self._time_steps.time(m) + self._tableau.c[stage] * self._time_steps.length(m)
             where = self.equation.sources(time)[name]
-            return self.data.get(where, self.equation.streams[name]) if what == "data" else of(where)
+            return (
+                self.data.get(where, self.equation.streams[name]) if what == "data" else of(where)
+            )
 
         return find
 
@@ -182,7 +188,7 @@ class Engine:
         """The pass of a key, made when it is called for the first time."""
         if key not in self._passes:
             levels = self._forward if role == "forward" else self._backward
-            work = self.kernels.of(role), frame or self._frame, self._memory
+            work = self.kernels.of(role), frame or self._frame, self._memory, self._backend
             made: Pass
             if levels.split:
                 made = SplitPass(make(), *work, self.data, self.equation.reach)
@@ -299,7 +305,7 @@ class Engine:
     def _stage_arrays(self) -> list[np.ndarray]:
         if not self._stages:
             for key in (*(("stage", s) for s in range(1, self.n_stages)), "after"):
-                self._stages[key] = self.layout.new_array(self.n_fields)
+                self._stages[key] = self.data.new_array(self.n_fields)
         return [self._stages["stage", s] for s in range(1, self.n_stages)]
 
     def keep(self, state: np.ndarray, n: int) -> None:
@@ -368,7 +374,7 @@ class Engine:
 
         directions are perturbations of what steps depend on, by name.
         """
-        make, out = self._backward, self.layout.new_array(self.n_fields)
+        make, out = self._backward, self.data.new_array(self.n_fields)
         names = ("source", "perturbation", "out")
         buffers = [Buffer(self.n_fields, name) for name in names]
         sweep = self._pass("tangent", "tangent", lambda: make.tangent(*buffers))

@@ -8,7 +8,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from burgers_adjoint.kernels.programs import Kind, Level
-from burgers_adjoint.kernels.wavefront import Frame, RowPool, Sweep
+from burgers_adjoint.kernels.wavefront import Frame, Kernel, RowPool, Sweep
+from burgers_adjoint.stepping.backend import Backend
 from burgers_adjoint.stepping.tile_data import TileData
 
 Arrays = Mapping[Any, np.ndarray]
@@ -31,18 +32,20 @@ class WholePass:
     def __init__(
         self,
         levels: Sequence[Level],
-        kernel: tuple[Sequence[Kind], Any],
+        kernel: tuple[Sequence[Kind], Kernel],
         frame: Frame,
         memory: RowPool,
+        backend: Backend,
     ) -> None:
         self._sweep = Sweep(levels, *kernel, frame, memory)
+        self._address = backend.address
         self._origins = np.zeros(len(self._sweep.keys), dtype=np.int64)
         self.ring_bytes = self._sweep.ring_bytes
 
     def run(self, arrays: Arrays, find: Finder, numbers: np.ndarray) -> None:
         for k, key in enumerate(self._sweep.keys):
             array = arrays[key] if key in arrays else find(key)
-            self._origins[k] = array.__array_interface__["data"][0]
+            self._origins[k] = self._address(array)
         self._sweep.run(self._origins, numbers)
 
 
@@ -52,15 +55,17 @@ class SplitPass:
     def __init__(
         self,
         levels: Sequence[Level],
-        kernel: tuple[Sequence[Kind], Any],
+        kernel: tuple[Sequence[Kind], Kernel],
         frame: Frame,
         memory: RowPool,
+        backend: Backend,
         data: TileData,
         reach: int,
     ) -> None:
         self._data, self._reach = data, reach
         self._parts = [
-            (self._around(level), WholePass([level], kernel, frame, memory)) for level in levels
+            (self._around(level), WholePass([level], kernel, frame, memory, backend))
+            for level in levels
         ]
 
     @staticmethod

@@ -114,9 +114,7 @@ class StepKinds:
         fixes = (Fix("next", "keep", "held"),)
         return Kind(formula, tuple(points.found), tuple(outputs), tuple(soon), n, fixes)
 
-    def forward_numbers(
-        self, stage: int, time: float, dt: float, end: bool = True
-    ) -> list[float]:
+    def forward_numbers(self, stage: int, time: float, dt: float, end: bool = True) -> list[float]:
         """The numbers of a stage of a step that starts at this time."""
         tableau = self.tableau
         own = list(self.equation.numbers(time + tableau.c[stage] * dt, dt))
@@ -260,9 +258,7 @@ class StepKinds:
         state = self._crosses(points, "state", self.n_fields, equation.reach)
         d_state = self._crosses(points, "d_state", self.n_fields, equation.reach)
         streams = self._streams(points, around=False)
-        varied = {
-            name: self._here(points, f"d_{name}", n) for name, n in equation.varied.items()
-        }
+        varied = {name: self._here(points, f"d_{name}", n) for name, n in equation.varied.items()}
         targets, bases = self._bases(points, stage)
         _, d_bases = self._bases(points, stage, of="d_")
 

@@ -1,10 +1,10 @@
 """The compiled sweeps of an equation's steps: one for each direction, made when it is needed."""
 
 import hashlib
-from typing import Any
 
 from burgers_adjoint.kernels.programs import Buffer, Kind, Level, kinds_of
-from burgers_adjoint.kernels.wavefront import kernel_of
+from burgers_adjoint.kernels.wavefront import Kernel
+from burgers_adjoint.stepping.backend import Backend
 from burgers_adjoint.stepping.runge_kutta import StepKinds
 from burgers_adjoint.stepping.step_levels import StepLevels
 
@@ -15,19 +15,23 @@ class StepKernels:
     Args:
         kinds: of the steps.
         forward, backward: make their levels.
+        backend: where they run.
     """
 
-    def __init__(self, kinds: StepKinds, forward: StepLevels, backward: StepLevels) -> None:
+    def __init__(
+        self, kinds: StepKinds, forward: StepLevels, backward: StepLevels, backend: Backend
+    ) -> None:
+        self._backend = backend
         self._kinds, self._forward, self._backward = kinds, forward, backward
-        self._made: dict[str, tuple[list[Kind], Any]] = {}
+        self._made: dict[str, tuple[list[Kind], Kernel]] = {}
 
-    def of(self, role: str) -> tuple[list[Kind], Any]:
+    def of(self, role: str) -> tuple[list[Kind], Kernel]:
         """The kinds that a role's sweeps are made of, and their kernel."""
         if role not in self._made:
             kinds, equation = kinds_of(self._all_levels(role)), self._kinds.equation
             said = repr((equation.key, self._kinds.tableau, self._kinds.wanted, role))
             name = f"{role}_{hashlib.sha256(said.encode()).hexdigest()[:16]}"
-            self._made[role] = kinds, kernel_of(kinds, name, equation.cached)
+            self._made[role] = kinds, self._backend.compile(kinds, name, equation.cached)
         return self._made[role]
 
     def _all_levels(self, role: str) -> list[Level]:

@@ -24,7 +24,10 @@ class StepLevels:
         self._made: dict[Hashable, Kind] = {}
 
     def forward(
-        self, states: Sequence[Buffer], ahead: bool = False, stages: Mapping[int, Buffer] | None = None
+        self,
+        states: Sequence[Buffer],
+        ahead: bool = False,
+        stages: Mapping[int, Buffer] | None = None,
     ) -> list[Level]:
         """Levels that step from each state to the next one.
 
@@ -44,7 +47,11 @@ class StepLevels:
                 if ahead and last:
                     soon.append(("next", 2))
                 kind = self._kind("forward", stage, tuple(soon))
-                to = end if last else (stages or {}).get(stage + 1) or self._new("state", step, stage)
+                to = (
+                    end
+                    if last
+                    else (stages or {}).get(stage + 1) or self._new("state", step, stage)
+                )
                 bound = {"state": state, "start": start, "next": to, "held": states[0]}
                 extent = n_levels - 1 - number
                 levels.append(self._level(kind, bound, sums, step, stage, number, extent))

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from burgers_adjoint.kernels.tile_layout import Layout, aligned_zeros
+from burgers_adjoint.kernels.tile_layout import Layout
 from burgers_adjoint.kernels.wavefront import Frame
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.halo import Frame as Edges
 from burgers_adjoint.parallel.halo import Halo
+from burgers_adjoint.stepping.backend import Backend
 from burgers_adjoint.stepping.equation import Equation
 
 Arrays = Mapping[Any, np.ndarray]
@@ -35,10 +36,14 @@ class TileData:
         equation: whose streams and profiles they are.
         layout: of all arrays.
         decomposition: who owns which points.
+        backend: where the arrays are.
     """
 
-    def __init__(self, equation: Equation, layout: Layout, decomposition: Decomposition) -> None:
+    def __init__(
+        self, equation: Equation, layout: Layout, decomposition: Decomposition, backend: Backend
+    ) -> None:
         self._equation, self.layout, self._decomposition = equation, layout, decomposition
+        self._backend = backend
         self._alone = decomposition.size == 1 and not decomposition.periodic
         self._halos: dict[tuple[int, int], Halo] = {}
         self._arrays: dict[Hashable, np.ndarray] = {}
@@ -49,7 +54,7 @@ class TileData:
         layout, decomposition = self.layout, self._decomposition
         own = layout.columns if along_x else layout.rows
         span = decomposition.columns if along_x else decomposition.rows
-        values = aligned_zeros((layout.pitch if along_x else layout.n_rows,))
+        values = self._backend.zeros((layout.pitch if along_x else layout.n_rows,))
         values[:] = self._equation.profile(name, np.arange(len(values)) - own.start + span.start)
         return values
 
@@ -68,7 +73,7 @@ class TileData:
         if (depth, n_fields) not in self._halos:
             edges = Edges(self.layout.rows, self.layout.columns)
             corners = depth > self._equation.reach
-            self._halos[depth, n_fields] = Halo(
+            self._halos[depth, n_fields] = self._backend.halo(
                 self._decomposition, edges, depth, n_fields, corners
             )
         return self._halos[depth, n_fields]
@@ -87,5 +92,9 @@ class TileData:
     def get(self, key: Hashable, n_fields: int) -> np.ndarray:
         """The array of a key; one of zeros where there was none."""
         if key not in self._arrays:
-            self._arrays[key] = self.layout.new_array(n_fields)
+            self._arrays[key] = self.new_array(n_fields)
         return self._arrays[key]
+
+    def new_array(self, n_fields: int) -> np.ndarray:
+        """Zeros of shape (n_fields, rows, pitch)."""
+        return self._backend.zeros((n_fields, self.layout.n_rows, self.layout.pitch))

@@ -23,7 +23,6 @@ from burgers_adjoint.errors import ConfigError
 from burgers_adjoint.kernels.formula import fma
 from burgers_adjoint.stepping.equation import Cross, Crosses, Streams, Value
 
-
 KNOTS = ("knot0", "knot1")  # those around a time
 FIELDS = ("viscosity_field", "forcing", "forcing_in_time")
 
@@ -284,7 +283,9 @@ class Burgers:
         x_weights = self._opposite(along_x(u), w_x, c.smooth)
         y_weights = self._opposite(along_y(v), w_y, c.smooth)
         x_slopes, y_slopes = self._slopes(c, q, s)
-        gathered = [self._diffused(c, one, s) - advection(c, x_weights, y_weights, one) for one in p]
+        gathered = [
+            self._diffused(c, one, s) - advection(c, x_weights, y_weights, one) for one in p
+        ]
         # the point's own u and v set its own weights, with which it reads both fields
         first, second = (one.here for one in p)
         own_x = fma(dot(x_slopes, along_x(v)), second, dot(x_slopes, along_x(u)) * first)

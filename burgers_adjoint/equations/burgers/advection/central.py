@@ -18,4 +18,3 @@ class Central:
 
     def weights_by_speed(self, speed: Any, w: Any, smooth: Any) -> Line:
         return Line(None, -0.5, None, 0.5, None)
-

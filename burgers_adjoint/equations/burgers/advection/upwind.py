@@ -40,4 +40,3 @@ def _weights(speed: Any, magnitude: Any, w: Any) -> Line:
         fma(-4.0, biased, fma(2.0, centred, 0.5 * speed)),
         biased - centred,
     )
-
