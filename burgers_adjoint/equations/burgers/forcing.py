@@ -11,8 +11,7 @@ from burgers_adjoint.parallel.decomposition import Shape
 class Forcing:
     """f(x, y, t) = steady(x, y) + a linear interpolation in time of fields at the knots.
 
-    Before the first knot and after the last one their fields hold. A cotangent of a forcing is a
-    forcing as well.
+    Before the first knot and after the last one their fields hold.
 
     Args:
         shape: (ny, nx) of the tile.
@@ -47,13 +46,24 @@ class Forcing:
             for knot, weight in self.weights(time):
                 out += weight * self.at_knots[knot]
 
-    def add_transposed(self, time: float, cotangent: np.ndarray) -> None:
-        """Add what a cotangent (2, ny, nx) of the forcing at a time gives to the parts there are.
+    def add_transposed(
+        self,
+        time: float,
+        cotangent: np.ndarray,
+        steady: np.ndarray | None,
+        at_knots: np.ndarray | None,
+    ) -> None:
+        """Add what a cotangent of the forcing at a time gives to those of its parts.
 
         A point's sums go backwards in time: an order that no decomposition changes.
+
+        Args:
+            time: of the forcing.
+            cotangent: (2, ...).
+            steady, at_knots: cotangents of the parts, (2, ...) and (n_knots, 2, ...), or None.
         """
-        if self.steady is not None:
-            self.steady += cotangent
-        if self.at_knots is not None:
+        if steady is not None:
+            steady += cotangent
+        if at_knots is not None:
             for knot, weight in self.weights(time):
-                self.at_knots[knot] += weight * cotangent
+                at_knots[knot] += weight * cotangent

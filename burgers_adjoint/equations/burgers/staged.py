@@ -1,21 +1,23 @@
 """Runge-Kutta steps on a tile, for any advection scheme, viscosity field and forcing."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
-from burgers_adjoint.equations.burgers.advection import central, upwind
 from burgers_adjoint.equations.burgers.forcing import Forcing
 from burgers_adjoint.errors import ConfigError
 from burgers_adjoint.kernels.tile_layout import Layout
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.grid import Grid
 from burgers_adjoint.parallel.halo import Frame, Halo
-from burgers_adjoint.stepping.tableaux import TABLEAUX
+from burgers_adjoint.stepping.stepper import Cotangent, Directions, Value
+from burgers_adjoint.stepping.tableaux import Tableau
+from burgers_adjoint.stepping.time_steps import TimeSteps
 
 HALO = 2  # of all schemes' arrays, though one may exchange less of it
-ADVECTION = {"central": central, "upwind": upwind}
 
 
 @dataclass(frozen=True)
@@ -23,48 +25,65 @@ class Method:
     """How the equation is discretised.
 
     Attributes:
-        integrator: a name of `integrators.TABLEAUX`.
-        advection: a name of `ADVECTION`.
+        tableau: of the integrator.
+        scheme: the advection scheme's REACH and sweeps.
+        name: of the scheme, for messages.
         smooth_speed: below about this speed upwinding fades, so that it has a derivative at rest
             [length/time].
     """
 
-    integrator: str = "euler"
-    advection: str = "central"
+    tableau: Tableau
+    scheme: Any
+    name: str
     smooth_speed: float = 0.01
 
 
 class StagedStepper:
-    """Steps of a Runge-Kutta method, their tangent and their adjoint.
+    """Steps of a Runge-Kutta method, with tangent and adjoint: a `stepping.stepper.Stepper`.
 
     The states of the stages are computed from the state at the step's start wherever tangent and
-    adjoint need them, unless they are at hand: `prepare` and `restore` see to that. Dirichlet
+    adjoint need them, unless they are at hand: `keep` and `restore_stages` see to that. Dirichlet
     points have no rate of change: they stay at their initial values through all stages.
 
     Args:
         grid: the points.
         decomposition: who owns which of them.
         method: of the discretisation.
+        time_steps: of the run.
+        controls: names of what cotangents have densities of.
+        knots: times of the forcing in time.
 
     Attributes:
         layout: of all arrays.
-        nu: viscosity, (1, rows, pitch), halo filled; see `set_viscosity`.
+        nu: viscosity, (1, rows, pitch), halo filled.
         forcing: what is added to the rates.
         n_stages: of a step.
-        states_ready: whether the states of the stages of the next step, or adjoint step, are there.
 
     Raises:
         ConfigError: a tile is too small for the scheme; every rank finds the same.
     """
 
-    def __init__(self, grid: Grid, decomposition: Decomposition, method: Method) -> None:
+    n_fields = 2
+    steps_per_sweep = 1
+
+    def __init__(
+        self,
+        grid: Grid,
+        decomposition: Decomposition,
+        method: Method,
+        time_steps: TimeSteps,
+        controls: Collection[str] = (),
+        knots: Sequence[float] = (),
+    ) -> None:
         self.decomposition = decomposition
-        self._tableau = TABLEAUX[method.integrator]
-        self._scheme = ADVECTION[method.advection]
+        self.time_steps = time_steps
+        self._controls = frozenset(controls)
+        self._tableau = method.tableau
+        self._scheme = method.scheme
         if decomposition.size > 1 and min(decomposition.smallest_tile) < self._scheme.REACH:
             raise ConfigError(
                 f"{decomposition.size} ranks leave tiles of {decomposition.smallest_tile} points, "
-                f"but {method.advection} advection reads {self._scheme.REACH} points on each side: "
+                f"but {method.name} advection reads {self._scheme.REACH} points on each side: "
                 "use fewer ranks"
             )
         layout = self.layout = Layout(*decomposition.tile_shape, halo=HALO)
@@ -73,12 +92,14 @@ class StagedStepper:
         self._pair = Halo(decomposition, frame, depth=reach, n_fields=2, corners=False)
         self._single = Halo(decomposition, frame, depth=1, n_fields=1, corners=False)
         self.nu = layout.new_array(1)
-        self.forcing = Forcing(decomposition.tile_shape)
+        self._viscosity: tuple[float, np.ndarray | None] = (0.0, None)
+        self.forcing = Forcing(decomposition.tile_shape, knots)
         self.n_stages = len(self._tableau.b)
         stages = range(self.n_stages)
         self._states = [layout.new_array(2) for _ in stages]
         self._rates = [layout.new_array(2) for _ in stages]
         self._force, self._d_force = layout.new_array(2), layout.new_array(2)
+        self._unasked = layout.new_array(1)  # a density that nobody reads
         self._numbers = (
             1 / grid.dx, 1 / grid.dy, 1 / grid.dx**2, 1 / grid.dy**2, method.smooth_speed**2,
         )  # fmt: skip
@@ -89,7 +110,7 @@ class StagedStepper:
         self._w_columns[0] = self._five_points(columns, decomposition.columns, grid.nx, pitch)
         box = (rows.start, rows.stop, columns.start, columns.stop)
         self._box = np.array(box, dtype=np.int64)
-        self.forget()
+        self.forget_stages()
         self._moving = self._find_moving()
 
     def _five_points(self, own: slice, span: slice, n_points: int, size: int) -> np.ndarray:
@@ -118,38 +139,80 @@ class StagedStepper:
         self._pair.close()
         self._single.close()
 
-    def set_viscosity(self, viscosity: float, field: np.ndarray | None) -> None:
+    def set_control(self, name: str, value: Value | None) -> None:
+        number, field = self._viscosity
+        if name == "viscosity" and isinstance(value, float | int):
+            self._set_viscosity(float(value), field)
+        elif name == "viscosity_field" and not isinstance(value, float | int):
+            self._set_viscosity(number, value)
+        elif name == "forcing" and not isinstance(value, float | int):
+            self.forcing.steady = value
+        elif name == "forcing_in_time" and not isinstance(value, float | int):
+            self.forcing.at_knots = value
+        else:
+            raise ConfigError(f"steps do not depend on {name}, or not on a value of its kind")
+        self.forget_stages()
+
+    def _set_viscosity(self, number: float, field: np.ndarray | None) -> None:
         """Set nu to a number plus, when given, a field (ny, nx) of the tile. Collective."""
+        self._viscosity = number, field
         inner = self.layout.interior(self.nu)
-        inner[...] = viscosity if field is None else viscosity + field
+        inner[...] = number if field is None else number + field
         self._single.exchange(self.nu)
-        self.forget()
 
-    def forget(self) -> None:
-        """Compute the states of all stages anew, whatever is at hand."""
-        self.states_ready = self._rates_ready = False
+    def new_cotangent(self) -> Cotangent:
+        new = self.layout.new_array
+        cotangent = Cotangent(new(2))
+        if not self._controls.isdisjoint(("viscosity", "viscosity_field")):
+            cotangent.densities["viscosity"] = new(1)
+        if "forcing" in self._controls:
+            cotangent.densities["forcing"] = new(2)
+        if "forcing_in_time" in self._controls:
+            knots = len(self.forcing.knots)
+            cotangent.densities["forcing_in_time"] = new(2 * knots).reshape(
+                knots, 2, *self.nu.shape[1:]
+            )
+        return cotangent
 
-    def prepare(self, state: np.ndarray, time: float, dt: float) -> None:
-        """Have the states of the stages at hand, which the step from here does not compute anew."""
+    @property
+    def kept(self) -> bool:
+        """Whether the states of the stages of the next step, or adjoint step, are at hand."""
+        return self._states_ready
+
+    def forget_stages(self) -> None:
+        self._states_ready = self._rates_ready = False
+
+    def keep(self, state: np.ndarray, n: int) -> None:
+        time, dt = self.time_steps.time(n), self.time_steps.length(n)
         last = self.n_stages - 1
-        for stage in range(last):
-            self._evaluate(stage, state, time, dt)
-        self._stage_state(last, state, dt)
-        self.states_ready = self._rates_ready = True
+        with np.errstate(over="ignore", invalid="ignore"):
+            for stage in range(last):
+                self._evaluate(stage, state, time, dt)
+            self._stage_state(last, state, dt)
+        self._states_ready = self._rates_ready = True
 
     def stage_fields(self) -> list[np.ndarray]:
-        """The tile's points of the states of all stages but the first: views (2, ny, nx)."""
         return [self.layout.interior(state) for state in self._states[1:]]
 
-    def restore(self) -> None:
-        """Take what was written to `stage_fields` for the states of the next adjoint step."""
-        self.forget()
-        self.states_ready = True
+    def restore_stages(self) -> None:
+        self.forget_stages()
+        self._states_ready = True
 
-    def advance(self, source: np.ndarray, state: np.ndarray, time: float, dt: float) -> None:
+    def advance(self, source: np.ndarray, state: np.ndarray, n0: int, n1: int) -> None:
+        # what blows up is found by the model's checks, on all ranks
+        with np.errstate(over="ignore", invalid="ignore"):
+            for n in range(n0, n1):
+                self._advance(source, state, self.time_steps.time(n), self.time_steps.length(n))
+                source = state
+
+    def advance_along(self, states: Sequence[np.ndarray], n0: int) -> None:
+        for n, (source, state) in enumerate(pairwise(states), start=n0):
+            self.advance(source, state, n, n + 1)
+
+    def _advance(self, source: np.ndarray, state: np.ndarray, time: float, dt: float) -> None:
         """Take one step from `time`, from the source's points, which stay, to the state's."""
         first = self.n_stages - 1 if self._rates_ready else 0
-        self.forget()
+        self.forget_stages()
         for stage in range(first, self.n_stages):
             self._evaluate(stage, source, time, dt)
         self._add(state, source, [dt * b for b in self._tableau.b], self._rates)
@@ -197,7 +260,7 @@ class StagedStepper:
 
     def _stages(self, state: np.ndarray, time: float, dt: float) -> Iterator[np.ndarray]:
         """The stages' states, halo filled; rates are computed where a later stage needs them."""
-        if self.states_ready:
+        if self._states_ready:
             for here in (state, *self._states[1:]):
                 self._pair.exchange(here)
                 yield here
@@ -209,15 +272,12 @@ class StagedStepper:
         self._pair.exchange(here)
         yield here
 
-    def adjoint(
-        self,
-        cotangent: np.ndarray,
-        density: np.ndarray,
-        forces: "Forcing | None",
-        state: np.ndarray,
-        time: float,
-        dt: float,
-    ) -> None:
+    def adjoint(self, cotangent: Cotangent, states: Sequence[np.ndarray], n: int) -> None:
+        for step, state in zip(range(n, -1, -1), states, strict=False):
+            time, dt = self.time_steps.time(step), self.time_steps.length(step)
+            self._adjoint(cotangent, state, time, dt)
+
+    def _adjoint(self, of_state: Cotangent, state: np.ndarray, time: float, dt: float) -> None:
         """Apply the transposed Jacobian of one step to the cotangent, in place.
 
         For a step u1 = u0 + dt sum b_i K_i it goes through the stages backwards: K_i's cotangent
@@ -225,15 +285,19 @@ class StagedStepper:
         of the rates times K_j's (Hager 2000, without the change of variables).
 
         Args:
-            cotangent: (2, rows, pitch).
-            density: (1, rows, pitch): each point's part of dJ/d(nu) is added.
-            forces: dJ/d(forcing), added to; None when nobody asks.
+            of_state: the cotangent, with its densities.
             state: at the start of the step, (2, rows, pitch).
             time, dt: of the step.
         """
+        cotangent, densities = of_state.field, of_state.densities
+        density = densities.get("viscosity", self._unasked)
         tableau, interior = self._tableau, self.layout.interior
+        of_forcing = [
+            interior(densities[name]) if name in densities else None
+            for name in ("forcing", "forcing_in_time")
+        ]
         states = list(self._stages(state, time, dt))
-        self.forget()
+        self.forget_stages()
         of_rates = self._force
         of_states = self._rates  # whose values are not needed any more
         for stage in reversed(range(len(states))):
@@ -242,8 +306,9 @@ class StagedStepper:
             self._add(of_rates, of_rates, [dt * tableau.b[stage]], [cotangent])
             self._add(of_rates, of_rates, later, of_states[stage + 1 :])
             self._hold(of_rates)
-            if forces is not None:
-                forces.add_transposed(time + tableau.c[stage] * dt, interior(of_rates))
+            self.forcing.add_transposed(
+                time + tableau.c[stage] * dt, interior(of_rates), *of_forcing
+            )
             self._pair.exchange(of_rates)
             self._scheme.adjoint(
                 states[stage], of_rates, self.nu, density, of_states[stage], self._numbers,
@@ -252,17 +317,19 @@ class StagedStepper:
         self._add(cotangent, cotangent, [1.0] * len(states), of_states[::-1])
 
     def tangent(
-        self,
-        perturbation: np.ndarray,
-        d_nu: np.ndarray,
-        d_forcing: Forcing,
-        state: np.ndarray,
-        time: float,
-        dt: float,
+        self, perturbation: np.ndarray, state: np.ndarray, directions: Directions, n: int
     ) -> np.ndarray:
-        """Perturbation after one step, for one of the state, of nu and of the forcing."""
+        time, dt = self.time_steps.time(n), self.time_steps.length(n)
+        d_nu = self.layout.new_array(1)
+        self.layout.interior(d_nu)[...] = directions.get("viscosity", 0.0)
+        self.layout.interior(d_nu)[...] += directions.get("viscosity_field", 0.0)
+        d_forcing = Forcing(self.decomposition.tile_shape, self.forcing.knots)
+        if "forcing" in directions:
+            d_forcing.steady = np.asarray(directions["forcing"])
+        if "forcing_in_time" in directions:
+            d_forcing.at_knots = np.asarray(directions["forcing_in_time"])
         tableau = self._tableau
-        self.forget()
+        self.forget_stages()
         states = [here.copy() for here in self._stages(state, time, dt)]
         d_rates = [np.zeros_like(state) for _ in states]
         for stage, here in enumerate(states):

@@ -1,14 +1,18 @@
-"""Steps on a tile: halo exchange and kernels together, in few sweeps over memory."""
+"""Forward Euler steps with central differences: halo exchange and kernels, in few sweeps."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
 from burgers_adjoint.equations.burgers import kernels
-from burgers_adjoint.equations.burgers.stencil import Coefficients
+from burgers_adjoint.equations.burgers.stencil import Coefficients, coefficients
+from burgers_adjoint.errors import ConfigError
 from burgers_adjoint.kernels.tile_layout import Layout, aligned_zeros
 from burgers_adjoint.parallel.decomposition import Decomposition
+from burgers_adjoint.parallel.grid import Grid
 from burgers_adjoint.parallel.halo import Frame, Halo
+from burgers_adjoint.stepping.stepper import Cotangent, Directions, Value
+from burgers_adjoint.stepping.time_steps import TimeSteps
 
 # Rows of that many steps stay in the cache while a sweep passes over them. Sixteen steps of a row
 # of 2048 points, more than a second-level cache of 1 MiB holds, were still as fast as eight.
@@ -19,13 +23,17 @@ LONGEST_SWEEP_ALONG = 4
 # A sweep of the adjoint needs rows of every step's state too, and k steps need k (k + 1) layers of
 # halo filled. Measured: more than eight steps gain nothing, and on two ranks more than four.
 LONGEST_ADJOINT_SWEEP, LONGEST_WITH_HALO = 8, 4
+NO_DENSITY = np.zeros((1, 0, 0))
 
 
-class Stepper:
-    """Forward Euler steps, their tangent and their adjoint, on arrays of this rank's tile.
+class EulerStepper:
+    """Forward Euler steps, their tangent and their adjoint: a `stepping.stepper.Stepper`.
 
     Args:
-        decomposition: who owns which points.
+        grid: the points.
+        decomposition: who owns which of them.
+        time_steps: of the run.
+        controls: names of what cotangents have densities of; "viscosity" alone counts.
         steps_per_exchange: layers of halo, and steps taken per exchange of them; chosen from the
             tile when not given.
         overlap: advance the interior while the halo is under way; for ranks that own whole rows.
@@ -36,13 +44,22 @@ class Stepper:
         adjoint_steps_per_sweep: the same of the adjoint.
     """
 
+    n_fields = 2
+    kept = False
+
     def __init__(
         self,
+        grid: Grid,
         decomposition: Decomposition,
+        time_steps: TimeSteps,
+        controls: Collection[str] = (),
         steps_per_exchange: int | None = None,
         overlap: bool = False,
     ) -> None:
-        self.decomposition = decomposition
+        self.grid, self.decomposition = grid, decomposition
+        self.time_steps = time_steps
+        self._wants_viscosity = "viscosity" in controls
+        self.set_control("viscosity", 0.0)
         ny, nx = decomposition.tile_shape
         self._alone = decomposition.size == 1 and not decomposition.periodic
         self.steps_per_sweep = steps_per_exchange or self._choose_steps()
@@ -128,13 +145,48 @@ class Stepper:
             )
         return self._halos[depth, n_fields]
 
-    def advance(self, source: np.ndarray, state: np.ndarray, c: Coefficients, n_steps: int) -> None:
-        """Take so many steps, all with these coefficients, from the source's points to the state's.
+    def set_control(self, name: str, value: Value | None) -> None:
+        if name != "viscosity" or isinstance(value, np.ndarray) or value is None:
+            raise ConfigError(f"this stepper depends on a number viscosity, not on {name}")
+        self._viscosity = value
+        self._coefficients: tuple[float, Coefficients] | None = None
 
-        The source keeps its own points, unless it is the state.
-        """
+    def _coefficients_at(self, n: int) -> Coefficients:
+        """Weights of step n."""
+        length = self.time_steps.length(n)
+        if self._coefficients is None or self._coefficients[0] != length:
+            found = coefficients(self._viscosity, length, self.grid.dx, self.grid.dy)
+            self._coefficients = length, found
+        return self._coefficients[1]
+
+    def new_cotangent(self) -> Cotangent:
+        densities = {"viscosity": self.layout.new_array(1)} if self._wants_viscosity else {}
+        return Cotangent(self.layout.new_array(2), densities)
+
+    def keep(self, state: np.ndarray, n: int) -> None:
+        """There is one stage, the state itself."""
+
+    def stage_fields(self) -> list[np.ndarray]:
+        return []
+
+    def restore_stages(self) -> None:
+        """There are none."""
+
+    def forget_stages(self) -> None:
+        """There are none."""
+
+    def advance(self, source: np.ndarray, state: np.ndarray, n0: int, n1: int) -> None:
+        while n0 < n1:
+            stop = self.time_steps.alike(n0, n1)
+            self._advance(source, state, self._coefficients_at(n0), stop - n0)
+            source, n0 = state, stop
+
+    def _advance(
+        self, source: np.ndarray, state: np.ndarray, c: Coefficients, n_steps: int
+    ) -> None:
+        """Take so many steps, all with these coefficients."""
         if n_steps == 1 and source is not state:
-            self.advance_along([source, state], c)
+            self._advance_along([source, state], c)
             return
         if self._alone:
             n_sweeps, n_steps = divmod(n_steps, self.steps_per_sweep)
@@ -166,7 +218,13 @@ class Stepper:
                 halo.finish(source)
             kernels.sweeps(source, state, c, box, limits, self._ring, 1)
 
-    def advance_along(self, states: Sequence[np.ndarray], c: Coefficients) -> None:
+    def advance_along(self, states: Sequence[np.ndarray], n0: int) -> None:
+        while len(states) > 1:
+            n_now = self.time_steps.alike(n0, n0 + len(states) - 1) - n0
+            self._advance_along(states[: n_now + 1], self._coefficients_at(n0))
+            states, n0 = states[n_now:], n0 + n_now
+
+    def _advance_along(self, states: Sequence[np.ndarray], c: Coefficients) -> None:
         """Take a step from each state to the next one, all with these coefficients."""
         places = addresses(states)
         longest = min(self.steps_per_sweep, LONGEST_SWEEP_ALONG)
@@ -177,14 +235,26 @@ class Stepper:
             self._halo(1 if n_now == 1 else min(self.layout.halo, longest)).exchange(source)
             kernels.advance_along(part, source, c, self._limits[n_now])
 
-    def adjoint(
+    def adjoint(self, cotangent: Cotangent, states: Sequence[np.ndarray], n: int) -> None:
+        density = cotangent.densities.get("viscosity", NO_DENSITY)[0]
+        length = self.time_steps.length
+        start = 0
+        while start < len(states):
+            stop = start + 1
+            while stop < len(states) and length(n - stop) == length(n - start):
+                stop += 1
+            c = self._coefficients_at(n - start)
+            self._adjoint(cotangent.field, states[start:stop], density, c)
+            start = stop
+
+    def _adjoint(
         self,
         cotangent: np.ndarray,
         states: Sequence[np.ndarray],
         density: np.ndarray,
         c: Coefficients,
     ) -> None:
-        """Apply the transposed Jacobians of steps to the cotangent, in place.
+        """Apply the transposed Jacobians of steps with these coefficients, in place.
 
         Args:
             cotangent: (2, rows, pitch).
@@ -204,8 +274,10 @@ class Stepper:
             self._halo(n_now, 2 + 2 * n_now).exchange(cotangent, *states[part])
             kernels.adjoint_sweeps(cotangent, places[part], *work)
 
-    def tangent(self, perturbation: np.ndarray, state: np.ndarray, c: Coefficients) -> np.ndarray:
-        """Perturbation after one step, for one of (u, v) before it and c.d_nu of the viscosity."""
+    def tangent(
+        self, perturbation: np.ndarray, state: np.ndarray, directions: Directions, n: int
+    ) -> np.ndarray:
+        c = self._coefficients_at(n)._replace(d_nu=float(directions.get("viscosity", 0.0)))
         self._halo(1, n_fields=4).exchange(perturbation, state)
         out = perturbation.copy()
         kernels.tangent(perturbation, out, state, c, self._limits[1][0])

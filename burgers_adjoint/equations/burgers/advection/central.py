@@ -7,6 +7,7 @@ from burgers_adjoint.equations.burgers.rates import Line
 
 REACH = 1
 LARGEST_RATE = 1.0  # of the imaginary part of the symbol, times spacing / speed
+LARGEST_DAMPING = 0.0  # of the real part, likewise
 
 
 class Central:

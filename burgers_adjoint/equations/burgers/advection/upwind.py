@@ -17,6 +17,7 @@ from burgers_adjoint.kernels.lanes import fma, square_root
 
 REACH = 2
 LARGEST_RATE = 1.372  # of the imaginary part of the symbol, times spacing / speed
+LARGEST_DAMPING = 4 / 3  # of the real part, likewise
 
 
 class Upwind:
