@@ -116,7 +116,8 @@ class Recipe:
         else:
             objective = new_objective(stepper)
         every = self.all_controls(decomposition, stepper)
-        controls = {name: every[name] for name in self.controls}
+        # in the order of all, whatever the configured one is: that of digests
+        controls = {name: one for name, one in every.items() if name in self.controls}
         values: dict[str, Value | None] = {"viscosity": self.viscosity}
         values |= {
             name: control.zeros()
