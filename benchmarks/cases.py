@@ -5,10 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 from mpi4py import MPI
 
+from burgers_adjoint.assembly.model import Recipe
 from burgers_adjoint.equations.burgers.initial import gaussian
-from burgers_adjoint.equations.burgers.model import BurgersModel
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.grid import Grid
+from burgers_adjoint.stepping.model import Model
+from burgers_adjoint.stepping.time_steps import TimeSteps
 
 SPACING = 0.1
 VISCOSITY = 0.01
@@ -25,10 +27,11 @@ def model_on(
     controls: Sequence[str] = ("initial",),
     steps_per_sweep: int | None = None,
     comm: MPI.Comm = MPI.COMM_SELF,
-) -> BurgersModel:
+) -> Model:
     """A model of the grid on the ranks of comm, on this process alone unless told otherwise."""
     decomposition = Decomposition(comm, grid.shape, grid.periodic)
-    return BurgersModel(grid, decomposition, VISCOSITY, DT, controls, steps_per_sweep)
+    recipe = Recipe(tuple(controls), VISCOSITY, steps_per_exchange=steps_per_sweep)
+    return recipe.model(grid, decomposition, TimeSteps(DT))
 
 
 def fields_of(grid: Grid, decomposition: Decomposition) -> np.ndarray:

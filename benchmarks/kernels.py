@@ -29,8 +29,10 @@ from benchmarks.measure import (
 )
 from burgers_adjoint.checkpointing.binomial import Binomial
 from burgers_adjoint.checkpointing.executor import Executor
-from burgers_adjoint.equations.burgers.model import BurgersModel, Cotangent
+from burgers_adjoint.equations.burgers.stepper import EulerStepper
 from burgers_adjoint.snapshots.memory import MemoryStore
+from burgers_adjoint.stepping.model import Model
+from burgers_adjoint.stepping.stepper import Cotangent
 
 TILES = (64, 128, 256, 512, 1024, 2048, 4096)
 STEPS_PER_CALL = 64
@@ -65,10 +67,11 @@ def competitors_on(n: int) -> tuple[dict[str, Callable[[], object]], dict[str, i
     fields = fields_of(grid, blocked.decomposition)
     state, state_single = blocked.initial_state(fields), single.initial_state(fields)
     copy, snapshot = fields.copy(), blocked.new_snapshot()
-    n_states = blocked.stepper.adjoint_steps_per_sweep
+    n_states = cast(EulerStepper, blocked.stepper).adjoint_steps_per_sweep
     states = [blocked.initial_state(fields) for _ in range(n_states + 1)]
     noise = np.random.default_rng(0)
-    plain, with_viscosity = blocked.new_cotangent(viscosity=False), blocked.new_cotangent()
+    plain, with_viscosity = blocked.new_cotangent(), blocked.new_cotangent()
+    del plain.densities["viscosity"]
     for cotangent in (plain, with_viscosity):
         blocked.layout.interior(cotangent.field)[...] = noise.normal(size=fields.shape)
     blocked.snapshot(state, snapshot)
@@ -109,7 +112,7 @@ def measure_tile(n: int, rounds: int, least_seconds: float, clock: Clock) -> dic
 class Recorder:
     """A model that notes the calls of what takes time in it."""
 
-    def __init__(self, model: BurgersModel) -> None:
+    def __init__(self, model: Model) -> None:
         self._model = model
         self.calls: list[partial[object]] = []
 
@@ -126,7 +129,7 @@ class Recorder:
 
 
 def executor_run(
-    model: BurgersModel, n_steps: int, snapshots: int, fields: np.ndarray
+    model: Model, n_steps: int, snapshots: int, fields: np.ndarray
 ) -> Callable[[], np.ndarray]:
     """One gradient by the executor, in a store whose memory has been used before."""
     state = model.initial_state(fields)
@@ -135,7 +138,9 @@ def executor_run(
     def run() -> np.ndarray:
         nonlocal state
         model.restart(state, fields)
-        executor = Executor(model, Binomial(n_steps, snapshots), store)
+        executor: Executor[np.ndarray, Cotangent, Any] = Executor(
+            model, Binomial(n_steps, snapshots), store
+        )
         executor.run(state)
         assert executor.state is not None
         assert executor.cotangent is not None
@@ -146,12 +151,14 @@ def executor_run(
 
 
 def bare_calls(
-    model: BurgersModel, n_steps: int, snapshots: int, fields: np.ndarray
+    model: Model, n_steps: int, snapshots: int, fields: np.ndarray
 ) -> Callable[[], np.ndarray]:
     """All calls of the model in one gradient, as a list: no executor, schedule or store."""
     recorder = Recorder(model)
     store = MemoryStore(model.new_state, Binomial(n_steps, snapshots).slots, exchanges=True)
-    executor = Executor(cast(BurgersModel, recorder), Binomial(n_steps, snapshots), store)
+    executor: Executor[np.ndarray, Cotangent, Any] = Executor(
+        cast(Model, recorder), Binomial(n_steps, snapshots), store
+    )
     state = model.initial_state(fields)
     executor.run(state)
     assert executor.cotangent is not None
@@ -216,7 +223,9 @@ def measure_gradient(
         for seconds in (first, again):
             state = model.initial_state(fields)
             copied.append(timed(lambda: np.copyto(copy, fields), clock, COPIES) / COPIES)
-            executor = Executor(model, Binomial(n_steps, snapshots), store)
+            executor: Executor[np.ndarray, Cotangent, Any] = Executor(
+                model, Binomial(n_steps, snapshots), store
+            )
             seconds.append(timed(partial(executor.run, state), clock))
         store.close()
     samples = Samples(

@@ -26,15 +26,18 @@ def measure(shape: tuple[int, int], rounds: int, seconds: float) -> dict[str, An
     from mpi4py import MPI
 
     from benchmarks.cases import DT, VISCOSITY, fields_of, grid_of
-    from burgers_adjoint.equations.burgers.model import BurgersModel
+    from burgers_adjoint.assembly.model import Recipe
     from burgers_adjoint.parallel.decomposition import Decomposition
+    from burgers_adjoint.stepping.time_steps import TimeSteps
 
     comm = MPI.COMM_WORLD
     grid = grid_of(shape[1], shape[0])
     decomposition = Decomposition(comm, grid.shape, False, (comm.size, 1))
     fields = fields_of(grid, decomposition)
     models = {
-        name: BurgersModel(grid, decomposition, VISCOSITY, DT, ("initial",), overlap=overlap)
+        name: Recipe(("initial",), VISCOSITY, overlap=overlap).model(
+            grid, decomposition, TimeSteps(DT)
+        )
         for name, overlap in (("plain", False), ("overlapped", True))
     }
     states = {name: model.initial_state(fields) for name, model in models.items()}

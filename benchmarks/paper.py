@@ -74,7 +74,7 @@ def measure(chosen: Any) -> list[dict[str, Any]]:
             store = MemoryStore(blocked.new_state, snapshots, exchanges=True)
             schedule = Binomial(n_steps, snapshots)
             blocked.restart(state, fields)
-            executor = Executor(blocked, schedule, store)
+            executor: Executor[np.ndarray, Any, Any] = Executor(blocked, schedule, store)
             gradients.append(timed(partial(executor.run, state), chosen.clock))
             assert executor.state is not None
             state = executor.state  # the store has kept the one that it began with

@@ -1,5 +1,7 @@
 """This package: the model, and for the gradient the executor with all states kept in memory."""
 
+from typing import Any
+
 import numpy as np
 
 from benchmarks.cases import grid_of, model_on
@@ -7,6 +9,7 @@ from benchmarks.peers.peer import Case, Gradient, Peer
 from burgers_adjoint.checkpointing.executor import Executor
 from burgers_adjoint.checkpointing.store_all import StoreAll
 from burgers_adjoint.snapshots.memory import MemoryStore
+from burgers_adjoint.stepping.stepper import Cotangent
 
 
 def make(case: Case) -> Peer:
@@ -24,12 +27,14 @@ def make(case: Case) -> Peer:
     def gradient() -> Gradient:
         nonlocal state
         model.restart(state, case.fields)
-        executor = Executor(model, StoreAll(case.n_steps), store)
+        executor: Executor[np.ndarray, Cotangent, Any] = Executor(
+            model, StoreAll(case.n_steps), store
+        )
         executor.run(state)
         assert executor.cotangent is not None
         assert executor.state is not None
         state = executor.state  # the store has kept the one that it began with
         part = model.gradient(executor.cotangent)["initial"]
-        return model.objective, np.asarray(part)
+        return model.value, np.asarray(part)
 
     return Peer("burgers_adjoint", primal, gradient)

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from burgers_adjoint.config import Config
-from burgers_adjoint.equations.burgers.objectives.energy import FinalEnergy, RunningEnergy
-from burgers_adjoint.equations.burgers.objectives.enstrophy import RunningEnstrophy
+from burgers_adjoint.config.registry import TERMS
 from burgers_adjoint.equations.burgers.objectives.objective import Objective
 from burgers_adjoint.equations.burgers.objectives.term import Term
 from burgers_adjoint.errors import ConfigError
@@ -18,6 +17,7 @@ from burgers_adjoint.kernels.tile_layout import Layout
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.failure import agreed
 from burgers_adjoint.parallel.grid import Grid
+from burgers_adjoint.stepping.time_steps import TimeSteps
 
 if TYPE_CHECKING:
     from burgers_adjoint.equations.burgers.objectives.misfit import Misfit
@@ -27,49 +27,44 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Setting:
-    """A configuration on a grid that ranks share; layout is that of the states."""
+    """What terms and observations are made for; an `objectives.term.Setting`.
+
+    Attributes:
+        config: what is asked for.
+        grid, decomposition: the points, and who owns which of them.
+        layout: of the states.
+        time_steps: of the run.
+        observe_truth: makes the observations of a twin experiment.
+    """
 
     config: Config
     grid: Grid
     decomposition: Decomposition
     layout: Layout
+    time_steps: TimeSteps
+    observe_truth: Callable[[], Observations]
 
 
-def build_objective(setting: Setting, observe_truth: Callable[[], Observations]) -> Objective:
+def build_objective(setting: Setting) -> Objective:
     """The configured objective. Collective.
-
-    Args:
-        setting: what it is of.
-        observe_truth: makes the observations of a twin experiment.
 
     Raises:
         ConfigError: on all ranks: there are no observations for a misfit, or they do not fit.
     """
     section = setting.config.objective
     weights = section.weights or {section.kind: 1.0}
-    terms = {_term(setting, name, observe_truth): weight for name, weight in weights.items()}
+    terms: dict[Term, float] = {TERMS[name](setting): weight for name, weight in weights.items()}
     return Objective(terms, setting.decomposition)
 
 
-def _term(setting: Setting, name: str, observe_truth: Callable[[], Observations]) -> Term:
-    decomposition, layout = setting.decomposition, setting.layout
-    dt = setting.config.time.dt
-    if name == "running_energy":
-        return RunningEnergy(decomposition, layout, dt)
-    if name == "running_enstrophy":
-        return RunningEnstrophy(setting.grid, decomposition, layout, dt)
-    if name == "misfit":
-        return _misfit(setting, observe_truth)
-    return FinalEnergy(decomposition, layout)
-
-
-def _misfit(setting: Setting, observe_truth: Callable[[], Observations]) -> Misfit:
+def misfit(setting: Setting) -> Misfit:
+    """The misfit to the configured observations, or to those of the truth."""
     from burgers_adjoint.equations.burgers.objectives.misfit import Misfit
     from burgers_adjoint.inverse import observation_file
 
     path = setting.config.observations.path
     read = observation_file.read
-    observations = read(path, setting.decomposition) if path else observe_truth()
+    observations = read(path, setting.decomposition) if path else setting.observe_truth()
     return Misfit(
         observations,
         _steps(setting, observations),
@@ -83,9 +78,7 @@ def _steps(setting: Setting, observations: Observations) -> dict[int, list[int]]
 
     nearest = setting.config.observations.between_steps == "nearest"
     with agreed(setting.decomposition.comm):
-        steps = steps_of(
-            observations.times.tolist(), setting.config.time.dt, setting.config.time.steps, nearest
-        )
+        steps = steps_of(observations.times.tolist(), setting.time_steps, nearest)
     return steps
 
 
@@ -102,15 +95,16 @@ def _sensors(setting: Setting, observations: Observations) -> Sensors | None:
 
 
 def recorder(setting: Setting) -> Recorder:
-    """What observes a run as the configuration says. Collective.
+    """What observes a run, whose steps are known, as the configuration says. Collective.
 
     Raises:
         ConfigError: on all ranks: a time or a sensor is outside of the run or the domain.
     """
     from burgers_adjoint.observing.observations import Observations, Recorder
 
-    section = setting.config.observations
-    dt, n_steps = setting.config.time.dt, setting.config.time.steps
+    section, time_steps = setting.config.observations, setting.time_steps
+    n_steps = time_steps.n_steps
+    assert n_steps is not None
     if section.times:
         times = np.array(section.times)
     else:
@@ -120,7 +114,8 @@ def recorder(setting: Setting) -> Recorder:
                     f"observations.count = {section.count}: expected at most {n_steps}, the number "
                     "of steps"
                 )
-        times = dt * np.round(np.arange(1, section.count + 1) * n_steps / section.count)
+        steps = np.round(np.arange(1, section.count + 1) * n_steps / section.count)
+        times = np.array([time_steps.time(int(n)) for n in steps])
     empty = Observations(times, section.noise)
     if section.kind == "sensors":
         empty.positions = np.array(section.sensors or _spread(setting))

@@ -27,7 +27,7 @@ from burgers_adjoint.snapshots.memory import MemoryStore
 from burgers_adjoint.snapshots.tiered import TieredStore
 from burgers_adjoint.snapshots.write_behind import Transfer
 
-Store = SnapshotStore[np.ndarray]
+Store = SnapshotStore[Any]
 LARGEST_STATE = 1.125  # times a snapshot's bytes, for states to be used as snapshots
 
 
@@ -37,9 +37,9 @@ class StoreMaker:
     Args:
         config: [snapshots] says where they live.
         decomposition: whose tiles they are.
-        new_buffer: returns a new buffer for this rank's part.
+        new_buffer: returns a new buffer for this rank's part, an array or what is one to NumPy.
         new_state: returns a new working state, which holds this rank's part with its halo and
-            padding.
+            padding; None where snapshots are more than states.
         own_points: returns the view of a state's own points, of a buffer's shape.
 
     Attributes:
@@ -54,18 +54,16 @@ class StoreMaker:
         self,
         config: Config,
         decomposition: Decomposition,
-        new_buffer: Callable[[], np.ndarray],
+        new_buffer: Callable[[], Any],
         new_state: Callable[[], np.ndarray] | None = None,
-        own_points: Callable[[np.ndarray], np.ndarray] = np.asarray,
+        own_points: Callable[[Any], np.ndarray] = np.asarray,
     ) -> None:
         self.config = config
         self.comm: Any = decomposition.comm
         self._decomposition = decomposition
         self._new_buffer = self._new_place = _resident(new_buffer)
-        self._own_points: Callable[[np.ndarray], np.ndarray] = np.asarray
-        sample = new_buffer()
-        if new_state is not None and new_state().shape[:-2] != sample.shape[:-2]:
-            new_state = None  # snapshots are more than states
+        self._own_points: Callable[[Any], np.ndarray] = np.asarray
+        sample = np.asarray(new_buffer())
         self._shape, self._dtype = sample.shape, sample.dtype
         self.slot_bytes = self.memory_bytes = sample.nbytes
         state_bytes = sample.nbytes if new_state is None else new_state().nbytes
@@ -284,12 +282,12 @@ class StoreMaker:
         )
 
 
-def _resident(new_array: Callable[[], np.ndarray]) -> Callable[[], np.ndarray]:
+def _resident(new_array: Callable[[], Any]) -> Callable[[], Any]:
     """Arrays whose memory is there from the start: if it is too much, the run does not begin."""
 
-    def new() -> np.ndarray:
+    def new() -> Any:
         array = new_array()
-        array.fill(0.0)
+        np.asarray(array).fill(0.0)
         return array
 
     return new

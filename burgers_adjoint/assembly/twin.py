@@ -7,7 +7,7 @@ import numpy as np
 
 from burgers_adjoint.config import Config, Truth
 from burgers_adjoint.equations.burgers import initial
-from burgers_adjoint.parallel.decomposition import Decomposition
+from burgers_adjoint.equations.burgers.controls import Control
 from burgers_adjoint.parallel.grid import Grid
 
 
@@ -26,32 +26,34 @@ def true_config(config: Config) -> Config:
 
 
 def true_bumps(
-    section: Truth, grid: Grid, decomposition: Decomposition, fields: Mapping[str, np.ndarray]
+    section: Truth, grid: Grid, controls: Mapping[str, Control]
 ) -> dict[str, np.ndarray]:
     """Shape the true values of the controls that are fields besides the initial one.
 
     Args:
         section: where the bumps are, how wide and how high.
         grid: where the points are.
-        decomposition: which of them are this rank's.
-        fields: an array of each of these controls, for its number of knots.
+        controls: of the true problem.
 
     Returns:
-        The same controls: (ny, nx) of the tile for the viscosity field, (2, ny, nx) for the
-        forcing, (n_knots, 2, ny, nx) for the forcing in time.
+        Those that steps depend on: (ny, nx) of the tile for the viscosity field, (2, ny, nx) for
+        the forcing, (n_knots, 2, ny, nx) for the forcing in time.
     """
-    shape = initial.gaussian(
-        grid, decomposition, section.bump_center, section.bump_width, (1.0, 1.0)
-    )
-    bumps = {}
-    for name, zeros in fields.items():
+    bumps: dict[str, np.ndarray] = {}
+    for name, control in controls.items():
+        if not control.of_steps or not control.shape:
+            continue
+        shape = initial.gaussian(
+            grid, control.decomposition, section.bump_center, section.bump_width, (1.0, 1.0)
+        )
         if name == "viscosity_field":
             bumps[name] = section.viscosity_bump * shape[0]
             continue
         bump = np.array(section.forcing_bump)[:, None, None] * shape
         if name == "forcing_in_time":
             # rising from knot to knot
-            shares = np.arange(1, len(zeros) + 1) / len(zeros)
+            knots = control.shape[0]
+            shares = np.arange(1, knots + 1) / knots
             bump = shares[:, None, None, None] * bump
         bumps[name] = bump
     return bumps

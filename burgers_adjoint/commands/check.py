@@ -153,20 +153,24 @@ class Checker:
 
     def _random_direction(self, control: str) -> Direction:
         part, problem = self.base.gradient[control], self.problem
-        grid, dt = problem.grid, problem.model.dt
+        grid, dt = problem.grid, problem.config.time.dt
         scale = self.amplitude
         if control.startswith("viscosity"):
             # in a few steps a small viscosity does so little that round-off hides the curvature
             in_the_run = min(grid.dx, grid.dy) ** 2 / (problem.n_steps * dt)
-            scale = max(problem.model.viscosity, in_the_run)
+            scale = max(float(problem.control("viscosity")), in_the_run)
         elif control.startswith("forcing"):
             scale /= problem.n_steps * dt
-        if not isinstance(part, np.ndarray):
-            return Direction(control, scale, part * scale)
-        n_fields = math.prod(part.shape[:-2])
-        noise = random_field(problem.decomposition, self.seed, n_fields).reshape(part.shape)
-        value = problem.part_of(control, scale * noise)
-        return Direction(control, value, exact_sum(self.comm, part * value))
+        value = scale * self._noise(control, self.seed)
+        return Direction(control, value, problem.controls[control].dot(part, value))
+
+    def _noise(self, name: str, seed: int) -> np.ndarray | float:
+        """Random values of a control, 1 for a number; also where it has no points of its own."""
+        shape = self.problem.controls[name].shape
+        if not shape:
+            return 1.0
+        n_fields = math.prod(shape[:-2])
+        return random_field(self.problem.decomposition, seed, n_fields).reshape(shape)
 
     def _vanishes(self, control: str) -> bool:
         """Whether a gradient is zero; the tangent model tells whether it should be."""
@@ -203,23 +207,20 @@ class Checker:
         )
 
     def _dot_product_of_one_step(self) -> None:
-        """<w, T d> = <T' w, d> for the first step, boundary points and viscosity included."""
+        """<w, T d> = <T' w, d> for the first step, all points and all that it depends on."""
         model, comm = self.problem.model, self.comm
         state = model.initial_state(self.problem.fields, replay=True)
         d, w = (random_field(self.problem.decomposition, self.seed + k, 2) for k in (1, 2))
-        d_nu = 0.5
-        perturbation = model.layout.new_array(2)
-        model.restore(d, perturbation)
-        tangent = model.layout.interior(
-            model.tangent_step(perturbation, state, {"viscosity": d_nu}, 0)
-        )
-        cotangent = model.new_cotangent(viscosity=True)
-        model.restore(w, cotangent.field)
-        model.transposed_step(cotangent, state, 0)
-        adjoint = model.layout.interior(cotangent.field)
-        density = model.layout.interior(cotangent.viscosity_density[None])
+        of_steps = {name: one for name, one in self.problem.controls.items() if one.of_steps}
+        directions = {name: self._noise(name, self.seed + 4) for name in of_steps}
+        tangent = model.layout.interior(model.tangent_step(model.state_of(d), state, directions, 0))
+        cotangent = model.new_cotangent()
+        model.layout.interior(cotangent.field)[...] = w
+        model.stepper.adjoint(cotangent, [state], 0)
         left = exact_sum(comm, w * tangent)
-        right = exact_sum(comm, adjoint * d) + d_nu * exact_sum(comm, density)
+        right = exact_sum(comm, model.layout.interior(cotangent.field) * d)
+        for name, control in of_steps.items():
+            right += control.dot(control.pull_back(cotangent), directions[name])
         error = abs(left - right) / (norm(comm, w) * norm(comm, tangent))
         self._add(
             "dot product of one step",
@@ -234,10 +235,13 @@ class Checker:
         model, problem = self.problem.model, self.problem
         self._count()
         state = model.initial_state(problem.fields, replay=True)
-        perturbation = model.layout.new_array(2)
-        if direction.control in ("initial", "boundary"):
-            model.restore(np.asarray(direction.value), perturbation)
-        slope, directions = 0.0, {direction.control: direction.value}
+        control = problem.controls[direction.control]
+        perturbation, directions = model.new_state(), {}
+        if control.of_steps:
+            directions[control.name] = direction.value
+        else:
+            model.layout.interior(perturbation)[...] = control.masked(direction.value)
+        slope = 0.0
         for n in range(problem.n_steps):
             slope += model.objective_tangent(perturbation, state, n)
             perturbation = model.tangent_step(perturbation, state, directions, n)
@@ -312,17 +316,17 @@ class Checker:
 
     def _second_control_value(self) -> None:
         """The gradient elsewhere, and back: nothing of an earlier one may survive."""
-        problem, model = self.problem, self.problem.model
+        problem = self.problem
         # smaller, so that a stable time step stays stable
         noise = random_field(problem.decomposition, self.seed + 3, 1)
         fields = problem.fields * (0.98 + 0.01 * noise)
-        nu = model.viscosity
-        model.viscosity = 0.99 * nu
+        nu = problem.control("viscosity")
+        problem.set_control("viscosity", 0.99 * nu)
         reused = self._reverse(fields)
-        model.viscosity = nu
+        problem.set_control("viscosity", nu)
         again = self._reverse()
         fresh = Problem(problem.config, self.comm)
-        fresh.model.viscosity = 0.99 * nu
+        fresh.set_control("viscosity", 0.99 * nu)
         schedule = fresh.schedule()
         self._count()
         with closed_at_end(fresh.store(schedule)) as store:

@@ -4,7 +4,6 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,9 +16,8 @@ from burgers_adjoint.checkpointing.counts import Counts, Observer
 from burgers_adjoint.checkpointing.executor import Executor
 from burgers_adjoint.checkpointing.online import Online
 from burgers_adjoint.checkpointing.schedule import Schedule
-from burgers_adjoint.commands.sweeps import ForwardSweep, GradientSweeps, own_points
+from burgers_adjoint.commands.sweeps import ForwardSweep, GradientSweeps
 from burgers_adjoint.config import Config
-from burgers_adjoint.equations.burgers.model import Cotangent
 from burgers_adjoint.errors import ConfigError, RestartError, agreed_error
 from burgers_adjoint.output.files import reason, require_writable
 from burgers_adjoint.parallel.failure import agreed
@@ -30,6 +28,7 @@ from burgers_adjoint.restart.keeper import Identity, Keeper
 from burgers_adjoint.restart.manifest import Manifest
 from burgers_adjoint.restart.progress import steps_done
 from burgers_adjoint.restart.reader import read_part, require_identity, shared_manifests
+from burgers_adjoint.stepping.stepper import Cotangent
 
 logger = logging.getLogger(__name__)
 
@@ -217,8 +216,9 @@ class DurableRun:
         """
         problem, model = self.problem, self.problem.model
         state = model.initial_state(problem.fields)
+        executor: Executor[np.ndarray, Cotangent, Any]
         if self.found is None:
-            executor = Executor(problem.swept_model, schedule, store)
+            executor = Executor(problem.model, schedule, store)
         else:
             with self._timed():
                 executor = self._go_on(state, store)
@@ -231,9 +231,7 @@ class DurableRun:
             self.keeper.finish()
         return problem.result(executor)
 
-    def _go_on(
-        self, state: np.ndarray, store: Store
-    ) -> Executor[np.ndarray, Cotangent, np.ndarray]:
+    def _go_on(self, state: np.ndarray, store: Store) -> Executor[np.ndarray, Cotangent, Any]:
         """An executor for what is left, with the snapshots that are saved in the store."""
         found, model = self.found, self.problem.model
         assert found is not None
@@ -256,7 +254,7 @@ class DurableRun:
             position = found.position
             model.resume(state, self._vital["state"], position)
         return Executor(
-            self.problem.swept_model,
+            self.problem.model,
             self._rest(live, position),
             store,
             counts=counts,
@@ -284,22 +282,23 @@ class DurableRun:
             self._say("%s: computing the final state anew from step %d", error, step)
             store.load(live[step], step, lambda snapshot: model.restore(snapshot, state))
             model.advance(state, step, self.problem.n_steps)
-            model.snapshot(state, model.final)
+            model.final[...] = model.layout.interior(state)
             self.keeper.forget_final()
         else:
             model.final[...] = final["state"]
 
-    def _fill(self, field: np.ndarray, snapshot: np.ndarray) -> None:
-        own = own_points(self.problem, snapshot)
-        own[...] = field
-        if snapshot.shape[1:] == own.shape[1:]:
-            snapshot[2:] = np.nan  # what else a snapshot keeps is computed when it is needed
+    def _save(self, store: Store, slot: int, step: int, field: np.ndarray) -> None:
+        """Save the snapshot of a step whose state has these points."""
+        model = self.problem.model
+        state = model.state_of(field)
+        model.keep(state, step)
+        store.save(slot, step, lambda snapshot: model.snapshot(state, snapshot))
 
     def _load_snapshots(self, store: Store, limit: int) -> dict[int, int]:
         """Bring the saved snapshots into the store; returns step to slot."""
         found, decomposition = self.found, self.problem.decomposition
         assert found is not None
-        store.save(0, 0, partial(self._fill, self.problem.fields))
+        self._save(store, 0, 0, self.problem.fields)
         live = {0: 0}
         for step in thinned(sorted(found.snapshots), limit - 1):
             try:
@@ -309,7 +308,7 @@ class DurableRun:
             except RestartError as error:
                 self._say("%s: going on without the snapshot of step %d", error, step)
                 continue
-            store.save(len(live), step, partial(self._fill, field))
+            self._save(store, len(live), step, field)
             live[step] = len(live)
         return live
 
@@ -320,7 +319,7 @@ class DurableRun:
             InterruptedRunError: on all ranks: the run is to stop, and everything is saved.
         """
         problem, model = self.problem, self.problem.model
-        state, bins, n = model.initial_state(problem.fields), model.functional.new_bins(), 0
+        state, bins, n = model.initial_state(problem.fields), model.objective.new_bins(), 0
         if self.found is not None:
             n = self.found.position
             model.time_steps.go_on(self.found.facts)

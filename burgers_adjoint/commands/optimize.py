@@ -16,11 +16,12 @@ from burgers_adjoint.assembly.stores import Store, closed_at_end
 from burgers_adjoint.checkpointing.counts import Counts
 from burgers_adjoint.commands.run import meet, seconds_since_start, summarize
 from burgers_adjoint.config import Config, time_is_open
+from burgers_adjoint.equations.burgers.controls import split
 from burgers_adjoint.equations.burgers.objectives.misfit import Misfit
 from burgers_adjoint.equations.burgers.preparation import prepare_kernels
 from burgers_adjoint.errors import ConfigError, agreed_error
 from burgers_adjoint.inverse import tao
-from burgers_adjoint.inverse.control_file import read_values, split, write_values
+from burgers_adjoint.inverse.control_file import read_values, write_values
 from burgers_adjoint.inverse.vector import ControlVector, Values
 from burgers_adjoint.output.dumps import STEPS
 from burgers_adjoint.output.folder import prepare_directory
@@ -35,7 +36,6 @@ from burgers_adjoint.output.results import (
 )
 from burgers_adjoint.output.system import versions
 from burgers_adjoint.parallel.failure import agreed
-from burgers_adjoint.parallel.reductions import norm
 from burgers_adjoint.problem import Gradient, Problem
 
 # What makes two runs look for the same controls.
@@ -86,12 +86,12 @@ def require_influence(problem: Problem) -> None:
     Raises:
         ConfigError: on all ranks, naming the control that nothing depends on.
     """
-    functional, steps = problem.model.functional, problem.n_steps
-    looks = (n for n in range(steps, -1, -1) if functional.looks_at(n, n == steps))
+    objective, steps = problem.objective, problem.n_steps
+    looks = (n for n in range(steps, -1, -1) if objective.looks_at(n, n == steps))
     last = next(looks, None)
     names = problem.config.gradient.controls
     with agreed(problem.comm):
-        if not any(functional.terms.values()):
+        if not any(objective.terms.values()):
             raise ConfigError("objective.weights are all 0: the objective depends on no control")
         for name in names:
             if last == 0 and name not in ("initial", "boundary"):
@@ -119,9 +119,7 @@ class Search:
         names = config.gradient.controls
         self.prior: Values = _copies(problem, names)
         self.truth = self._find_truth()
-        self.vector = ControlVector(
-            problem.comm, self.prior, problem.model.boundary, config.controls.scale
-        )
+        self.vector = ControlVector(problem.comm, {name: problem.controls[name] for name in names})
         self.history: list[dict[str, Any]] = []
         self.identity = _identity(config)
         self.counts = Counts()
@@ -135,7 +133,10 @@ class Search:
         names = config.gradient.controls
         if config.observations.path:
             return read_values(
-                config.observations.path, "truth", self.prior, self.problem.decomposition
+                config.observations.path,
+                "truth",
+                self.problem.controls,
+                self.problem.decomposition,
             )
         if not config.truth.twin:
             return {}
@@ -151,7 +152,9 @@ class Search:
         path = self.directory / BEST
         facts = read_facts(path, self.comm)
         if facts.get("identity") == self.identity and not facts.get("converged", True):
-            values = read_values(path, "controls", self.prior, self.problem.decomposition)
+            values = read_values(
+                path, "controls", self.problem.controls, self.problem.decomposition
+            )
             self.history = json.loads(facts["history"])
             self.progress.say(
                 f"going on from {path}, objective {self.history[-1]['objective']:.8g} after "
@@ -167,8 +170,7 @@ class Search:
         limits = self.problem.config.controls
         if limits.lower or limits.upper:
             bounds = np.zeros(self.vector.size), np.zeros(self.vector.size)
-            self.vector.put_bounds(limits.lower, -tao.INFINITE, bounds[0])
-            self.vector.put_bounds(limits.upper, tao.INFINITE, bounds[1])
+            self.vector.put_bounds(tao.INFINITE, *bounds)
         settings = tao.Settings(
             section.type, section.gatol, section.grtol, section.gttol,
             section.iterations, section.evaluations,
@@ -190,7 +192,7 @@ class Search:
             with np.errstate(over="ignore", invalid="ignore"):
                 self._set(values)
                 result = problem.reverse(problem.schedule(), store, problem.fields)
-            self._parts[result.objective] = dict(problem.model.functional.parts)
+            self._parts[result.objective] = dict(problem.objective.parts)
             if not self.evaluations:
                 self._require_a_slope(result.gradient)
             self.evaluations += 1
@@ -260,7 +262,13 @@ class Search:
         }
         problem = self.problem
         write_values(
-            self.directory / BEST, "controls", values, problem.grid, problem.decomposition, facts
+            self.directory / BEST,
+            "controls",
+            problem.controls,
+            values,
+            problem.grid,
+            problem.decomposition,
+            facts,
         )
 
     def conclude(self, outcome: tao.Outcome, startup: float, sweeps: float) -> dict[str, Any]:
@@ -314,26 +322,23 @@ class Search:
 
     def _chi_square(self) -> float | None:
         """Misfit per observation over the variance of the noise, of the run just evaluated."""
-        functional = self.problem.model.functional
-        for term, weight in functional.terms.items():
+        objective = self.problem.objective
+        for term, weight in objective.terms.items():
             if isinstance(term, Misfit) and weight:
                 count = term.observations.count(self.problem.decomposition)
-                return 2.0 * functional.parts[term.name] / weight / count
+                return 2.0 * objective.parts[term.name] / weight / count
         return None
 
     def _errors(self, found: Mapping[str, np.ndarray | float]) -> dict[str, dict[str, float]]:
         errors = {}
         for name, truth in self.truth.items():
-            size = self._norm(truth) or 1.0
+            norm = self.problem.controls[name].norm
+            size = norm(truth) or 1.0
             errors[name] = {
-                "prior": self._norm(self.prior[name] - truth) / size,
-                "recovered": self._norm(found[name] - truth) / size,
+                "prior": norm(self.prior[name] - truth) / size,
+                "recovered": norm(found[name] - truth) / size,
             }
         return errors
-
-    def _norm(self, value: np.ndarray | float) -> float:
-        value = np.asarray(value)
-        return norm(self.comm, value) if value.ndim else abs(float(value))
 
     def _write(self, found: Mapping[str, np.ndarray | float], summary: dict[str, Any]) -> None:
         problem = self.problem
@@ -342,7 +347,7 @@ class Search:
         scalars: dict[str, float] = {"/objective": summary["objective"]}
         sets = {"controls": found, "prior": self.prior, "truth": self.truth}
         for group, values in sets.items():
-            tiles, numbers = split(group, values)
+            tiles, numbers = split(group, problem.controls, values)
             fields |= tiles
             scalars |= numbers
         attributes = {

@@ -13,7 +13,7 @@ import numpy as np
 from mpi4py import MPI
 
 from burgers_adjoint.config import Config
-from burgers_adjoint.equations.burgers.controls import tiles_of
+from burgers_adjoint.equations.burgers.controls import split
 from burgers_adjoint.equations.burgers.preparation import prepare_kernels
 from burgers_adjoint.errors import BurgersAdjointError, ConfigError, NumericalError, agreed_error
 from burgers_adjoint.output.folder import prepare_directory
@@ -87,7 +87,8 @@ def forward(
             observer.observations,
             problem.grid,
             problem.decomposition,
-            {"initial": problem.fields, "viscosity": problem.model.viscosity},
+            problem.every_control,
+            {"initial": problem.fields, "viscosity": problem.control("viscosity")},
             {"config": config.to_toml()},
         )
     if durable is not None:
@@ -117,10 +118,11 @@ def gradient(
         return durable.summary
     directory = prepare_directory(config, comm)
     schedule = problem.schedule() if durable is None else durable.schedule()
+    dumps = None
     if config.output.every:
         from burgers_adjoint.output.dumps import Dumps
 
-        problem.dumps = Dumps(
+        dumps = Dumps(
             directory,
             config.output.every,
             config.time.steps,
@@ -129,6 +131,7 @@ def gradient(
             problem.grid.y,
             continued=durable is not None and durable.found is not None,
         )
+        problem.dump(dumps)
     from burgers_adjoint.assembly.stores import closed_at_end
 
     with closed_at_end(problem.store(schedule), config.snapshots.keep) as store:
@@ -169,8 +172,8 @@ def gradient(
         "damages": result.damages,
     }
     summary["snapshot_bytes"] = snapshot_bytes
-    if problem.dumps is not None:
-        summary["dumps"] = {"files": problem.dumps.written, "seconds": problem.dumps.seconds}
+    if dumps is not None:
+        summary["dumps"] = {"files": dumps.written, "seconds": dumps.seconds}
     if config.checkpointing.schedule == "auto":
         plan = problem.plan()
         summary["plan"] = {
@@ -278,10 +281,8 @@ def _in_inner_product(problem: Problem, gradient: Gradient) -> Gradient:
     if problem.config.gradient.inner_product == "euclidean":
         return gradient
     area = problem.grid.dx * problem.grid.dy
-    return {
-        control: part / area if isinstance(part, np.ndarray) else part
-        for control, part in gradient.items()
-    }
+    controls = problem.controls
+    return {name: part / area if controls[name].shape else part for name, part in gradient.items()}
 
 
 def summarize(
@@ -299,10 +300,8 @@ def summarize(
         NumericalError: on all ranks: the gradient is not finite.
     """
     comm = problem.comm
-    norms = {control: norm(comm, np.asarray(part)) for control, part in gradient.items()}
-    for control, part in gradient.items():
-        if not isinstance(part, np.ndarray):
-            norms[control] = abs(part)  # every rank has the whole of it
+    norms = {name: problem.controls[name].norm(part) for name, part in gradient.items()}
+    for control in gradient:
         if not math.isfinite(norms[control]):
             raise agreed_error(
                 NumericalError(
@@ -345,12 +344,9 @@ def _write(
     start = time.perf_counter()
     fields = {f"/state/initial/{name}": problem.fields[f] for f, name in enumerate("uv")}
     fields |= {f"/state/final/{name}": final[f] for f, name in enumerate("uv")}
-    scalars = {"/objective": summary["objective"]}
-    for control, part in gradient.items():
-        if isinstance(part, np.ndarray):
-            fields |= {f"/gradient/{path}": tile for path, tile in tiles_of(control, part).items()}
-        else:
-            scalars[f"/gradient/{control}"] = part
+    tiles, numbers = split("gradient", problem.controls, gradient)
+    fields |= tiles
+    scalars = {"/objective": summary["objective"], **numbers}
     attributes = {
         "config": problem.config.to_toml(),
         "versions": json.dumps(versions()) if comm.rank == 0 else "",
@@ -362,7 +358,7 @@ def _write(
     )
     with agreed(comm):
         if comm.rank == 0:
-            remove_leftovers(directory, PICTURES if problem.dumps else [*PICTURES, STEPS])
+            remove_leftovers(directory, PICTURES if problem.model.viewer else [*PICTURES, STEPS])
             if problem.config.output.plots:
                 from burgers_adjoint.output.plots import plot_results
 

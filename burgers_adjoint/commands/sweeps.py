@@ -11,17 +11,10 @@ from mpi4py import MPI
 from burgers_adjoint.checkpointing.actions import Action
 from burgers_adjoint.checkpointing.counts import Counts, Observer
 from burgers_adjoint.checkpointing.executor import LONGEST_ADVANCE, LONGEST_REVERSAL, Executor
-from burgers_adjoint.equations.burgers.model import Cotangent
 from burgers_adjoint.problem import Problem
 from burgers_adjoint.restart.keeper import Keeper
 from burgers_adjoint.restart.parts import Fields
-
-
-def own_points(problem: Problem, snapshot: np.ndarray) -> np.ndarray:
-    """The tile's own points (2, ny, nx) of a snapshot, which may be a whole state, or have more."""
-    if snapshot.shape[1:] == problem.decomposition.tile_shape:
-        return snapshot[:2]
-    return problem.model.layout.interior(snapshot)
+from burgers_adjoint.stepping.stepper import Cotangent
 
 
 def total_bins(comm: MPI.Comm, bins: np.ndarray) -> list[list[int]]:
@@ -38,7 +31,7 @@ class GradientSweeps:
     problem: Problem
     keeper: Keeper
     past: Callable[[], dict[str, Any]]
-    executor: Executor[np.ndarray, Cotangent, np.ndarray]
+    executor: Executor[np.ndarray, Cotangent, Any]
     observer: Observer
 
     def __call__(self, action: Action, counts: Counts) -> None:
@@ -107,7 +100,7 @@ class GradientSweeps:
 
     def own_points(self, snapshot: np.ndarray) -> np.ndarray:
         """The tile's own points of a snapshot in the store."""
-        return own_points(self.problem, snapshot)
+        return self.problem.model.own_points(snapshot)
 
     def final_fields(self) -> Fields:
         """The final state."""

@@ -7,7 +7,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from burgers_adjoint.equations.burgers.controls import tiles_of
+from burgers_adjoint.equations.burgers.controls import Control, split
 from burgers_adjoint.equations.burgers.initial import read_tile
 from burgers_adjoint.errors import ConfigError
 from burgers_adjoint.inverse.vector import Values
@@ -17,45 +17,28 @@ from burgers_adjoint.parallel.failure import agreed
 from burgers_adjoint.parallel.grid import Grid
 
 
-def split(
-    group: str, values: Mapping[str, np.ndarray | float]
-) -> tuple[dict[str, np.ndarray], dict[str, float]]:
-    """Tiles and numbers of controls, by the paths of their datasets."""
-    fields: dict[str, np.ndarray] = {}
-    numbers: dict[str, float] = {}
-    for name, value in values.items():
-        array = np.asarray(value)
-        if array.ndim:
-            fields |= {f"/{group}/{path}": tile for path, tile in tiles_of(name, array).items()}
-        else:
-            numbers[f"/{group}/{name}"] = float(array)
-    return fields, numbers
-
-
 def write_values(
     path: Path,
     group: str,
+    controls: Mapping[str, Control],
     values: Mapping[str, np.ndarray | float],
     grid: Grid,
     decomposition: Decomposition,
     attributes: Mapping[str, Any],
 ) -> None:
-    """Write controls, whole and durable or not at all. Collective.
+    """Write the values of controls, whole and durable or not at all. Collective.
 
     Raises:
         BurgersAdjointError: on all ranks, when the file cannot be written.
     """
-    fields, numbers = split(group, values)
+    fields, numbers = split(group, controls, values)
     write_results(path, decomposition, grid.x, grid.y, fields, numbers, attributes)
 
 
 def read_values(
-    path: str | Path,
-    group: str,
-    like: Mapping[str, np.ndarray | float],
-    decomposition: Decomposition,
+    path: str | Path, group: str, controls: Mapping[str, Control], decomposition: Decomposition
 ) -> Values:
-    """Read those controls that the group has, laid out like the given ones. Collective.
+    """Read the values of those controls that the group has. Collective.
 
     Raises:
         ConfigError: on all ranks: a dataset has another shape, or holds no finite numbers.
@@ -64,17 +47,16 @@ def read_values(
     with agreed(decomposition.comm):
         try:
             with h5py.File(path, "r") as file:
-                for name, value in like.items():
+                for name, control in controls.items():
                     if f"{group}/{name}" not in file:
                         continue
-                    found = np.array(value)
-                    if found.ndim:
-                        for place, tile in tiles_of(name, found).items():
-                            dataset = f"{group}/{place}"
-                            tile[...] = read_tile(file, dataset, str(path), decomposition)
-                        values[name] = found
-                    else:
+                    if not control.shape:
                         values[name] = float(file[f"{group}/{name}"][()])
+                        continue
+                    found = control.zeros()
+                    for place, tile in control.tiles(found).items():
+                        tile[...] = read_tile(file, f"{group}/{place}", str(path), decomposition)
+                    values[name] = control.masked(found)
         except OSError as error:
             raise ConfigError(f"{path}: cannot be read as HDF5: {error}") from error
     return values

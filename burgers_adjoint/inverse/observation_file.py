@@ -14,9 +14,9 @@ from typing import Any
 import h5py
 import numpy as np
 
+from burgers_adjoint.equations.burgers.controls import Control, split
 from burgers_adjoint.equations.burgers.initial import read_tile, require_file
 from burgers_adjoint.errors import ConfigError
-from burgers_adjoint.inverse.control_file import split
 from burgers_adjoint.observing.observations import Observations
 from burgers_adjoint.output.results import write_results
 from burgers_adjoint.parallel.decomposition import Decomposition
@@ -89,6 +89,7 @@ def write(
     observations: Observations,
     grid: Grid,
     decomposition: Decomposition,
+    controls: Mapping[str, Control],
     truth: Mapping[str, np.ndarray | float],
     attributes: Mapping[str, Any],
 ) -> None:
@@ -98,7 +99,8 @@ def write(
         path: the file; an older one is replaced.
         observations: with the part of this rank.
         grid, decomposition: of the fields.
-        truth: controls that the run was made with, by name, laid out like their gradients.
+        controls: those of the run.
+        truth: what it was made with, values of some of them.
         attributes: of the root group.
 
     Raises:
@@ -114,7 +116,7 @@ def write(
         others |= {"/sensors/x": observations.positions[:, 0]}
         others |= {"/sensors/y": observations.positions[:, 1]}
         others |= {f"/sensors/{name}": observations.values[:, f] for f, name in enumerate("uv")}
-    true_fields, numbers = split("truth", truth)
+    true_fields, numbers = split("truth", controls, truth)
     fields |= true_fields
     others |= numbers
     write_results(path, decomposition, grid.x, grid.y, fields, others, attributes)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from mpi4py import MPI
 
+from burgers_adjoint.equations.burgers.controls import Control
+
 Values = dict[str, np.ndarray | float]
 
 
@@ -14,49 +16,39 @@ class Part:
     """One control's place in a rank's share of the vector.
 
     Attributes:
+        control: a number lives on rank 0, fields where their points do.
         place: where it lies.
-        shape: of its values; () for a number, which lives on rank 0.
         points: which of the values are in the vector, None for all.
-        scale: value over vector entry.
     """
 
+    control: Control
     place: slice
-    shape: tuple[int, ...]
     points: np.ndarray | None
-    scale: float
 
 
 class ControlVector:
-    """Where each control lies in the vector, and how it is scaled.
+    """Where each control lies in the vector: its own points, as values over its scale.
 
     Args:
         comm: the ranks.
-        values: of all controls, which tell their shapes.
-        boundary: (ny, nx), the points whose values the control "boundary" has.
-        scales: by name, 1 when not given: vector entries are values over scales.
+        controls: by name, in their order.
 
     Attributes:
         size: of this rank's share.
     """
 
-    def __init__(
-        self,
-        comm: MPI.Comm,
-        values: Mapping[str, np.ndarray | float],
-        boundary: np.ndarray,
-        scales: Mapping[str, float],
-    ) -> None:
+    def __init__(self, comm: MPI.Comm, controls: Mapping[str, Control]) -> None:
         self._comm = comm
         self.parts: dict[str, Part] = {}
         self.size = 0
-        for name, value in values.items():
-            shape = np.shape(value)
-            points = np.broadcast_to(boundary, shape) if name == "boundary" else None
-            length = int(np.prod(shape)) if points is None else int(np.count_nonzero(points))
-            if not shape:
+        for name, control in controls.items():
+            points, length = None, int(np.prod(control.shape))
+            if control.points is not None:
+                points = np.broadcast_to(control.points, control.shape)
+                length = int(np.count_nonzero(points))
+            if not control.shape:
                 length = int(comm.rank == 0)
-            place = slice(self.size, self.size + length)
-            self.parts[name] = Part(place, shape, points, scales.get(name, 1.0))
+            self.parts[name] = Part(control, slice(self.size, self.size + length), points)
             self.size += length
 
     def values(self, entries: np.ndarray) -> Values:
@@ -67,31 +59,36 @@ class ControlVector:
         values: Values = {}
         for name, part in self.parts.items():
             mine = entries[part.place]
-            if not part.shape:
-                number = float(mine[0]) * part.scale if mine.size else 0.0
+            if not part.control.shape:
+                number = float(mine[0]) * part.control.scale if mine.size else 0.0
                 values[name] = self._comm.bcast(number, root=0)
                 continue
-            scaled = mine if part.scale == 1.0 else mine * part.scale
+            scaled = mine if part.control.scale == 1.0 else mine * part.control.scale
             if part.points is None:
-                values[name] = scaled.reshape(part.shape)
+                values[name] = scaled.reshape(part.control.shape)
             else:
-                field = np.zeros(part.shape)
+                field = np.zeros(part.control.shape)
                 field[part.points] = scaled
                 values[name] = field
         return values
 
     def put_values(self, values: Mapping[str, np.ndarray | float], out: np.ndarray) -> None:
         """Write the entries of values to out."""
-        self._put(values, out, {name: 1.0 / part.scale for name, part in self.parts.items()})
+        self._put(
+            values, out, {name: 1.0 / part.control.scale for name, part in self.parts.items()}
+        )
 
     def put_gradient(self, gradient: Mapping[str, np.ndarray | float], out: np.ndarray) -> None:
         """Write the derivatives by the entries, of those by the values, to out."""
-        self._put(gradient, out, {name: part.scale for name, part in self.parts.items()})
+        self._put(gradient, out, {name: part.control.scale for name, part in self.parts.items()})
 
-    def put_bounds(self, bounds: Mapping[str, float], missing: float, out: np.ndarray) -> None:
-        """Write bounds of the entries, from those of the values by name."""
-        for name, part in self.parts.items():
-            out[part.place] = bounds[name] / part.scale if name in bounds else missing
+    def put_bounds(self, infinite: float, lower: np.ndarray, upper: np.ndarray) -> None:
+        """Write bounds of the entries, +-infinite where a control has none."""
+        for part in self.parts.values():
+            low, high = part.control.lower, part.control.upper
+            scale = part.control.scale
+            lower[part.place] = -infinite if low is None else low / scale
+            upper[part.place] = infinite if high is None else high / scale
 
     def _put(
         self,
@@ -101,9 +98,9 @@ class ControlVector:
     ) -> None:
         for name, part in self.parts.items():
             value, factor = np.asarray(values[name]), factors[name]
-            if not part.shape:
+            if not part.control.shape:
                 out[part.place] = value * factor
             elif part.points is not None:
                 out[part.place] = value[part.points] * factor
             else:
-                np.multiply(value, factor, out=out[part.place].reshape(part.shape))
+                np.multiply(value, factor, out=out[part.place].reshape(part.control.shape))

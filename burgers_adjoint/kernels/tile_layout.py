@@ -51,8 +51,8 @@ class Layout:
         return aligned_zeros((n_fields, self.n_rows, self.pitch))
 
     def interior(self, array: np.ndarray) -> np.ndarray:
-        """View (n_fields, ny, nx) of the tile's own points."""
-        return array[:, self.rows, self.columns]
+        """View (..., ny, nx) of the tile's own points in an array (..., rows, pitch)."""
+        return array[..., self.rows, self.columns]
 
 
 def aligned_zeros(shape: tuple[int, ...]) -> np.ndarray:

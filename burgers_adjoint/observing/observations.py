@@ -10,6 +10,7 @@ from burgers_adjoint.kernels.tile_layout import Layout
 from burgers_adjoint.observing.sensors import Sensors
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.reductions import global_indices, normal_numbers
+from burgers_adjoint.stepping.time_steps import TimeSteps
 
 # How far from a step, in steps, a time may be and still be that of the step: rounding of t / dt.
 SAME_TIME = 1e-6
@@ -39,34 +40,34 @@ class Observations:
         return len(self.times) * 2 * (len(self.positions) or ny * nx)
 
 
-def steps_of(
-    times: Sequence[float], dt: float, n_steps: int, nearest: bool
-) -> dict[int, list[int]]:
+def steps_of(times: Sequence[float], time_steps: TimeSteps, nearest: bool) -> dict[int, list[int]]:
     """Which observations belong to the state after which number of steps.
 
     Args:
         times: of the observations.
-        dt: time step.
-        n_steps: of the run.
+        time_steps: of the run, whose end and lengths are known.
         nearest: whether a time between two steps belongs to the closer one.
 
     Raises:
         ConfigError: a time is outside of the run, or between steps and not `nearest`.
     """
     steps: dict[int, list[int]] = {}
+    n_steps = time_steps.n_steps
+    assert n_steps is not None
     for number, time in enumerate(times):
-        place = time / dt
+        place = time_steps.find(time, n_steps)
         n = round(place)
         if not -SAME_TIME <= place <= n_steps + SAME_TIME:
             raise ConfigError(
                 f"observation {number} is at t = {time:.10g}, outside of the run, which goes from "
-                f"0 to {n_steps * dt:.10g}"
+                f"0 to {time_steps.time(n_steps):.10g}"
             )
         if abs(place - n) > SAME_TIME and not nearest:
+            before = int(place)
             raise ConfigError(
-                f"observation {number} is at t = {time:.10g}, between the steps {int(place)} and "
-                f"{int(place) + 1} of dt = {dt:.6g}: choose other times, or take the nearest step "
-                'with observations.between_steps = "nearest"'
+                f"observation {number} is at t = {time:.10g}, between the steps {before} and "
+                f"{before + 1} of dt = {time_steps.length(before):.6g}: choose other times, or "
+                'take the nearest step with observations.between_steps = "nearest"'
             )
         steps.setdefault(n, []).append(number)
     return steps

@@ -182,3 +182,20 @@ def normal_numbers(keys: np.ndarray, seed: int) -> np.ndarray:
 def largest(comm: MPI.Comm, values: np.ndarray) -> float:
     """Largest of all ranks' values; every rank has at least one."""
     return float(comm.allreduce(float(values.max()), op=MPI.MAX))
+
+
+def largest_each(comm: MPI.Comm, values: np.ndarray) -> np.ndarray:
+    """Largest of all ranks' values at each place of an array; inf at all, where one is no number.
+
+    The maxima are exact, and alike on every rank.
+    """
+    found = np.array(values, dtype=np.float64)
+    if not np.isfinite(found).all():
+        found[...] = math.inf
+    comm.Allreduce(MPI.IN_PLACE, found, op=MPI.MAX)
+    return found
+
+
+def smallest(comm: MPI.Comm, number: int) -> int:
+    """Smallest of all ranks' whole numbers."""
+    return int(comm.allreduce(number, op=MPI.MIN))

@@ -14,11 +14,11 @@ from burgers_adjoint.checkpointing.binomial import Binomial
 from burgers_adjoint.checkpointing.executor import Executor
 from burgers_adjoint.checkpointing.residency import Move
 from burgers_adjoint.checkpointing.schedule import Schedule
-from burgers_adjoint.equations.burgers.model import BurgersModel
 from burgers_adjoint.equations.burgers.preparation import prepare_kernels
 from burgers_adjoint.parallel.failure import agreed
 from burgers_adjoint.planning.prediction import Costs, Table
 from burgers_adjoint.snapshots.write_behind import Transfer
+from burgers_adjoint.stepping.model import Model
 
 SECONDS = 0.15  # of small reversals with one store
 FEWEST_STEPS, MOST_STEPS = 10, 96
@@ -71,7 +71,7 @@ class Stopwatch:
 
 
 def measure(
-    model: BurgersModel,
+    model: Model,
     fields: np.ndarray,
     n_steps: int,
     memory_slots: int,
@@ -149,7 +149,7 @@ def _smoothed(calls: dict[int, float]) -> tuple[tuple[int, float], ...]:
 
 
 def _calls(
-    model: BurgersModel,
+    model: Model,
     fields: np.ndarray,
     n_steps: int,
     memory_slots: int,
@@ -189,7 +189,7 @@ def _calls(
 
 
 def _reversals(
-    model: BurgersModel,
+    model: Model,
     fields: np.ndarray,
     schedule: Callable[[], Schedule],
     make: Callable[[Schedule], Store],
@@ -205,7 +205,7 @@ def _reversals(
 
 
 def _repeat(
-    model: BurgersModel,
+    model: Model,
     fields: np.ndarray,
     schedule: Callable[[], Schedule],
     store: Store,
@@ -215,7 +215,7 @@ def _repeat(
     begun, late = perf_counter(), False
     while not late:
         state = model.initial_state(fields)
-        executor: Executor[np.ndarray, Any, np.ndarray]
+        executor: Executor[np.ndarray, Any, Any]
         executor = Executor(model, schedule(), store, stopwatch)
         stopwatch.restart()
         executor.run(state)
@@ -223,7 +223,7 @@ def _repeat(
 
 
 def _transfers(
-    model: BurgersModel,
+    model: Model,
     fields: np.ndarray,
     schedule: Callable[[], Schedule],
     make: Callable[[Schedule], tuple[Store, list[Transfer]]],
@@ -245,10 +245,11 @@ def _transfers(
     return list(typical / model.comm.size)
 
 
-def _copy(model: BurgersModel, fields: np.ndarray) -> float:
+def _copy(model: Model, fields: np.ndarray) -> float:
     """Seconds to copy a state to a buffer, or back."""
     state = model.initial_state(fields)
     buffers = [model.new_snapshot() for _ in range(2)]
+    model.keep(state, 0)
     samples = []
     for turn in range(2 * COPIES):
         buffer = buffers[turn % 2]

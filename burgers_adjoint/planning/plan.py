@@ -7,7 +7,6 @@ import numpy as np
 
 from burgers_adjoint.assembly.stores import StoreMaker
 from burgers_adjoint.checkpointing.schedule import Schedule
-from burgers_adjoint.equations.burgers.model import BurgersModel
 from burgers_adjoint.errors import ConfigError, StorageError, agreed_error
 from burgers_adjoint.parallel.memory import memory_limit
 from burgers_adjoint.planning.measure import measure
@@ -18,6 +17,7 @@ from burgers_adjoint.planning.prediction import (
     candidates,
     predict,
 )
+from burgers_adjoint.stepping.model import Model
 
 SHARE_OF_FREE_MEMORY = 0.5
 SHARE_OF_FREE_DISK = 0.5
@@ -60,7 +60,7 @@ class Plan:
 
 
 def make_plan(
-    model: BurgersModel,
+    model: Model,
     fields: np.ndarray,
     n_steps: int,
     maker: StoreMaker,

@@ -27,7 +27,7 @@ class Backend(Protocol):
         ...
 
     def zeros(self, shape: tuple[int, ...]) -> np.ndarray:
-        """An array (float64, C order) that starts a cache line; its ends' neighbours are readable."""
+        """An array (float64, C order) that starts a cache line, with readable neighbours."""
         ...
 
     def address(self, array: np.ndarray) -> int:

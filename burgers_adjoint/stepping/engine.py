@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -280,11 +281,9 @@ class Engine:
         while len(states) > 1:
             part = states[: longest + 1]
             n_now = len(part) - 1
-            sweep = self._pass(
-                "forward",
-                ("along", n_now),
-                lambda n=n_now: make.forward(self._buffers("state", n + 1), ahead=True),
-            )
+            buffers = self._buffers("state", n_now + 1)
+            levels = partial(make.forward, buffers, ahead=True)
+            sweep = self._pass("forward", ("along", n_now), levels)
             if not make.split:
                 self.data.exchange(make.n_layers(n_now), part[0])
             arrays = {("state", k): state for k, state in enumerate(part)}

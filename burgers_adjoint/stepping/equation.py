@@ -87,7 +87,7 @@ class Equation(Protocol):
     def perturbations(
         self, directions: Mapping[str, Value], shape: tuple[int, int]
     ) -> Mapping[Hashable, np.ndarray]:
-        """Perturbations, (n, ny, nx) of the tile, of all that is varied, by the keys of `sources`."""
+        """Perturbations, (n, ny, nx) of the tile, of what is varied, by the keys of `sources`."""
         ...
 
     def density_shapes(self, wanted: Sequence[str]) -> Mapping[str, tuple[int, ...]]:

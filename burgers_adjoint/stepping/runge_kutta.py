@@ -9,8 +9,8 @@ that of u0 is p + sum_j q_j (Hager 2000, without the change of variables).
 The streams of a level: `state`, that of the stage; `start`, u0; `next`, the next stage's state or
 that after the step; `sum0`, `sum1`, ... what later ones are made of so far. Backwards `state`,
 `rates`, the cotangent of the stage's rates; `end`, p; `next`, the cotangent of the rates of the
-stage before, or that of u0; `sum..` likewise. `held`: values on the boundary. Perturbations, and what is added up of the gradient,
-are `d_` and a name.
+stage before, or that of u0; `sum..` likewise. `held`: values on the boundary. Perturbations, and
+what is added up of the gradient, are `d_` and a name.
 """
 
 from collections.abc import Callable, Sequence
@@ -60,7 +60,10 @@ class StepKinds:
         return lambda values: [Cross(*(values[k] for k in one)) for one in numbers]
 
     def _here(self, points: Points, stream: str, n_fields: int) -> Reader:
-        numbers = [points.at(stream, f) for f in range(n_fields)]
+        return self._those([points.at(stream, f) for f in range(n_fields)])
+
+    @staticmethod
+    def _those(numbers: Sequence[int]) -> Reader:
         return lambda values: [values[k] for k in numbers]
 
     def _streams(self, points: Points, around: bool) -> Reader:
@@ -75,7 +78,7 @@ class StepKinds:
                 numbers = [points.at(name, east=k) for k in span]
             else:
                 numbers = [points.at(name, north=k, east=None) for k in span]
-            readers[name] = lambda values, numbers=numbers: [values[k] for k in numbers]
+            readers[name] = self._those(numbers)
         return lambda values: {name: reader(values) for name, reader in readers.items()}
 
     def _rows(self, stream: str, n_fields: int | None = None, north: int = 0) -> list[Row]:

@@ -1,6 +1,7 @@
 """The levels of steps that share a sweep, forwards and backwards."""
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from itertools import pairwise
 
 from burgers_adjoint.kernels.programs import Buffer, Fix, Kind, Level, copying
 from burgers_adjoint.stepping.runge_kutta import StepKinds
@@ -38,7 +39,7 @@ class StepLevels:
         """
         n_stages, levels = self.kinds.n_stages, list[Level]()
         n_levels = (len(states) - 1) * n_stages
-        for step, (start, end) in enumerate(zip(states, states[1:], strict=False)):
+        for step, (start, end) in enumerate(pairwise(states)):
             state, sums = start, dict[str, Buffer]()
             for stage in range(n_stages):
                 last = stage == n_stages - 1

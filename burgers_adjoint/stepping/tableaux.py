@@ -34,5 +34,3 @@ RK4 = Tableau(
     2.78,
     2.82,
 )
-
-TABLEAUX = {"euler": EULER, "ssprk3": SSPRK3, "rk4": RK4}

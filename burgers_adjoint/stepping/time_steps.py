@@ -3,6 +3,7 @@
 import math
 from array import array
 from base64 import b64decode, b64encode
+from bisect import bisect_right
 from collections.abc import Mapping
 from typing import Any
 
@@ -117,6 +118,26 @@ class TimeSteps:
         if self.until is not None and n == self.most:
             return self.until
         return n * self.dt
+
+    def share(self, n: int, last: bool) -> float:
+        """Weight of the state after n steps in the trapezoidal rule, over dt; 1 amid steps of dt.
+
+        The lengths of the steps to it and, unless it is the last one, from it have to be known.
+        """
+        before = self.length(n - 1) if n else 0.0
+        after = 0.0 if last else self.length(n)
+        return (before + after) / (2.0 * self.dt)
+
+    def find(self, time: float, n_steps: int) -> float:
+        """How many steps lead to a time, as a number that may lie between two whole ones.
+
+        n_steps are those of the run, whose lengths are known.
+        """
+        if not self.adaptive and (time <= self.time(n_steps - 1) or self.until is None):
+            return time / self.dt
+        n = min(bisect_right(range(n_steps), time, key=self.time), n_steps) - 1
+        n = max(n, 0)
+        return n + (time - self.time(n)) / self.length(n)
 
     def alike(self, n0: int, n1: int) -> int:
         """Step at which the steps from n0 on stop having one length, n1 at most."""

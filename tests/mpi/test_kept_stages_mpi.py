@@ -114,24 +114,22 @@ def test_a_damaged_snapshot_is_computed_anew_with_its_stages() -> None:
 
 
 def test_what_is_at_hand_is_forgotten_when_anything_changes() -> None:
-    """A snapshot taken without `keep`, a new viscosity and other steps leave nothing stale."""
+    """Another state, a new viscosity and other steps leave nothing stale."""
     one = problem(COMM, "ssprk3", "keep")
     model, fields = one.model, one.fields
     state = model.initial_state(fields)
-    without = model.new_snapshot()
-    model.snapshot(state, without)
-    model.restore(without, state)
-    assert not model.kept
+    with pytest.raises(ValueError, match="needs a `keep` of its step before"):
+        model.snapshot(state, model.new_snapshot())
     model.keep(state, 0)
     with_stages = model.new_snapshot()
     model.snapshot(state, with_stages)
     expected = model.new_state()
     model.advance_from(state, expected, 0, 1)
     for change in (
-        lambda: model.restore(fields, state),
-        lambda: setattr(model, "viscosity", 0.05),
+        lambda: model.restart(state, fields),
+        lambda: one.set_control("viscosity", 0.05),
         lambda: model.advance_from(state, model.new_state(), 0, 1),
-        lambda: model.set_field("forcing_in_time", one.control("forcing_in_time")),
+        lambda: one.set_control("forcing_in_time", one.control("forcing_in_time")),
     ):
         model.restore(with_stages, state)
         assert model.kept
@@ -139,5 +137,5 @@ def test_what_is_at_hand_is_forgotten_when_anything_changes() -> None:
         assert not model.kept
         model.advance(state, 0, 1)
         np.testing.assert_array_equal(model.layout.interior(state), model.layout.interior(expected))
-        model.restore(fields, state)
+        model.restart(state, fields)
     one.close()

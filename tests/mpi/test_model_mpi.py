@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from mpi4py import MPI
 
+from burgers_adjoint.assembly.model import Recipe
 from burgers_adjoint.checkpointing.binomial import Binomial
 from burgers_adjoint.checkpointing.store_all import StoreAll
 from burgers_adjoint.config import from_dict
-from burgers_adjoint.equations.burgers.model import BurgersModel
 from burgers_adjoint.errors import ConfigError, NumericalError
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.reductions import digest, exact_sum, largest, norm, random_field
@@ -51,14 +51,8 @@ def serial(request: pytest.FixtureRequest) -> tuple[str, str, Reversal]:
     """The boundary, and digest and results of one rank, one step at a time, nothing recomputed."""
     one = problem(ALONE, request.param)
     one.model.close()
-    one.model = BurgersModel(
-        one.grid,
-        one.decomposition,
-        0.05,
-        TimeSteps(0.02, N_STEPS),
-        ("initial", "viscosity"),
-        steps_per_exchange=1,
-    )
+    recipe = Recipe(viscosity=0.05, steps_per_exchange=1)
+    one.model = recipe.model(one.grid, one.decomposition, TimeSteps(0.02, N_STEPS))
     found, result = gradient(one, StoreAll(N_STEPS))
     one.close()
     assert math.isfinite(result.objective)
@@ -86,14 +80,8 @@ def test_gradient_has_the_bits_of_one_rank(
 ) -> None:
     one = problem(COMM, serial[0], parallel={"process_grid": process_grid})
     one.model.close()
-    one.model = BurgersModel(
-        one.grid,
-        one.decomposition,
-        0.05,
-        TimeSteps(0.02, N_STEPS),
-        ("initial", "viscosity"),
-        steps_per_exchange,
-    )
+    recipe = Recipe(viscosity=0.05, steps_per_exchange=steps_per_exchange)
+    one.model = recipe.model(one.grid, one.decomposition, TimeSteps(0.02, N_STEPS))
     found, result = gradient(one)
     assert_same(one, found, result, serial)
     assert norm(COMM, result.gradient["initial"]) == norm(ALONE, serial[2].gradient["initial"])

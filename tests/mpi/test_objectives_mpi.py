@@ -25,7 +25,7 @@ def observations(request, tmp_path_factory) -> str:
     one = Problem(from_dict(data), COMM)
     seen = recorder(one.setting)
     one.sweep(one.fields, recorder=seen)
-    write(path, seen.observations, one.grid, one.decomposition, {}, {})
+    write(path, seen.observations, one.grid, one.decomposition, {}, {}, {})
     one.close()
     alone = Problem(from_dict(data), MPI.COMM_SELF)
     expected = recorder(alone.setting)

@@ -118,7 +118,7 @@ def test_taylor_orders_of_every_control(case: Case) -> None:
         before = one.control(name)
         scale = 0.05 if name.startswith("viscosity") else 1.0
         if isinstance(part, np.ndarray):
-            direction: Any = one.part_of(name, scale * noise_like(one, part, 5))
+            direction: Any = one.controls[name].masked(scale * noise_like(one, part, 5))
             slope = exact_sum(COMM, part * direction)
         else:
             direction, slope = scale, part * scale

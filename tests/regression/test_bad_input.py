@@ -14,8 +14,8 @@ import pytest
 from mpi4py import MPI
 
 from burgers_adjoint.config import load
-from burgers_adjoint.equations.burgers.model import STEPS_BETWEEN_CHECKS
 from burgers_adjoint.problem import Problem
+from burgers_adjoint.stepping.guards import STEPS_BETWEEN_CHECKS
 
 ROOT = Path(__file__).parents[2]
 Start = Callable[..., subprocess.CompletedProcess[str]]

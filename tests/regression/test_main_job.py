@@ -110,7 +110,7 @@ def test_gradient_with_respect_to_the_viscosity_is_a_difference_quotient(
     step = 1e-5
     values = []
     for sign in (1, -1):
-        problem.model.viscosity = 0.01 + sign * step
+        problem.set_control("viscosity", 0.01 + sign * step)
         values.append(problem.evaluate(problem.fields))
     problem.close()
     quotient = (values[0] - values[1]) / (2 * step)

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
-from burgers_adjoint.equations.burgers.model import BurgersModel
+from burgers_adjoint.assembly.model import Recipe
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.grid import Grid
+from burgers_adjoint.stepping.model import Model
+from burgers_adjoint.stepping.time_steps import TimeSteps
 
 
 def rates(fields: np.ndarray, viscosity: Any, grid: Grid) -> np.ndarray:
@@ -45,10 +47,11 @@ def oblong_grid(nx: int, ny: int, periodic: bool) -> Grid:
 
 def model_on(
     grid: Grid, viscosity: float = 0.02, dt: float = 0.03, steps_per_exchange: int | None = None
-) -> BurgersModel:
+) -> Model:
     """A model of the whole grid in this process."""
     whole = Decomposition(MPI.COMM_SELF, grid.shape, grid.periodic)
-    return BurgersModel(grid, whole, viscosity, dt, ("initial", "viscosity"), steps_per_exchange)
+    recipe = Recipe(viscosity=viscosity, steps_per_exchange=steps_per_exchange)
+    return recipe.model(grid, whole, TimeSteps(dt))
 
 
 def random_fields(grid: Grid, seed: int) -> np.ndarray:

@@ -11,8 +11,9 @@ from mpi4py import MPI
 
 from burgers_adjoint.commands.check import check
 from burgers_adjoint.config import load
-from burgers_adjoint.equations.burgers.model import BurgersModel
+from burgers_adjoint.equations.burgers.stepper import EulerStepper
 from burgers_adjoint.output.progress import Progress
+from burgers_adjoint.stepping.model import Model
 
 SMALL = [
     "grid.nx=13", "grid.ny=10", "grid.x=[-3.0, 4.0]", "grid.y=[-2.0, 2.5]",
@@ -88,7 +89,7 @@ def test_a_gradient_that_vanishes_leaves_nothing_to_test(
         assert left_out + "there is nothing to test" in result["left_out"]
         assert f"tangent against adjoint, {control}" in [one["name"] for one in result["checks"]]
 
-    def nothing(method: Any, model: BurgersModel, cotangent: Any) -> Any:
+    def nothing(method: Any, model: Model, cotangent: Any) -> Any:
         return {name: 0.0 * part for name, part in method(model, cotangent).items()}
 
     changed(monkeypatch, "gradient", nothing)
@@ -105,27 +106,29 @@ def test_the_seed_chooses_the_directions(checked: Callable[..., Result]) -> None
     assert failed(other) == set()
 
 
-def changed(monkeypatch: pytest.MonkeyPatch, name: str, change: Callable[..., Any]) -> None:
-    """Replace a method of the model by a change of it, (method, model, arguments ...)."""
-    method = getattr(BurgersModel, name)
+def changed(
+    monkeypatch: pytest.MonkeyPatch, name: str, change: Callable[..., Any], part: type = Model
+) -> None:
+    """Replace a method of the model, or of its stepper, by a change of it, (method, it, ...)."""
+    method = getattr(part, name)
 
     @functools.wraps(method)
-    def replaced(self: BurgersModel, *arguments: Any, **named: Any) -> Any:
+    def replaced(self: Any, *arguments: Any, **named: Any) -> Any:
         return change(method, self, *arguments, **named)
 
-    monkeypatch.setattr(BurgersModel, name, replaced)
+    monkeypatch.setattr(part, name, replaced)
 
 
 def test_an_adjoint_linearised_one_step_late_is_found(
     checked: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def late(method: Any, model: BurgersModel, cotangent: Any, states: Any, n: int) -> None:
+    def late(method: Any, stepper: EulerStepper, cotangent: Any, states: Any, n: int) -> None:
         after = [state.copy() for state in states]
         for state in after:
-            model.stepper.advance(state, state, model._coefficients_at(n), 1)
-        method(model, cotangent, after, n)
+            stepper.advance(state, state, n, n + 1)
+        method(stepper, cotangent, after, n)
 
-    changed(monkeypatch, "transposed_steps", late)
+    changed(monkeypatch, "adjoint", late, EulerStepper)
     assert failed(checked()) >= {
         "Taylor order with gradient, initial",
         "Taylor order with gradient, viscosity",
@@ -140,11 +143,11 @@ def test_an_adjoint_linearised_one_step_late_is_found(
 def test_a_cotangent_that_is_a_little_off_is_found(
     checked: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def off(method: Any, model: BurgersModel, cotangent: Any, *arguments: Any) -> None:
-        method(model, cotangent, *arguments)
+    def off(method: Any, stepper: EulerStepper, cotangent: Any, *arguments: Any) -> None:
+        method(stepper, cotangent, *arguments)
         cotangent.field[0] *= 1 + 1e-11
 
-    changed(monkeypatch, "transposed_steps", off)
+    changed(monkeypatch, "adjoint", off, EulerStepper)
     assert failed(checked()) == {"dot product of one step", "tangent against adjoint, initial",
                                  "tangent against adjoint, viscosity"}  # fmt: skip
 
@@ -152,7 +155,7 @@ def test_a_cotangent_that_is_a_little_off_is_found(
 def test_a_wrong_derivative_of_the_viscosity_is_found(
     checked: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def wrong(method: Any, model: BurgersModel, cotangent: Any) -> Any:
+    def wrong(method: Any, model: Model, cotangent: Any) -> Any:
         gradient = method(model, cotangent)
         return gradient | {"viscosity": gradient["viscosity"] * (1 + 1e-3)}
 
@@ -167,10 +170,9 @@ def test_a_wrong_derivative_of_the_viscosity_is_found(
 def test_what_survives_of_an_earlier_gradient_is_found(
     checked: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def kept(method: Any, model: BurgersModel, viscosity: bool | None = None) -> Any:
-        fresh = method(model, viscosity)
-        density = model.__dict__.setdefault("density", fresh.viscosity_density)
-        fresh.viscosity_density = density  # not zeroed
+    def kept(method: Any, model: Model) -> Any:
+        fresh = method(model)
+        fresh.densities = model.__dict__.setdefault("densities", fresh.densities)  # not zeroed
         return fresh
 
     changed(monkeypatch, "new_cotangent", kept)
@@ -183,7 +185,7 @@ def test_what_survives_of_an_earlier_gradient_is_found(
 def test_steps_that_depend_on_how_they_are_grouped_are_found(
     checked: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def grouped(method: Any, model: BurgersModel, *arguments: Any) -> None:
+    def grouped(method: Any, model: Model, *arguments: Any) -> None:
         method(model, *arguments)
         state, n0, n1 = arguments[-3:]
         if n1 - n0 > 1:

@@ -8,10 +8,11 @@ import pytest
 from mpi4py import MPI
 from reference import model_on, rates
 
-from burgers_adjoint.equations.burgers.staged import Method
-from burgers_adjoint.equations.burgers.staged_model import StagedModel
+from burgers_adjoint.assembly.model import Recipe
+from burgers_adjoint.equations.burgers.controls import Traits
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.grid import Grid
+from burgers_adjoint.stepping.time_steps import TimeSteps
 
 NU = 0.1
 K, L = 1.0, 2.0  # wave numbers
@@ -104,7 +105,7 @@ def test_first_order_in_time() -> None:
 def final(
     fields: np.ndarray,
     grid: Grid,
-    method: Method,
+    method: tuple[str, str],
     n_steps: int,
     forces: np.ndarray | None = None,
     end: float = END,
@@ -112,9 +113,10 @@ def final(
     """Fields at the end; forces at the times 0 and `end`, linear in between."""
     controls = ("initial",) if forces is None else ("initial", "forcing_in_time")
     whole = Decomposition(MPI.COMM_SELF, grid.shape, grid.periodic)
-    model = StagedModel(grid, whole, NU, end / n_steps, controls, method, (0.0, end))
+    recipe = Recipe(controls, NU, *method, traits=Traits(knots=(0.0, end)))
+    model = recipe.model(grid, whole, TimeSteps(end / n_steps))
     if forces is not None:
-        model.set_field("forcing_in_time", forces)
+        model.set_value("forcing_in_time", forces)
     state = model.initial_state(fields)
     model.advance(state, 0, n_steps)
     result = model.layout.interior(state).copy()
@@ -137,7 +139,7 @@ def test_runge_kutta_steps_approach_the_exact_solution(integrator: str, advectio
     errors = []
     for nx, n_steps in ((16, 8), (32, 16), (64, 32)):
         grid = grid_of(nx)
-        found = final(exact(0.0, grid), grid, Method(integrator, advection), n_steps)
+        found = final(exact(0.0, grid), grid, (integrator, advection), n_steps)
         errors.append(distance(found, exact(END, grid)))
     assert errors[-1] < 3e-4
     assert orders(errors) == pytest.approx([2, 2], abs=0.1)
@@ -155,7 +157,7 @@ def test_advection_of_the_exact_solution(advection: str, order: int) -> None:
         spectrum = np.fft.fft2(fields)
         along_x, along_y = (np.fft.ifft2(1j * k * spectrum).real for k in (kx, ky))
         whole = Decomposition(MPI.COMM_SELF, grid.shape, periodic=True)
-        model = StagedModel(grid, whole, 0.0, 1.0, ("initial",), Method("euler", advection))
+        model = Recipe(("initial",), 0.0, "euler", advection).model(grid, whole, TimeSteps(1.0))
         state = model.initial_state(fields)
         model.advance(state, 0, 1)
         found = fields - model.layout.interior(state)
@@ -177,8 +179,8 @@ def test_order_in_time_from_the_exact_solution(integrator: str, order: int, boun
     start = exact(0.0, grid)
     forces = np.stack([0.3 * start[::-1], start - 0.1])
     for advection in ("central", "upwind"):
-        method = Method(integrator, advection)
-        limit = final(start, grid, Method("rk4", advection), 200, forces, end=1.0)
+        method = (integrator, advection)
+        limit = final(start, grid, ("rk4", advection), 200, forces, end=1.0)
         finals = [final(start, grid, method, n, forces, end=1.0) for n in (12, 24, 48)]
         found = orders([distance(one, limit) for one in finals])
         assert found == pytest.approx([order, order], abs=0.25)
@@ -198,7 +200,7 @@ def test_a_kept_boundary_with_a_steady_exact_solution() -> None:
         phi = 3 + np.exp(2 * x) * np.cos(2 * y - 1)
         gradient = 2 * np.exp(2 * x) * np.stack([np.cos(2 * y - 1), -np.sin(2 * y - 1)])
         steady = -2 * NU * gradient / phi
-        found = final(steady, grid, Method("rk4", "central"), n_steps)
+        found = final(steady, grid, ("rk4", "central"), n_steps)
         errors.append(distance(found, steady))
     assert errors[0] < 1e-4
     assert orders(errors) == pytest.approx([1.8, 1.95], abs=0.06)

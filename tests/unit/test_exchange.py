@@ -6,17 +6,19 @@ import numpy as np
 import pytest
 from mpi4py import MPI
 
+from burgers_adjoint.assembly.model import Recipe
 from burgers_adjoint.checkpointing.actions import Action, Advance, Load, Reverse, Save, Turn
 from burgers_adjoint.checkpointing.binomial import Binomial
 from burgers_adjoint.checkpointing.executor import Executor
 from burgers_adjoint.checkpointing.schedule import Schedule
 from burgers_adjoint.checkpointing.store_all import StoreAll
-from burgers_adjoint.equations.burgers.model import BurgersModel
 from burgers_adjoint.errors import ScheduleError, SnapshotError
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.grid import Grid
 from burgers_adjoint.planning.measure import Stopwatch
 from burgers_adjoint.snapshots.memory import MemoryStore
+from burgers_adjoint.stepping.model import Model
+from burgers_adjoint.stepping.time_steps import TimeSteps
 
 Array = np.ndarray
 SCHEDULES: list[Callable[[int], Schedule]] = [
@@ -25,16 +27,14 @@ SCHEDULES: list[Callable[[int], Schedule]] = [
 ]
 
 
-def model_on(periodic: bool) -> tuple[BurgersModel, Array]:
+def model_on(periodic: bool) -> tuple[Model, Array]:
     grid = Grid(13, 9, (0.0, 3.0), (-1.0, 1.0), periodic)
     decomposition = Decomposition(MPI.COMM_SELF, grid.shape, periodic)
-    model = BurgersModel(grid, decomposition, 0.05, 0.01, ("initial", "viscosity"))
+    model = Recipe(viscosity=0.05).model(grid, decomposition, TimeSteps(0.01))
     return model, np.random.default_rng(3).normal(size=(2, *grid.shape))
 
 
-def gradient(
-    model: BurgersModel, fields: Array, schedule: Schedule, exchanges: bool
-) -> list[bytes]:
+def gradient(model: Model, fields: Array, schedule: Schedule, exchanges: bool) -> list[bytes]:
     new_buffer = model.new_state if exchanges else model.new_snapshot
     store = MemoryStore(new_buffer, schedule.slots, exchanges)
     executor = Executor(model, schedule, store)

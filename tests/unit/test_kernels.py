@@ -10,9 +10,9 @@ from reference import euler_step, final_energy, model_on, oblong_grid, random_fi
 
 from burgers_adjoint.checkpointing.binomial import Binomial
 from burgers_adjoint.checkpointing.executor import Executor
-from burgers_adjoint.equations.burgers.model import BurgersModel
 from burgers_adjoint.parallel.grid import Grid
 from burgers_adjoint.snapshots.memory import MemoryStore
+from burgers_adjoint.stepping.model import Model
 
 EPSILON = np.finfo(float).eps
 BOUNDARIES = pytest.mark.parametrize("periodic", [False, True], ids=["dirichlet", "periodic"])
@@ -22,7 +22,7 @@ extents = st.integers(3, 40)
 seeds = st.integers(0, 2**32 - 1)
 
 
-def advanced(model: BurgersModel, fields: np.ndarray, *ends: int) -> np.ndarray:
+def advanced(model: Model, fields: np.ndarray, *ends: int) -> np.ndarray:
     """The fields after the last of the ends, with one call of `advance` up to each of them."""
     state = model.initial_state(fields)
     for start, end in zip((0, *ends), ends, strict=False):
@@ -35,7 +35,7 @@ def same_bits(a: np.ndarray, b: np.ndarray) -> bool:
 
 
 def tangent(
-    model: BurgersModel, fields: np.ndarray, direction: np.ndarray, d_viscosity: float
+    model: Model, fields: np.ndarray, direction: np.ndarray, d_viscosity: float
 ) -> np.ndarray:
     perturbation, state = model.initial_state(direction), model.initial_state(fields)
     return model.layout.interior(
@@ -43,14 +43,12 @@ def tangent(
     ).copy()
 
 
-def adjoint(
-    model: BurgersModel, fields: np.ndarray, weights: np.ndarray
-) -> tuple[np.ndarray, float]:
+def adjoint(model: Model, fields: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, float]:
     """Transposed Jacobian of one step, applied: parts of the fields and of the viscosity."""
     cotangent = model.new_cotangent()
     model.layout.interior(cotangent.field)[...] = weights
     model.adjoint_step(cotangent, model.initial_state(fields), 0)
-    density = model.layout.interior(cotangent.viscosity_density[None])
+    density = model.layout.interior(cotangent.densities["viscosity"])
     return model.layout.interior(cotangent.field).copy(), math.fsum(density.ravel())
 
 
@@ -164,7 +162,7 @@ def test_adjoint_step_depends_on_nothing_beyond_a_dirichlet_boundary() -> None:
         model.layout.interior(array)[...] = own
     model.adjoint_step(cotangent, state, 0)
     np.testing.assert_array_equal(model.layout.interior(cotangent.field), expected)
-    density = model.layout.interior(cotangent.viscosity_density[None])
+    density = model.layout.interior(cotangent.densities["viscosity"])
     assert math.fsum(density.ravel()) == expected_viscosity
 
 
@@ -236,7 +234,7 @@ def test_gradient_of_several_steps_is_the_complex_step_derivative(
     executor.run(model.initial_state(fields))
     assert executor.cotangent is not None
     gradient = model.gradient(executor.cotangent)
-    assert model.objective == pytest.approx(objective(fields, viscosity).real, rel=1e-14)
+    assert model.value == pytest.approx(objective(fields, viscosity).real, rel=1e-14)
 
     step = 1e-100
     assert gradient["viscosity"] == pytest.approx(

@@ -51,8 +51,8 @@ def test_terms_are_those_of_plain_numpy(boundary: str) -> None:
     one = problem(boundary, WEIGHTS)
     total = one.evaluate(one.fields)
     expected = {name: WEIGHTS[name] * value for name, value in expected_terms(one).items()}
-    assert one.model.functional.parts == pytest.approx(expected, rel=1e-13)
-    assert total == sum(one.model.functional.parts.values())
+    assert one.objective.parts == pytest.approx(expected, rel=1e-13)
+    assert total == sum(one.objective.parts.values())
     one.close()
 
 

@@ -16,6 +16,7 @@ from burgers_adjoint.observing.sensors import Sensors
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.reductions import normal_numbers
 from burgers_adjoint.problem import Problem
+from burgers_adjoint.stepping.time_steps import TimeSteps
 
 ALONE = MPI.COMM_SELF
 BOUNDARIES = pytest.mark.parametrize("periodic", [False, True], ids=["dirichlet", "periodic"])
@@ -37,7 +38,7 @@ def observe(path: object, **section: object) -> Problem:
     one = Problem(configured(**section), ALONE)
     seen = recorder(one.setting)
     one.sweep(one.fields, recorder=seen)
-    observation_file.write(path, seen.observations, one.grid, one.decomposition, {}, {})
+    observation_file.write(path, seen.observations, one.grid, one.decomposition, {}, {}, {})
     return one
 
 
@@ -119,7 +120,7 @@ def test_misfit_to_own_observations_is_that_of_the_noise(kind: str, tmp_path) ->
     path = tmp_path / "seen.h5"
     observe(path, kind=kind, count=4, noise=0.1, sensor_grid=(5, 6)).close()
     one = fitted(path)
-    (term,) = one.model.functional.terms
+    (term,) = one.objective.terms
     assert term.steps == [2, 4, 6, 8]
     value = one.evaluate(one.fields)
     count = term.observations.count(one.decomposition)
@@ -129,12 +130,12 @@ def test_misfit_to_own_observations_is_that_of_the_noise(kind: str, tmp_path) ->
 
 
 def test_times_belong_to_steps() -> None:
-    assert steps_of([0.3, 0.1, 0.1 + 1e-9, 0.0], 0.1, 3, nearest=False) == {
+    assert steps_of([0.3, 0.1, 0.1 + 1e-9, 0.0], TimeSteps(0.1, 3), nearest=False) == {
         3: [0],
         1: [1, 2],
         0: [3],
     }
-    assert steps_of([0.14, 0.16], 0.1, 3, nearest=True) == {1: [0], 2: [1]}
+    assert steps_of([0.14, 0.16], TimeSteps(0.1, 3), nearest=True) == {1: [0], 2: [1]}
 
 
 WRONG = [

@@ -9,10 +9,14 @@ from mpi4py import MPI
 
 from burgers_adjoint.commands.optimize import optimize, require_influence
 from burgers_adjoint.config import Config, from_dict
+from burgers_adjoint.config.registry import CONTROLS
+from burgers_adjoint.equations.burgers.controls import Traits, make_controls
 from burgers_adjoint.errors import ConfigError, NumericalError, agreed_error
 from burgers_adjoint.inverse import tao
 from burgers_adjoint.inverse.vector import ControlVector
+from burgers_adjoint.kernels.tile_layout import Layout
 from burgers_adjoint.output.progress import Progress
+from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.problem import Problem
 
 pytest.importorskip("petsc4py")
@@ -176,26 +180,34 @@ def test_what_is_wrong_with_the_truth_is_said_of_it() -> None:
 
 
 def test_vectors_hold_views_of_fields_and_scaled_numbers() -> None:
+    names = ("forcing", "viscosity", "boundary", "initial")
+    whole = Decomposition(ALONE, (3, 4), periodic=False)
+    traits = Traits({"viscosity": 0.1, "boundary": 2.0}, lower={"viscosity": 0.2})
+    kinds = {name: CONTROLS[name] for name in names}
+    controls = make_controls(kinds, whole, Layout(3, 4, 1), traits, names)
     values = {
-        "initial": np.arange(24.0).reshape(2, 3, 4),
+        "forcing": np.arange(24.0).reshape(2, 3, 4),
         "viscosity": 0.5,
-        "boundary": np.zeros((2, 3, 4)),
+        "boundary": controls["boundary"].masked(np.full((2, 3, 4), 7.0)),
+        "initial": controls["initial"].masked(np.full((2, 3, 4), 3.0)),
     }
-    boundary = np.ones((3, 4), dtype=bool)
-    boundary[1, 1:-1] = False
-    values["boundary"][:, boundary] = 7.0
-    vector = ControlVector(ALONE, values, boundary, {"viscosity": 0.1, "boundary": 2.0})
+    vector = ControlVector(ALONE, controls)
     entries = np.zeros(vector.size)
     vector.put_values(values, entries)
-    assert vector.size == 24 + 1 + 20
+    assert vector.size == 24 + 1 + 20 + 4
     assert entries[24] == 5.0
+    assert entries[45:].tolist() == [3.0] * 4
     back = vector.values(entries)
     for name, value in values.items():
         np.testing.assert_array_equal(back[name], value)
-    assert np.shares_memory(back["initial"], entries)
+    assert np.shares_memory(back["forcing"], entries)
     vector.put_gradient(values, entries)
     assert entries[24] == 0.05
     assert entries[25] == 14.0
+    lower, upper = np.zeros((2, vector.size))
+    vector.put_bounds(9.0, lower, upper)
+    assert lower[23:26].tolist() == [-9.0, 2.0, -9.0]
+    assert upper.tolist() == [9.0] * vector.size
 
 
 @pytest.mark.parametrize(("scalar", "kind"), [(np.complex128, "complex"), (np.float32, "other")])

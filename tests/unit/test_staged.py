@@ -7,10 +7,12 @@ import pytest
 from mpi4py import MPI
 from reference import euler_step, oblong_grid, random_fields, rates
 
-from burgers_adjoint.equations.burgers.staged import Method
-from burgers_adjoint.equations.burgers.staged_model import StagedModel
+from burgers_adjoint.assembly.model import Recipe
+from burgers_adjoint.equations.burgers.controls import Traits
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.grid import Grid
+from burgers_adjoint.stepping.model import Model
+from burgers_adjoint.stepping.time_steps import TimeSteps
 
 CONTROLS = ("initial", "viscosity", "viscosity_field", "forcing", "forcing_in_time")
 KNOTS = (0.0, 0.02, 0.1)
@@ -19,9 +21,10 @@ NU = 0.02
 CASES = list(product((False, True), ("euler", "ssprk3", "rk4"), ("central", "upwind")))
 
 
-def model_of(grid: Grid, integrator: str, advection: str, dt: float = DT) -> StagedModel:
+def model_of(grid: Grid, integrator: str, advection: str, dt: float = DT) -> Model:
     whole = Decomposition(MPI.COMM_SELF, grid.shape, grid.periodic)
-    return StagedModel(grid, whole, NU, dt, CONTROLS, Method(integrator, advection, 0.3), KNOTS)
+    recipe = Recipe(CONTROLS, NU, integrator, advection, 0.3, Traits(knots=KNOTS))
+    return recipe.model(grid, whole, TimeSteps(dt))
 
 
 def values_of(grid: Grid, seed: int) -> dict[str, np.ndarray]:
@@ -33,11 +36,11 @@ def values_of(grid: Grid, seed: int) -> dict[str, np.ndarray]:
     }
 
 
-def step_of(model: StagedModel, fields: np.ndarray, values: dict[str, np.ndarray]) -> np.ndarray:
+def step_of(model: Model, fields: np.ndarray, values: dict[str, np.ndarray]) -> np.ndarray:
     """The fields after step 1, with values of the controls."""
-    model.viscosity = float(values.get("viscosity", NU))
+    model.set_value("viscosity", float(values.get("viscosity", NU)))
     for name in CONTROLS[2:]:
-        model.set_field(name, values[name])
+        model.set_value(name, values[name])
     state = model.initial_state(fields)
     model.advance(state, 1, 2)
     return model.layout.interior(state).copy()
@@ -55,8 +58,8 @@ def test_adjoint_is_the_transposed_tangent_and_that_the_derivative(
     state, perturbation = model.initial_state(fields), model.initial_state(direction)
     tangent = model.layout.interior(model.tangent_step(perturbation, state, directions, 1))
     cotangent = model.new_cotangent()
-    model.restore(weight, cotangent.field)
-    model.transposed_step(cotangent, state, 1)
+    model.layout.interior(cotangent.field)[...] = weight
+    model.stepper.adjoint(cotangent, [state], 1)
     parts = model.gradient(cotangent)
     right = np.sum(parts["initial"] * direction)
     right += sum(np.sum(parts[name] * value) for name, value in directions.items())

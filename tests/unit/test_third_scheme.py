@@ -9,7 +9,7 @@ from test_staged import (
 )
 from test_staged import test_orders_in_space as check_order
 
-from burgers_adjoint.equations.burgers import staged
+from burgers_adjoint.config.registry import ADVECTION
 from burgers_adjoint.equations.burgers.advection.sweeps import sweeps_of
 from burgers_adjoint.equations.burgers.rates import Line
 
@@ -28,9 +28,11 @@ class FourthOrder:
 @pytest.fixture(scope="module", autouse=True)
 def fourth_order() -> Any:
     sweeps = sweeps_of(FourthOrder())
-    scheme = SimpleNamespace(REACH=2, **sweeps._asdict())
+    # 1.372: largest of sin k (4 - cos k) / 3
+    scheme = SimpleNamespace(REACH=2, LARGEST_RATE=1.372, LARGEST_DAMPING=0.0, **sweeps._asdict())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(staged.ADVECTION, "fourth_order", scheme)
+        patch.setattr(ADVECTION, "entries", dict(ADVECTION.entries))
+        ADVECTION.add("fourth_order", scheme)
         yield sweeps
 
 
@@ -44,7 +46,7 @@ def test_order_is_that_of_the_formulas() -> None:
 
 
 def test_kernels_of_formulas_that_the_cache_cannot_watch_are_not_cached(fourth_order: Any) -> None:
-    known = staged.ADVECTION["central"]
+    known = ADVECTION["central"]
     assert [one.stats.cache_path is None for one in (fourth_order.rate, known.rate)] == [
         True,
         False,

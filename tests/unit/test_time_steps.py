@@ -2,20 +2,21 @@ import numpy as np
 import pytest
 from mpi4py import MPI
 
-from burgers_adjoint.equations.burgers.model import BurgersModel
+from burgers_adjoint.assembly.model import Recipe
 from burgers_adjoint.errors import ConfigError, NumericalError
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.grid import Grid
+from burgers_adjoint.stepping.model import Model
 from burgers_adjoint.stepping.time_steps import TimeSteps
 
 
-def model_with(time_steps: TimeSteps, viscosity: float = 0.05) -> BurgersModel:
+def model_with(time_steps: TimeSteps, viscosity: float = 0.05) -> Model:
     grid = Grid(11, 8, (0.0, 1.1), (0.0, 2.0), periodic=True)
     whole = Decomposition(MPI.COMM_SELF, grid.shape, periodic=True)
-    return BurgersModel(grid, whole, viscosity, time_steps, ("initial", "viscosity"))
+    return Recipe(viscosity=viscosity).model(grid, whole, time_steps)
 
 
-def waves(model: BurgersModel, amplitude: float = 1.0) -> np.ndarray:
+def waves(model: Model, amplitude: float = 1.0) -> np.ndarray:
     y, x = np.mgrid[0:8, 0:11] * 2 * np.pi
     return amplitude * np.array([np.sin(x / 11) * np.cos(y / 8), 0.6 * np.cos(x / 11 + y / 8)])
 
@@ -52,7 +53,7 @@ def test_steps_follow_the_limit_up_to_dt_and_end_at_the_stop_time() -> None:
     assert steps.chosen == 0
 
 
-def explored(model: BurgersModel, state: np.ndarray, longest: int) -> list[int]:
+def explored(model: Model, state: np.ndarray, longest: int) -> list[int]:
     reached = [0]
     while model.n_steps is None:
         reached.append(model.explore(state, reached[-1], reached[-1] + longest))
@@ -107,11 +108,10 @@ def test_a_steady_state_ends_the_run_wherever_the_ranges_end(longest: int) -> No
     state = model.initial_state(waves(model))
     n_steps = explored(model, state, longest)[-1]
     assert model.n_steps == n_steps == 280
-    before = model.new_snapshot()
     for last, changes in ((n_steps, False), (n_steps - 10, True)):
         state = model.initial_state(waves(model))
         model.advance(state, 0, last - 1)
-        model.snapshot(state, before)
+        before = model.layout.interior(state).copy()
         model.advance(state, last - 1, last)
         change = abs(model.layout.interior(state) - before).max() / 0.01
         assert (change >= 1e-2) == changes
@@ -145,12 +145,11 @@ def test_the_adjoint_uses_the_length_of_its_own_step() -> None:
     random = np.random.default_rng(4)
     d, w = random.normal(size=(2, 2, 8, 11))
     for step in (0, n):
-        perturbation = model.layout.new_array(2)
-        model.restore(d, perturbation)
+        perturbation = model.state_of(d)
         tangent = model.layout.interior(model.tangent_step(perturbation, state, {}, step))
         cotangent = model.new_cotangent()
-        model.restore(w, cotangent.field)
-        model.transposed_step(cotangent, state, step)
+        model.layout.interior(cotangent.field)[...] = w
+        model.stepper.adjoint(cotangent, [state], step)
         left, right = (w * tangent).sum(), (model.layout.interior(cotangent.field) * d).sum()
         assert left == pytest.approx(right, rel=1e-12)
 

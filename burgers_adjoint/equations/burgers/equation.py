@@ -31,11 +31,14 @@ class Scheme(Protocol):
     """An advection scheme: weights times points are speed times derivative, times the spacing.
 
     `w` is 1 where all five points are there, and 0 beside the boundary of the domain, where the
-    outer two are not; a scheme of reach 1 does not look at it.
+    outer two are not; a scheme of reach 1 does not look at it. largest_rate and largest_damping are
+    the largest imaginary and real parts of its symbol, times the spacing, over the speed.
     """
 
     name: str
     reach: int
+    largest_rate: float
+    largest_damping: float
 
     def weights(self, speed: Any, w: Any, smooth: Any) -> Line: ...
 
@@ -80,9 +83,9 @@ class Burgers:
         knots: times of the forcing in time, which there is if there are any [time].
     """
 
-    fields = ("u", "v")
-    whole_step = False
-    n_numbers = len(Numbers._fields)
+    fields: Sequence[str] = ("u", "v")
+    whole_step: bool = False
+    n_numbers: int = len(Numbers._fields)
 
     def __init__(
         self,
@@ -99,15 +102,12 @@ class Burgers:
         self.reach = scheme.reach
         self._spacing, self._shape, self._smooth = spacing, shape, smooth_speed**2
         self._viscosity_field: np.ndarray | None = None
-        self.streams: dict[str, int] = {}
-        self.varied = {"viscosity": 1}
-        if viscosity_field:
-            self.streams["viscosity"] = 1
         self._forces = ["forcing"] * forcing + [*KNOTS] * bool(self.knots)
-        for name in self._forces:
-            self.streams[name] = self.varied[name] = 2
-        self.around = ("viscosity",) if viscosity_field else ()
-        self.profiles = {}
+        forces = dict.fromkeys(self._forces, 2)
+        self.streams: Mapping[str, int] = {"viscosity": 1} | forces if viscosity_field else forces
+        self.varied: Mapping[str, int] = {"viscosity": 1} | forces
+        self.around: Sequence[str] = ("viscosity",) if viscosity_field else ()
+        self.profiles: Mapping[str, str] = {}
         if self.reach > 1 and shape is not None:
             self.profiles = {"inner_x": "x", "inner_y": "y"}
         parts = (scheme.name, *self.streams, *self.profiles)
@@ -145,19 +145,19 @@ class Burgers:
         Raises:
             ConfigError: steps do not depend on it, or not on a value of its kind.
         """
-        is_field = not isinstance(value, float | int)
-        if name == "viscosity" and not is_field:
+        if name == "viscosity" and isinstance(value, float | int):
             self.viscosity = float(value)
             return self._viscosity_data()
-        if name == "viscosity_field" and is_field and "viscosity" in self.streams:
-            self._viscosity_field = value
-            return self._viscosity_data()
-        if name == "forcing" and is_field and "forcing" in self.streams and value is not None:
-            return {"forcing": value}
-        if name == "forcing_in_time" and is_field and self.knots and value is not None:
-            return {("forcing_in_time", number): one for number, one in enumerate(value)}
-        if is_field and value is None and name in FIELDS:
+        if name in FIELDS and value is None:
             return {}
+        if isinstance(value, np.ndarray):
+            if name == "viscosity_field" and "viscosity" in self.streams:
+                self._viscosity_field = value
+                return self._viscosity_data()
+            if name == "forcing" and "forcing" in self.streams:
+                return {"forcing": value}
+            if name == "forcing_in_time" and self.knots:
+                return {("forcing_in_time", number): one for number, one in enumerate(value)}
         raise ConfigError(f"steps do not depend on {name}, or not on a value of its kind")
 
     def _viscosity_data(self) -> Mapping[Hashable, np.ndarray]:
@@ -182,7 +182,9 @@ class Burgers:
         return found
 
     def density_shapes(self, wanted: Sequence[str]) -> Mapping[str, tuple[int, ...]]:
-        shapes = {name: (self.varied[name],) for name in wanted if name not in KNOTS}
+        shapes: dict[str, tuple[int, ...]] = {
+            name: (self.varied[name],) for name in wanted if name not in KNOTS
+        }
         if "knot0" in wanted:
             shapes["forcing_in_time"] = (max(2, len(self.knots)), 2)
         return shapes

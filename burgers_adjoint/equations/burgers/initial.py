@@ -9,7 +9,7 @@ import errno
 import os
 import stat
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -19,6 +19,38 @@ from burgers_adjoint.parallel.failure import agreed
 from burgers_adjoint.parallel.grid import Grid
 
 Pair = tuple[float, float]
+
+
+class Described(Protocol):
+    """What a configuration says of an initial state, in a section like [initial]."""
+
+    @property
+    def center(self) -> Pair: ...
+
+    @property
+    def width(self) -> float | Pair: ...
+
+    @property
+    def amplitude(self) -> Pair: ...
+
+    @property
+    def path(self) -> str: ...
+
+
+def described_gaussian(section: Described, grid: Grid, decomposition: Decomposition) -> np.ndarray:
+    """See `gaussian`; one width serves both axes."""
+    width = section.width if isinstance(section.width, tuple) else (section.width, section.width)
+    return gaussian(grid, decomposition, section.center, width, section.amplitude)
+
+
+def described_sines(section: Described, grid: Grid, decomposition: Decomposition) -> np.ndarray:
+    """See `sines`."""
+    return sines(grid, decomposition, section.amplitude)
+
+
+def described_file(section: Described, grid: Grid, decomposition: Decomposition) -> np.ndarray:
+    """See `from_file`."""
+    return from_file(grid, decomposition, section.path)
 
 
 def gaussian(

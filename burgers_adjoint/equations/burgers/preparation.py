@@ -2,13 +2,14 @@
 
 from mpi4py import MPI
 
-from burgers_adjoint.equations.burgers.model import BurgersModel
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.failure import patient_barrier
 from burgers_adjoint.parallel.grid import Grid
+from burgers_adjoint.parallel.halo import prepare_exchange
+from burgers_adjoint.stepping.model import Model
 
 
-def prepare_kernels(model: BurgersModel, reverse: bool = True, tangent: bool = False) -> None:
+def prepare_kernels(model: Model, reverse: bool = True, tangent: bool = False) -> None:
     """Compile the kernels that a model calls, or load them from the cache. Collective.
 
     One rank of each node goes first and leaves the compiled code in the cache for the others.
@@ -27,12 +28,14 @@ def prepare_kernels(model: BurgersModel, reverse: bool = True, tangent: bool = F
     node.Free()
 
 
-def _call_kernels(model: BurgersModel, reverse: bool, tangent: bool) -> None:
-    """Do once with few points what the model will do; alone, and so its own neighbour."""
-    exchanging = model.decomposition.size > 1 or model.decomposition.periodic
-    grid = Grid(5, 6, (0.0, 1.0), (0.0, 1.0), exchanging)
-    small = model.like(grid, Decomposition(MPI.COMM_SELF, grid.shape, exchanging))
-    state = small.initial_state(small.new_snapshot())
+def _call_kernels(model: Model, reverse: bool, tangent: bool) -> None:
+    """Do once with few points, on this rank alone, what the model will do."""
+    periodic = model.decomposition.periodic
+    grid = Grid(5, 6, (0.0, 1.0), (0.0, 1.0), periodic)
+    small = model.like(grid, Decomposition(MPI.COMM_SELF, grid.shape, periodic))
+    if model.decomposition.size > 1 or periodic:
+        prepare_exchange()
+    state = small.initial_state(small.new_snapshot().state)
     # as many as a sweep takes, and one that is left over
     small.advance(state, 0, small.steps_per_sweep)
     small.advance(state, 0, 1)

@@ -11,6 +11,7 @@ class Central:
     name = "central"
     reach = 1
     largest_rate = 1.0  # of the imaginary part of the symbol, times spacing / speed
+    largest_damping = 0.0  # of the real part, likewise
 
     def weights(self, speed: Any, w: Any, smooth: Any) -> Line:
         half = 0.5 * speed

@@ -21,6 +21,7 @@ class Upwind:
     name = "upwind"
     reach = 2
     largest_rate = 1.372  # of the imaginary part of the symbol, times spacing / speed
+    largest_damping = 4 / 3  # of the real part, likewise
 
     def weights(self, speed: Any, w: Any, smooth: Any) -> Line:
         magnitude = square_root(fma(speed, speed, smooth))

@@ -2,10 +2,11 @@
 
 import numpy as np
 
-from burgers_adjoint.equations.burgers.objectives.term import counted
+from burgers_adjoint.equations.burgers.objectives.term import Setting, counted
 from burgers_adjoint.kernels.tile_layout import Layout
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.reductions import add_to_bins
+from burgers_adjoint.stepping.time_steps import TimeSteps
 
 
 class FinalEnergy:
@@ -22,11 +23,16 @@ class FinalEnergy:
         self._n_points = decomposition.shape[0] * decomposition.shape[1]
         self._layout = layout
 
+    @classmethod
+    def of(cls, setting: Setting) -> "FinalEnergy":
+        """The energy of a setting's states."""
+        return cls(setting.decomposition, setting.layout)
+
     def looks_at(self, n: int, last: bool) -> bool:
         return last
 
     def _share(self, n: int, last: bool) -> float:
-        """Weight of one state in the sum: a power of two, so that weighing is exact."""
+        """Weight of one state in the sum."""
         return 1.0
 
     def add_value(self, state: np.ndarray, n: int, last: bool, bins: np.ndarray) -> None:
@@ -52,12 +58,17 @@ class RunningEnergy(FinalEnergy):
 
     name = "running_energy"
 
-    def __init__(self, decomposition: Decomposition, layout: Layout, dt: float) -> None:
+    def __init__(self, decomposition: Decomposition, layout: Layout, time_steps: TimeSteps) -> None:
         super().__init__(decomposition, layout)
-        self._scale = dt
+        self._time_steps = time_steps
+        self._scale = time_steps.dt
+
+    @classmethod
+    def of(cls, setting: Setting) -> "RunningEnergy":
+        return cls(setting.decomposition, setting.layout, setting.time_steps)
 
     def looks_at(self, n: int, last: bool) -> bool:
         return True
 
     def _share(self, n: int, last: bool) -> float:
-        return 0.5 if n == 0 or last else 1.0
+        return self._time_steps.share(n, last)

@@ -2,12 +2,13 @@
 
 import numpy as np
 
-from burgers_adjoint.equations.burgers.objectives.term import counted
+from burgers_adjoint.equations.burgers.objectives.term import Setting, counted
 from burgers_adjoint.kernels.tile_layout import Layout
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.grid import Grid
 from burgers_adjoint.parallel.halo import Frame, Halo
 from burgers_adjoint.parallel.reductions import add_to_bins
+from burgers_adjoint.stepping.time_steps import TimeSteps
 
 
 class RunningEnstrophy:
@@ -18,8 +19,10 @@ class RunningEnstrophy:
 
     name = "running_enstrophy"
 
-    def __init__(self, grid: Grid, decomposition: Decomposition, layout: Layout, dt: float) -> None:
-        self._dt = dt
+    def __init__(
+        self, grid: Grid, decomposition: Decomposition, layout: Layout, time_steps: TimeSteps
+    ) -> None:
+        self._time_steps = time_steps
         self._n_points = grid.nx * grid.ny
         self._layout = layout
         self._counted = counted(decomposition)
@@ -30,12 +33,17 @@ class RunningEnstrophy:
         # zero for good where nothing counts
         self._vorticity = layout.new_array(1)
 
+    @classmethod
+    def of(cls, setting: Setting) -> "RunningEnstrophy":
+        """The enstrophy of a setting's states."""
+        return cls(setting.grid, setting.decomposition, setting.layout, setting.time_steps)
+
     def looks_at(self, n: int, last: bool) -> bool:
         return True
 
     def add_value(self, state: np.ndarray, n: int, last: bool, bins: np.ndarray) -> None:
         vorticity = self._evaluate(state)
-        add_to_bins((0.5 if n == 0 or last else 1.0) * np.square(vorticity), bins)
+        add_to_bins(self._time_steps.share(n, last) * np.square(vorticity), bins)
 
     def add_derivative(
         self, state: np.ndarray, n: int, last: bool, weight: float, out: np.ndarray
@@ -43,14 +51,14 @@ class RunningEnstrophy:
         self._evaluate(state)
         self._scalar.exchange(self._vorticity)
         south, north, west, east = self._neighbours(self._vorticity[0])
-        factor = 2.0 * self.value(weight * (0.5 if n == 0 or last else 1.0))
+        factor = 2.0 * self.value(weight * self._time_steps.share(n, last))
         d_u, d_v = self._layout.interior(out)
         # a point is to the east of its west neighbour, which counts it with 1 / (2 dx), and so on
         d_v += factor * self._half_x * (west - east)
         d_u += factor * self._half_y * (north - south)
 
     def value(self, total: float) -> float:
-        return total * self._dt / self._n_points
+        return total * self._time_steps.dt / self._n_points
 
     def close(self) -> None:
         self._fields.close()

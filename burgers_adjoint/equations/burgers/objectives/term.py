@@ -4,7 +4,26 @@ from typing import Protocol
 
 import numpy as np
 
+from burgers_adjoint.kernels.tile_layout import Layout
 from burgers_adjoint.parallel.decomposition import Decomposition
+from burgers_adjoint.parallel.grid import Grid
+from burgers_adjoint.stepping.time_steps import TimeSteps
+
+
+class Setting(Protocol):
+    """What a term is made for: a grid that ranks share, states on it, and the steps of a run."""
+
+    @property
+    def grid(self) -> Grid: ...
+
+    @property
+    def decomposition(self) -> Decomposition: ...
+
+    @property
+    def layout(self) -> Layout: ...
+
+    @property
+    def time_steps(self) -> TimeSteps: ...
 
 
 class Term(Protocol):

@@ -1,0 +1,197 @@
+"""The model that a configuration asks for: which stepper, with which controls and objective."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from burgers_adjoint.config import Config
+from burgers_adjoint.config.registry import ADVECTION, CONTROLS, INTEGRATORS
+from burgers_adjoint.equations.burgers.controls import Control, Kind, Traits, make_controls
+from burgers_adjoint.equations.burgers.equation import Burgers
+from burgers_adjoint.equations.burgers.euler import FusedBurgers
+from burgers_adjoint.equations.burgers.objectives.energy import FinalEnergy
+from burgers_adjoint.equations.burgers.objectives.objective import Objective
+from burgers_adjoint.equations.burgers.stability import StepLimits
+from burgers_adjoint.errors import ConfigError, agreed_error
+from burgers_adjoint.parallel.decomposition import Decomposition
+from burgers_adjoint.parallel.grid import Grid
+from burgers_adjoint.stepping.engine import Engine
+from burgers_adjoint.stepping.model import Model, Parts
+from burgers_adjoint.stepping.stepper import Stepper, Value
+from burgers_adjoint.stepping.time_steps import TimeSteps
+
+FIELDS = ("u", "v")
+# what the equation sees varied by a control
+_VARIED = {
+    "viscosity": ("viscosity",),
+    "viscosity_field": ("viscosity",),
+    "forcing": ("forcing",),
+    "forcing_in_time": ("knot0", "knot1"),
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a model is made of, on any grid.
+
+    Attributes:
+        controls: names of what the gradient is taken to.
+        viscosity: nu [length^2/time].
+        integrator, advection: names of the method's two halves.
+        smooth_speed: see `advection.upwind`.
+        traits: of the controls.
+        keep_stages: whether snapshots keep the stages of their step.
+        steps_per_exchange: layers of halo, and steps per exchange of them; None to choose.
+        overlap: advance the interior while the halo is under way.
+    """
+
+    controls: tuple[str, ...] = ("initial", "viscosity")
+    viscosity: float = 0.0
+    integrator: str = "euler"
+    advection: str = "central"
+    smooth_speed: float = 0.01
+    traits: Traits = field(default_factory=Traits)
+    keep_stages: bool = False
+    steps_per_exchange: int | None = None
+    overlap: bool = False
+
+    @property
+    def kinds(self) -> dict[str, Kind]:
+        """All kinds of controls there are, by name."""
+        return {name: CONTROLS[name] for name in CONTROLS}
+
+    def stepper(self, grid: Grid, decomposition: Decomposition, time_steps: TimeSteps) -> Stepper:
+        """What takes the steps.
+
+        Raises:
+            ConfigError: on all ranks: the tiles are too small for the method.
+        """
+        equation = self.equation(grid)
+        wanted = [_VARIED[name] for name in self.controls if name in _VARIED]
+        try:
+            return Engine(
+                equation, INTEGRATORS[self.integrator], decomposition, time_steps,
+                [one for names in wanted for one in names], self.steps_per_exchange, self.overlap,
+            )  # fmt: skip
+        except ConfigError as error:
+            raise agreed_error(error) from None
+
+    def equation(self, grid: Grid) -> Burgers:
+        """The equation, with what the controls need and no more."""
+        scheme = ADVECTION[self.advection]()
+        spacing = grid.dx, grid.dy
+        fields = [name for name in ("viscosity_field", "forcing") if name in self.controls]
+        knots = self.traits.knots if "forcing_in_time" in self.controls else ()
+        if (self.integrator, scheme.name, fields, knots) == ("euler", "central", [], ()):
+            return FusedBurgers(spacing, self.viscosity)
+        return Burgers(
+            spacing,
+            None if grid.periodic else grid.shape,
+            scheme,
+            self.viscosity,
+            self.smooth_speed,
+            viscosity_field="viscosity_field" in fields,
+            forcing="forcing" in fields,
+            knots=knots,
+        )
+
+    def limits(self, grid: Grid) -> StepLimits:
+        """How long steps may be."""
+        scheme, tableau = ADVECTION[self.advection], INTEGRATORS[self.integrator]
+        rate, damping = scheme.largest_rate, scheme.largest_damping
+        return StepLimits(grid, tableau, rate, damping, self.smooth_speed)
+
+    def model(
+        self,
+        grid: Grid,
+        decomposition: Decomposition,
+        time_steps: TimeSteps,
+        new_objective: Callable[[Stepper], Objective] | None = None,
+    ) -> Model:
+        """A model of the grid. Collective.
+
+        Args:
+            grid, decomposition: the points, and who owns which of them.
+            time_steps: of the run.
+            new_objective: makes J of the states of a stepper; the final energy when not given.
+        """
+        stepper = self.stepper(grid, decomposition, time_steps)
+        if new_objective is None:
+            energy = FinalEnergy(decomposition, stepper.layout)
+            objective = Objective({energy: 1.0}, decomposition)
+        else:
+            objective = new_objective(stepper)
+        every = self.all_controls(decomposition, stepper)
+        # in the order of all, whatever the configured one is: that of digests
+        controls = {name: one for name, one in every.items() if name in self.controls}
+        values: dict[str, Value | None] = {"viscosity": self.viscosity}
+        values |= {
+            name: control.zeros()
+            for name, control in controls.items()
+            if control.of_steps and name != "viscosity"
+        }
+        parts = Parts(
+            grid, decomposition, time_steps, stepper, self.limits(grid), objective, controls,
+            FIELDS, self.keep_stages,
+        )  # fmt: skip
+        return Model(parts, values, self._like)
+
+    def _like(self, grid: Grid, decomposition: Decomposition) -> Model:
+        """A model of the same kind, whose values and steps are zero."""
+        same = replace(self, viscosity=0.0, steps_per_exchange=None, overlap=False)
+        return same.model(grid, decomposition, TimeSteps(0.0))
+
+    def all_controls(self, decomposition: Decomposition, stepper: Stepper) -> dict[str, Control]:
+        """All controls that there are, by name, on a tile."""
+        return make_controls(self.kinds, decomposition, stepper.layout, self.traits, self.controls)
+
+
+def recipe_of(config: Config) -> Recipe:
+    """The configured recipe."""
+    time, physics, parallel = config.time, config.physics, config.parallel
+    section = config.controls
+    return Recipe(
+        config.gradient.controls, physics.viscosity, time.integrator, physics.advection,
+        physics.smooth_speed,
+        Traits(section.scale, section.lower, section.upper, section.knots),
+        time.stages == "keep", parallel.steps_per_exchange, parallel.overlap,
+    )  # fmt: skip
+
+
+def require_tiles(config: Config, decomposition: Decomposition) -> None:
+    """See that the tiles are fit for the configured exchange of their halos.
+
+    Raises:
+        ConfigError: on all ranks: they are too small, or have no interior.
+    """
+    steps, smallest = config.parallel.steps_per_exchange, min(decomposition.smallest_tile)
+    alone = decomposition.size == 1 and not decomposition.periodic
+    scheme, tableau = ADVECTION[config.physics.advection], INTEGRATORS[config.time.integrator]
+    layers = (steps or 0) * len(tableau.b) * scheme.reach
+    if steps is not None and layers > smallest and not alone:
+        message = (
+            f"parallel.steps_per_exchange = {steps}: a halo of {layers} layers reaches beyond "
+            f"the neighbours, the smallest of whose tiles is {smallest} points wide"
+        )
+        raise agreed_error(ConfigError(message))
+    if config.parallel.overlap and (decomposition.process_grid[1] > 1 or decomposition.periodic):
+        message = (
+            "parallel.overlap = true: only ranks that own whole rows of a dirichlet grid have "
+            f"an interior that needs no halo, this one is {config.grid.boundary} on "
+            f"{list(decomposition.process_grid)} ranks: set parallel.process_grid = "
+            f"[{decomposition.size}, 1] or leave parallel.overlap out"
+        )
+        raise agreed_error(ConfigError(message))
+
+
+def initial_fields(config: Config, grid: Grid, decomposition: Decomposition) -> np.ndarray:
+    """The configured initial state, (2, ny, nx) of the tile. Collective.
+
+    Raises:
+        ConfigError: on all ranks: there is no such state, or its file does not fit.
+    """
+    from burgers_adjoint.config.registry import INITIAL_STATES
+
+    fields: np.ndarray = INITIAL_STATES[config.initial.kind](config.initial, grid, decomposition)
+    return fields
