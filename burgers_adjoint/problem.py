@@ -170,10 +170,8 @@ class Problem:
         return twin
 
     def _observe_truth(self) -> Observations:
-        from burgers_adjoint.assembly.objective import recorder
-
         with self.truth() as twin:
-            seen = recorder(twin.setting)
+            seen = twin.recorder()
             twin.sweep(twin.fields, recorder=seen)
         return seen.observations
 
@@ -324,6 +322,21 @@ class Problem:
         start = self.model.initial_state(fields, replay=True), self.model.objective.new_bins(), 0
         return self.sweep(fields, start=start)
 
+    def recorder(self) -> Recorder:
+        """What observes a run as the configuration says. Collective.
+
+        Where steps are chosen on the way a run comes first, whose steps the observed one takes.
+
+        Raises:
+            ConfigError: on all ranks: a time or a sensor is outside of the run or the domain.
+        """
+        from burgers_adjoint.assembly.objective import recorder
+
+        steps = self.model.time_steps
+        if steps.adaptive or steps.n_steps is None:
+            self.sweep(self.fields)
+        return recorder(self.setting)
+
     def sweep(
         self,
         fields: np.ndarray,
@@ -336,7 +349,7 @@ class Problem:
         Args:
             fields: (2, ny, nx) of the tile.
             update: called now and then with the number of steps done.
-            recorder: observes the states that it asks for.
+            recorder: observes the states that it asks for, in a run whose steps are known.
             start: where to go on: a working state, what the objective has seen of those before
                 it, both changed in place, and the number of steps done.
 
@@ -344,7 +357,9 @@ class Problem:
             NumericalError: on all ranks: a state or J is not finite.
         """
         model, seen = self.model, self.model.objective
-        state, bins, n = start or (model.initial_state(fields), seen.new_bins(), 0)
+        if start is None:
+            start = model.initial_state(fields, recorder is not None), seen.new_bins(), 0
+        state, bins, n = start
         while model.n_steps is None or n < model.n_steps:
             if seen.looks_at(n, False):
                 model.observe(state, n, bins)

@@ -17,7 +17,8 @@ from burgers_adjoint.errors import ConfigError, agreed_error
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.grid import Grid
 from burgers_adjoint.stepping.engine import Engine
-from burgers_adjoint.stepping.model import Model, Parts
+from burgers_adjoint.stepping.model import Model
+from burgers_adjoint.stepping.parts import Parts
 from burgers_adjoint.stepping.stepper import Stepper, Value
 from burgers_adjoint.stepping.time_steps import TimeSteps
 

@@ -50,13 +50,12 @@ def forward(
     problem = Problem(config, comm)
     observer = None
     if observe is not None:
-        from burgers_adjoint.assembly.objective import recorder
-
-        observer = recorder(problem.setting)
-    if observe is not None and config.restart.enabled:
-        raise agreed_error(
-            ConfigError("--observe needs a run in one piece: set restart.enabled = false")
-        )
+        if config.restart.enabled:
+            raise agreed_error(
+                ConfigError("--observe needs a run in one piece: set restart.enabled = false")
+            )
+        prepare_kernels(problem.model, reverse=False)
+        observer = problem.recorder()
     durable = _durable(problem, "forward", resume)
     if durable is not None and durable.summary is not None:
         return durable.summary

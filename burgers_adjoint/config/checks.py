@@ -3,7 +3,14 @@
 import re
 from itertools import pairwise
 
-from burgers_adjoint.config.messages import closest, show
+from burgers_adjoint.config.messages import closest, one_of, show
+from burgers_adjoint.config.registry import (
+    ADVECTION,
+    CONTROLS,
+    INITIAL_STATES,
+    INTEGRATORS,
+    TERMS,
+)
 from burgers_adjoint.config.sections import (
     Checkpointing,
     Config,
@@ -20,7 +27,16 @@ from burgers_adjoint.errors import ConfigError
 BACKGROUND = ("background", ("deviation", "smoothness"))
 UNBOUNDED = ("lmvm", "cg", "owlqn")  # TAO's types that know no bounds
 SCHEDULES = ("binomial", "store_all", "periodic", "online", "multistage", "two_level", "auto")
-TERMS = ("final_energy", "running_energy", "running_enstrophy", "misfit")
+SUM = "weighted_sum"  # of terms: the one objective that is none
+
+
+def names_by_key() -> dict[str, tuple[str, ...]]:
+    """The names that keys may have, of what can be added to from outside the package."""
+    registries = (ADVECTION, INTEGRATORS, INITIAL_STATES, TERMS, CONTROLS)
+    names = {registry.key: tuple(registry) for registry in registries}
+    names["truth.kind"] = names[INITIAL_STATES.key]
+    names[TERMS.key] += (SUM,)
+    return names
 
 
 def cross_check(config: Config) -> None:
@@ -29,6 +45,7 @@ def cross_check(config: Config) -> None:
     Raises:
         ConfigError: naming the key, its value and what is allowed beside the others.
     """
+    _check_names(config)
     for name, (low, high) in (("x", config.grid.x), ("y", config.grid.y)):
         if not low < high:
             raise ConfigError(
@@ -48,6 +65,22 @@ def cross_check(config: Config) -> None:
     _check_controls(config)
     _check_objective(config.objective, config.observations, config.truth.twin)
     _check_snapshots(config.snapshots)
+
+
+def _check_names(config: Config) -> None:
+    ADVECTION.require(config.physics.advection)
+    INTEGRATORS.require(config.time.integrator)
+    INITIAL_STATES.require(config.initial.kind)
+    kind = config.truth.kind
+    INITIAL_STATES.require(kind, f"truth.kind = {show(kind)}")
+    TERMS.require(config.objective.kind, also=(SUM,))
+    controls = config.gradient.controls
+    for name in controls:
+        if name not in CONTROLS.entries:
+            raise ConfigError(
+                f"gradient.controls = {show(controls)}{closest(name, (*CONTROLS,))}: expected a "
+                f"list that is not empty, each {one_of((*CONTROLS,))}"
+            )
 
 
 def _check_fields(section: str, described: Initial | Truth) -> None:
@@ -127,21 +160,18 @@ def _check_objective(objective: Objective, observations: Observations, twin: boo
     kind, weights = objective.kind, objective.weights
     shown = f"objective.weights = {show(weights)}"
     for name in weights:
-        if name not in TERMS:
-            raise ConfigError(
-                f"{shown}: unknown term {name}{closest(name, TERMS)}; allowed: {', '.join(TERMS)}"
-            )
+        TERMS.require(name, f"{shown}: {name}")
     if (kind == "misfit" or "misfit" in weights) and not observations.path and not twin:
         raise ConfigError(
             'observations.path = "": expected the path of an HDF5 file, as the objective has a '
             "misfit; `forward --observe FILE` makes one, truth.twin = true does without"
         )
-    if kind == "weighted_sum" and not weights:
+    if kind == SUM and not weights:
         raise ConfigError(
             f'{shown}: expected a weight for each term of objective.kind = "weighted_sum", '
             "for example { final_energy = 1.0, running_enstrophy = 0.1 }"
         )
-    if kind != "weighted_sum" and weights:
+    if kind != SUM and weights:
         raise ConfigError(
             f"{shown}: expected no weights, as objective.kind = {show(kind)}; "
             'set objective.kind = "weighted_sum" to use them'
@@ -180,6 +210,8 @@ def _check_time(config: Config) -> None:
     if not asked:
         return
     objective = config.objective
-    for name in objective.weights or (objective.kind,):
-        if name == "misfit" or (name != "final_energy" and asked != ["steady"]):
-            raise ConfigError(f"{said}: expected no such key with the objective {name}")
+    if "misfit" in (objective.weights or (objective.kind,)) and asked != ["until"]:
+        raise ConfigError(
+            f"{said}: expected no such key with the objective misfit, which compares states at "
+            "times that are known before the run"
+        )

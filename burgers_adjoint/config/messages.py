@@ -43,15 +43,19 @@ def closest(word: str, allowed: Sequence[str]) -> str:
     return f", did you mean {matches[0]}?" if matches else ""
 
 
-def explain(data: Mapping[str, Any], message: str) -> str:
-    """Put the value and the allowed ones beside the key of a failed conversion's message."""
-    place = re.search(r" - at `\$\.(\w+)\.(\w+)", message)
-    if place is None:
+def explain(data: Mapping[str, Any], message: str, names: Mapping[str, Sequence[str]]) -> str:
+    """Put the value and the allowed ones beside the key of a failed conversion's message.
+
+    names are those that a key which is a text may have, by "section.key".
+    """
+    found = re.search(r" - at `\$\.(\w+)\.(\w+)", message)
+    if found is None:
         return message
-    section, key = place.groups()
+    section, key = found.groups()
     fields = {field.encode_name: field.type for field in _fields(section_type(section))}
     value = show(data[section][key])
-    return f"{section}.{key} = {value}: expected {_describe(fields[key])}"
+    place = f"{section}.{key}"
+    return f"{place} = {value}: expected {_describe(fields[key], names.get(place))}"
 
 
 def _fields(section: type[Struct]) -> tuple[Any, ...]:
@@ -60,8 +64,15 @@ def _fields(section: type[Struct]) -> tuple[Any, ...]:
     return info.fields
 
 
-def _describe(kind: Type) -> str:
+def one_of(names: Sequence[str]) -> str:
+    """Say which names are allowed."""
+    return ("one of " if len(names) > 1 else "") + ", ".join(map(show, sorted(names)))
+
+
+def _describe(kind: Type, names: Sequence[str] | None = None) -> str:
     match kind:
+        case StrType() if names:
+            return one_of(names)
         case BoolType():
             return "true or false"
         case IntType():
@@ -79,7 +90,7 @@ def _describe(kind: Type) -> str:
         case DictType():
             return f"a table of names, each {_describe(kind.value_type)}"
         case VarTupleType():
-            return f"a list that is not empty, each {_describe(kind.item_type)}"
+            return f"a list that is not empty, each {_describe(kind.item_type, names)}"
         case UnionType():
             choices = [_describe(item) for item in kind.types if not isinstance(item, NoneType)]
             return ", or ".join(choices)

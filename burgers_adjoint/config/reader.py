@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from burgers_adjoint.config.checks import cross_check
+from burgers_adjoint.config.checks import cross_check, names_by_key
 from burgers_adjoint.config.messages import closest, explain, not_a_section, section_type, show
 from burgers_adjoint.config.sections import Config
 from burgers_adjoint.errors import ConfigError
@@ -69,7 +69,7 @@ def from_dict(data: Mapping[str, Any]) -> Config:
     try:
         config = msgspec.convert(data, Config)
     except msgspec.ValidationError as error:
-        raise ConfigError(explain(data, str(error))) from None
+        raise ConfigError(explain(data, str(error), names_by_key())) from None
     cross_check(config)
     replace, home = msgspec.structs.replace, os.path.expanduser
     return replace(

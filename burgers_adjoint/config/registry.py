@@ -4,11 +4,12 @@ The names are at hand wherever configurations are checked; what they stand for i
 is asked for.
 """
 
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
-from burgers_adjoint.config.messages import closest, show
+from burgers_adjoint.config.messages import closest, one_of, show
 from burgers_adjoint.errors import ConfigError
 
 Thing = TypeVar("Thing")
@@ -29,7 +30,7 @@ class Registry(Generic[Thing]):
         self.key = key
         self.entries: dict[str, Any] = dict(entries)
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[str]:
         return iter(self.entries)
 
     def add(self, name: str, thing: Thing) -> None:
@@ -42,18 +43,21 @@ class Registry(Generic[Thing]):
             raise ConfigError(f"{self.key}: there is a {show(name)} already")
         self.entries[name] = thing
 
-    def require(self, name: str, shown: str | None = None) -> None:
-        """See that something has the name; `shown` says in the message where it stands.
+    def require(self, name: str, shown: str | None = None, also: Sequence[str] = ()) -> None:
+        """See that something has the name.
+
+        Args:
+            name: what is asked for.
+            shown: how the message begins, in place of key and value.
+            also: names that are allowed beside.
 
         Raises:
             ConfigError: nothing has; says what the names are.
         """
-        if name not in self.entries:
-            names = tuple(self.entries)
-            raise ConfigError(
-                f"{shown or f'{self.key} = {show(name)}'}{closest(name, names)}: expected one of "
-                f"{', '.join(map(show, names))}"
-            )
+        names = (*self.entries, *also)
+        if name not in names:
+            shown = shown or f"{self.key} = {show(name)}"
+            raise ConfigError(f"{shown}{closest(name, names)}: expected {one_of(names)}")
 
     def __getitem__(self, name: str) -> Thing:
         self.require(name)

@@ -2,76 +2,19 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
-from burgers_adjoint.errors import NumericalError, agreed_error
+from burgers_adjoint.errors import ConfigError, NumericalError, agreed_error
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.grid import Grid
 from burgers_adjoint.parallel.reductions import exact_sum
-from burgers_adjoint.stepping.ending import Ending, StepLimits
+from burgers_adjoint.stepping.ending import Ending
 from burgers_adjoint.stepping.guards import FiniteGuard
+from burgers_adjoint.stepping.parts import Parts, Viewer
 from burgers_adjoint.stepping.snapshot import Snapshot
-from burgers_adjoint.stepping.stepper import Cotangent, Directions, Stepper, Value
-from burgers_adjoint.stepping.time_steps import TimeSteps
-
-
-class Objective(Protocol):
-    """J as a sum over states; what it has seen is in bins that its caller holds. Collective."""
-
-    def new_bins(self) -> np.ndarray: ...
-
-    def looks_at(self, n: int, last: bool) -> bool: ...
-
-    def add_value(self, state: np.ndarray, n: int, last: bool, bins: np.ndarray) -> None: ...
-
-    def add_derivative(self, state: np.ndarray, n: int, last: bool, out: np.ndarray) -> None: ...
-
-    def value(self, bins: np.ndarray) -> float: ...
-
-    def close(self) -> None: ...
-
-
-class PullBack(Protocol):
-    """What a gradient is taken to: its part of a cotangent at the start of the run."""
-
-    def pull_back(self, cotangent: Cotangent) -> Value: ...
-
-
-class Viewer(Protocol):
-    """Sees states and cotangents on the way of a reversal."""
-
-    def wants(self, n: int) -> bool: ...
-
-    def see(self, n: int, state: np.ndarray, cotangent: Cotangent) -> None: ...
-
-
-@dataclass
-class Parts:
-    """What a model is composed of.
-
-    Attributes:
-        grid, decomposition: the points, and who owns which of them.
-        time_steps: lengths of the steps, and the end; the stepper's as well.
-        stepper: takes the steps.
-        limits: of the lengths of steps.
-        objective: J.
-        controls: what the gradient is taken to, by name.
-        names: of the fields of a state.
-        keep_stages: whether snapshots keep the stages of their step.
-    """
-
-    grid: Grid
-    decomposition: Decomposition
-    time_steps: TimeSteps
-    stepper: Stepper
-    limits: StepLimits
-    objective: Objective
-    controls: Mapping[str, PullBack]
-    names: Sequence[str]
-    keep_stages: bool = False
+from burgers_adjoint.stepping.stepper import Cotangent, Directions, Value
 
 
 class Model:
@@ -172,7 +115,18 @@ class Model:
         self.resume(state, fields, 0)
 
     def resume(self, state: np.ndarray, fields: np.ndarray, step: int) -> None:
-        """Go on with a run that has these fields of the tile at the start of `step`."""
+        """Go on with a run that has these fields of the tile at the start of `step`.
+
+        Raises:
+            ConfigError: on all ranks, as all have to give fields alike: they have another shape.
+        """
+        if fields.shape != self.final.shape:
+            raise agreed_error(
+                ConfigError(
+                    f"a run starts from fields of the shape {self.final.shape} on this rank, not "
+                    f"of {fields.shape}"
+                )
+            )
         self.stepper.forget_stages()
         self.layout.interior(state)[...] = fields
         self._guard.begin(fields, step)

@@ -11,6 +11,7 @@ from mpi4py import MPI
 
 from burgers_adjoint.commands.check import check
 from burgers_adjoint.config import load
+from burgers_adjoint.equations.burgers.controls import Control
 from burgers_adjoint.equations.burgers.stepper import EulerStepper
 from burgers_adjoint.output.progress import Progress
 from burgers_adjoint.stepping.model import Model
@@ -99,6 +100,17 @@ def test_a_gradient_that_vanishes_leaves_nothing_to_test(
     }
 
 
+@pytest.mark.parametrize("objective", ["running_energy", "running_enstrophy"])
+@pytest.mark.parametrize("chosen", ["cfl", "until"])
+def test_objectives_that_integrate_follow_the_steps_of_the_run(
+    checked: Callable[..., Result], objective: str, chosen: str
+) -> None:
+    steps = ["time.until=0.23"]
+    if chosen == "cfl":
+        steps += ["time.cfl=0.3", "checkpointing.schedule=online"]
+    assert failed(checked(f"objective.kind={objective}", *steps)) == set()
+
+
 def test_the_seed_chooses_the_directions(checked: Callable[..., Result]) -> None:
     first, again, other = checked(), checked(), checked("check.seed=1")
     assert first["checks"] == again["checks"]
@@ -164,6 +176,24 @@ def test_a_wrong_derivative_of_the_viscosity_is_found(
         "Taylor order with gradient, viscosity",
         "tangent against adjoint, viscosity",
         "central difference, viscosity",
+    }
+
+
+def test_a_gradient_at_points_of_another_control_is_found(
+    checked: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = "gradient.controls=['initial', 'boundary']"
+    assert failed(checked(both)) == set()
+
+    def unmasked(method: Any, control: Control, cotangent: Any) -> Any:
+        return control.layout.interior(cotangent.field).copy()
+
+    changed(monkeypatch, "pull_back", unmasked, Control)
+    assert failed(checked(both)) >= {
+        "Taylor order with gradient, initial",
+        "Taylor order with gradient, boundary",
+        "tangent against adjoint, initial",
+        "tangent against adjoint, boundary",
     }
 
 

@@ -423,8 +423,9 @@ def test_a_config_cannot_be_changed():
     ("overrides", "message"),
     [
         (
-            ["time.cfl=0.5", "objective.kind=running_energy"],
-            "time.cfl = 0.5: expected no such key with the objective running_energy",
+            ["time.cfl=0.5", "objective.kind=misfit", "truth.twin=true"],
+            "time.cfl = 0.5: expected no such key with the objective misfit, which compares "
+            "states at times that are known before the run",
         ),
         (
             ["time.until=1.5", "time.cfl=0.5", "checkpointing.schedule=periodic"],

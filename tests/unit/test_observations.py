@@ -7,12 +7,14 @@ from mpi4py import MPI
 from reference import oblong_grid
 
 from burgers_adjoint.assembly.objective import recorder
+from burgers_adjoint.commands.run import forward
 from burgers_adjoint.config import Config, from_dict
 from burgers_adjoint.errors import ConfigError
 from burgers_adjoint.inverse import observation_file
 from burgers_adjoint.kernels.tile_layout import Layout
 from burgers_adjoint.observing.observations import steps_of
 from burgers_adjoint.observing.sensors import Sensors
+from burgers_adjoint.output.progress import Progress
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.reductions import normal_numbers
 from burgers_adjoint.problem import Problem
@@ -22,16 +24,16 @@ ALONE = MPI.COMM_SELF
 BOUNDARIES = pytest.mark.parametrize("periodic", [False, True], ids=["dirichlet", "periodic"])
 
 
+DESCRIBED = {
+    "grid": {"nx": 11, "ny": 8, "x": [0.0, 3.0], "y": [-1.0, 1.0]},
+    "initial": {"center": [1.2, 0.1], "amplitude": [1.0, -0.6]},
+    "physics": {"viscosity": 0.03},
+}
+
+
 def configured(**observations: object) -> Config:
-    return from_dict(
-        {
-            "grid": {"nx": 11, "ny": 8, "x": [0.0, 3.0], "y": [-1.0, 1.0]},
-            "initial": {"center": [1.2, 0.1], "amplitude": [1.0, -0.6]},
-            "physics": {"viscosity": 0.03},
-            "time": {"steps": 8, "dt": 0.02},
-            "observations": observations,
-        }
-    )
+    time = {"steps": 8, "dt": 0.02}
+    return from_dict({**DESCRIBED, "time": time, "observations": observations})
 
 
 def observe(path: object, **section: object) -> Problem:
@@ -136,6 +138,45 @@ def test_times_belong_to_steps() -> None:
         0: [3],
     }
     assert steps_of([0.14, 0.16], TimeSteps(0.1, 3), nearest=True) == {1: [0], 2: [1]}
+
+
+RUNS = [
+    ({"until": 0.15}, {"count": 3}, [0.06, 0.1, 0.15]),
+    ({"until": 0.3}, {"times": [0.28, 0.3]}, [0.28, 0.3]),
+    ({"cfl": 0.1}, {"count": 2}, None),
+    ({"until": 0.1, "cfl": 0.1}, {"count": 3}, None),
+    ({"steady": 1e3, "steps": 40}, {"count": 2}, [0.1, 0.2]),
+]
+
+
+@pytest.mark.parametrize(("time", "section", "times"), RUNS)
+def test_observations_are_of_the_states_at_their_times(
+    time: dict[str, float], section: dict[str, object], times: list[float] | None, tmp_path
+) -> None:
+    path = tmp_path / "seen.h5"
+    schedule = "store_all" if {*time} == {"until"} else "online"
+    config = from_dict(
+        {
+            **DESCRIBED,
+            "time": {"dt": 0.02, "steps": 8} | time,
+            "observations": {"noise": 1e-12} | section,
+            "checkpointing": {"schedule": schedule},
+            "output": {"directory": str(tmp_path / "output"), "plots": False},
+        }
+    )
+    summary = forward(config, ALONE, Progress(False), observe=str(path))
+    seen = observation_file.read(path, Decomposition(ALONE, (8, 11), periodic=False))
+    assert seen.times[-1] == pytest.approx(summary["time"], rel=1e-12)
+    if times is not None:
+        assert seen.times == pytest.approx(times)
+    with Problem(config, ALONE) as one:
+        one.sweep(one.fields)  # finds out how long its steps are
+        steps = one.model.time_steps
+        for number, fields in zip(seen.times, seen.fields, strict=True):
+            state = one.model.initial_state(one.fields, replay=True)
+            n = next(n for n in range(one.n_steps + 1) if abs(steps.time(n) - number) < 1e-9)
+            one.model.advance(state, 0, n)
+            np.testing.assert_allclose(one.model.layout.interior(state), fields, atol=1e-10)
 
 
 WRONG = [

@@ -179,6 +179,42 @@ def test_what_is_wrong_with_the_truth_is_said_of_it() -> None:
         Problem(configured(truth={"kind": "file", "path": "nowhere.h5"}), ALONE)
 
 
+def test_a_bump_that_makes_the_truth_unstable_is_refused_before_it_runs() -> None:
+    sections = {"truth": {"viscosity_bump": 0.6}, "gradient": {"controls": ["viscosity_field"]}}
+    with pytest.raises(
+        NumericalError, match=r"the truth of the twin experiment: time.dt = 0.02 .*\(nu = 0.6"
+    ) as error:
+        Problem(configured(**sections), ALONE)
+    assert error.value.agreed
+
+
+def test_a_misfit_knows_the_steps_of_a_run_to_a_time() -> None:
+    one = Problem(configured(time={"until": 0.25}, observations={"count": 2}), ALONE)
+    (misfit,) = one.objective.terms
+    assert one.n_steps == 13
+    assert misfit.steps == [6, 13]
+    assert misfit.observations.times.tolist() == [0.12, 0.25]
+    one.close()
+
+
+def test_a_smooth_initial_state_leaves_the_boundary_to_its_own_control() -> None:
+    sections = {
+        "gradient": {"controls": ["initial", "boundary"]},
+        "background": {"smoothness": {"initial": 20.0}},
+    }
+    with Problem(configured(**sections), ALONE) as one:
+        prior = one.fields
+        x = np.linspace(0.0, 1.0, prior.size).reshape(prior.shape)
+        one.fields = prior + np.sin(9 * x)
+        schedule = one.schedule()
+        gradient = one.reverse(schedule, one.store(schedule), one.fields).gradient
+        edge = one.controls["boundary"].points
+        assert np.any(gradient["boundary"][:, edge])
+        assert np.any(gradient["initial"][:, ~edge])
+        assert not np.any(gradient["initial"][:, edge])
+        assert not np.any(gradient["boundary"][:, ~edge])
+
+
 def test_vectors_hold_views_of_fields_and_scaled_numbers() -> None:
     names = ("forcing", "viscosity", "boundary", "initial")
     whole = Decomposition(ALONE, (3, 4), periodic=False)
@@ -268,8 +304,9 @@ def test_a_control_without_influence_is_said(sections: dict, message: str) -> No
             "controls.upper: any but lmvm, cg, owlqn",
         ),
         (
-            {"time": {"until": 0.2}},
-            "time.until = 0.2: expected no such key with the objective misfit",
+            {"time": {"steady": 0.2}, "checkpointing": {"schedule": "online"}},
+            "time.steady = 0.2: expected no such key with the objective misfit, which "
+            "compares states at times that are known before the run",
         ),
         (
             {"truth": {"kind": "file"}},

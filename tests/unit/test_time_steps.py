@@ -162,6 +162,47 @@ def test_a_flow_that_grows_without_bound_is_an_error_and_no_endless_run() -> Non
         model.explore(state, 0, 100_000)
 
 
+@pytest.mark.parametrize("viscosity", [1e-320, 1e-17])
+def test_steps_that_would_never_come_to_the_end_are_an_error(viscosity: float) -> None:
+    model = model_with(TimeSteps(0.05, until=50.0, cfl=0.5), viscosity)
+    with pytest.raises(NumericalError, match=r"step 0 \(t = 0\) .* the run would never end"):
+        model.explore(model.initial_state(waves(model)), 0, 10)
+
+
+@pytest.mark.parametrize("advection", ["central", "upwind"])
+@pytest.mark.parametrize(("integrator", "imaginary"), [("ssprk3", 1.73), ("rk4", 2.82)])
+def test_steps_keep_to_the_limit_of_the_method(
+    integrator: str, imaginary: float, advection: str
+) -> None:
+    lengths = []
+    for viscosity in (0.0, 1e-320, 0.01):
+        recipe = Recipe(("initial",), viscosity, integrator, advection)
+        grid = model_with(TimeSteps(1.0)).grid
+        whole = Decomposition(MPI.COMM_SELF, grid.shape, periodic=True)
+        model = recipe.model(grid, whole, TimeSteps(10.0, until=50.0, cfl=0.5))
+        fields = waves(model)
+        state = model.initial_state(fields)
+        model.explore(state, 0, 1)
+        crossing = (abs(fields[0]) / grid.dx + abs(fields[1]) / grid.dy).max()
+        largest_rate = {"central": 1.0, "upwind": 1.372}[advection]
+        expected = 0.5 * imaginary / largest_rate / crossing
+        assert model.time_steps.length(0) == pytest.approx(expected, rel=1e-14)
+        lengths.append(model.time_steps.length(0))
+        model.close()
+    assert len(set(lengths)) == 1
+
+
+def test_times_are_found_between_steps_of_any_length() -> None:
+    chosen = TimeSteps(0.1, until=0.32, cfl=0.5)
+    for limit in (1.0, 0.1, 0.1, 1.0, 1.0):
+        chosen.choose(limit)
+    cases = [(chosen, [0.0, 0.1, 0.15, 0.175, 0.32], [0, 1, 2, 2.5, 5])]
+    cases += [(TimeSteps(0.1, until=0.25), [0.1, 0.225, 0.25, 0.275], [1, 2.5, 3, 3.5])]
+    cases += [(TimeSteps(0.1, steps=3), [0.1, 0.15, 0.4], [1, 1.5, 4])]
+    for steps, times, places in cases:
+        assert [steps.find(time, steps.n_steps) for time in times] == pytest.approx(places)
+
+
 def test_a_run_that_nothing_ends_is_refused() -> None:
     model = model_with(TimeSteps(0.1))
     state = model.initial_state(waves(model))

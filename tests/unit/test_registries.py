@@ -1,0 +1,191 @@
+"""One line adds an integrator, a scheme, a term, a control or an initial state, from anywhere."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from mpi4py import MPI
+
+from burgers_adjoint.commands.check import check
+from burgers_adjoint.config import Config, from_dict, registry
+from burgers_adjoint.config.registry import (
+    ADVECTION,
+    CONTROLS,
+    INITIAL_STATES,
+    INTEGRATORS,
+    TERMS,
+    Registry,
+)
+from burgers_adjoint.equations.burgers.advection import upwind
+from burgers_adjoint.equations.burgers.controls import Kind
+from burgers_adjoint.equations.burgers.objectives.energy import FinalEnergy
+from burgers_adjoint.errors import ConfigError
+from burgers_adjoint.output.progress import Progress
+from burgers_adjoint.parallel.decomposition import Decomposition
+from burgers_adjoint.parallel.grid import Grid
+from burgers_adjoint.problem import Problem
+from burgers_adjoint.stepping.tableaux import Tableau
+
+ALONE = MPI.COMM_SELF
+
+
+class EarlyEnergy(FinalEnergy):
+    """The energy after three steps."""
+
+    name = "early_energy"
+
+    def looks_at(self, n: int, last: bool) -> bool:
+        return n == 3
+
+
+def west_edge(decomposition: Decomposition) -> np.ndarray:
+    points = np.zeros(decomposition.tile_shape, dtype=bool)
+    points[:, 0] = decomposition.columns.start == 0
+    return points
+
+
+def tilted(section: Any, grid: Grid, decomposition: Decomposition) -> np.ndarray:
+    x, y = grid.x[decomposition.columns], grid.y[decomposition.rows]
+    return np.stack([0.3 * x + 0.1 * y[:, None], 0.2 * y[:, None] - 0.1 * x**2])
+
+
+@pytest.fixture(autouse=True)
+def added(monkeypatch: pytest.MonkeyPatch) -> None:
+    for one in (INTEGRATORS, ADVECTION, TERMS, CONTROLS, INITIAL_STATES):
+        monkeypatch.setattr(one, "entries", dict(one.entries))
+    # Heun's third-order method
+    heun = Tableau(((), (1 / 3,), (0.0, 2 / 3)), (0.25, 0.0, 0.75), (0.0, 1 / 3, 2 / 3), 2.51, 1.73)
+    INTEGRATORS.add("heun", heun)
+    scheme = {name: getattr(upwind, name) for name in ("rate", "tangent", "adjoint")}
+    ADVECTION.add("like_upwind", SimpleNamespace(REACH=2, LARGEST_RATE=1.372,
+                                                 LARGEST_DAMPING=4 / 3, **scheme))  # fmt: skip
+    TERMS.add("early_energy", EarlyEnergy.of)
+    CONTROLS.add("west_edge", Kind(lambda knots: (2,), points=west_edge))
+    INITIAL_STATES.add("tilted", tilted)
+
+
+def configured(folder: object = "unused", **sections: Any) -> Config:
+    data: dict[str, Any] = {
+        "grid": {"nx": 11, "ny": 9, "x": [-1.0, 2.0], "y": [-1.5, 1.0]},
+        "physics": {"viscosity": 0.05, "advection": "like_upwind"},
+        "initial": {"kind": "tilted"},
+        "time": {"dt": 0.02, "steps": 5, "integrator": "heun"},
+        "objective": {"kind": "early_energy"},
+        "gradient": {"controls": ["west_edge", "initial", "viscosity_field"]},
+        "checkpointing": {"snapshots": 2},
+        "output": {"directory": str(folder), "plots": False},
+    }
+    for name, section in sections.items():
+        data[name] = data.get(name, {}) | section
+    return from_dict(data)
+
+
+def test_what_is_added_makes_a_run_whose_gradient_is_right(tmp_path) -> None:
+    summary = check(configured(tmp_path), ALONE, Progress(False))
+    assert [one["name"] for one in summary["checks"] if not one["passed"]] == []
+    names = {one["name"] for one in summary["checks"]}
+    assert "Taylor order with gradient, west_edge" in names
+    assert "tangent against adjoint, initial" in names
+
+
+def test_an_added_control_has_its_points_for_itself() -> None:
+    with Problem(configured(), ALONE) as one:
+        schedule = one.schedule()
+        gradient = one.reverse(schedule, one.store(schedule), one.fields).gradient
+        assert np.any(gradient["west_edge"][:, :, 0])
+        assert not np.any(gradient["west_edge"][:, :, 1:])
+        assert np.any(gradient["initial"][:, :, 1:])
+        assert not np.any(gradient["initial"][:, :, 0])
+        before = one.fields.copy()
+        one.set_control("west_edge", np.full(before.shape, 7.0))
+        assert np.all(one.fields[:, :, 0] == 7.0)
+        np.testing.assert_array_equal(one.fields[:, :, 1:], before[:, :, 1:])
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        (
+            {"time": {"integrator": "heum"}},
+            'time.integrator = "heum", did you mean heun?: expected one of "euler", "heun", "rk4", '
+            '"ssprk3"',
+        ),
+        (
+            {"physics": {"advection": "upwnd"}},
+            'physics.advection = "upwnd", did you mean upwind?: expected one of "central", '
+            '"like_upwind", "upwind"',
+        ),
+        (
+            {"initial": {"kind": "tilt"}},
+            'initial.kind = "tilt", did you mean tilted?: expected one of "file", "gaussian", '
+            '"sines", "tilted"',
+        ),
+        (
+            {"truth": {"kind": "spiral"}},
+            'truth.kind = "spiral": expected one of "file", "gaussian", "sines", "tilted"',
+        ),
+        (
+            {"objective": {"kind": "early"}},
+            'objective.kind = "early": expected one of '
+            '"early_energy", "final_energy", "misfit", "running_energy", "running_enstrophy", '
+            '"weighted_sum"',
+        ),
+        (
+            {"gradient": {"controls": ["west"]}},
+            'gradient.controls = ["west"], did you mean west_edge?: expected a list that is not '
+            "empty, each one of "
+            '"boundary", "forcing", "forcing_in_time", "initial", "viscosity", "viscosity_field", '
+            '"west_edge"',
+        ),
+    ],
+)
+def test_unknown_names_are_told_from_those_that_are_there(
+    sections: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError) as error:
+        configured(**sections)
+    assert str(error.value) == message
+
+
+def test_a_name_stands_for_one_thing() -> None:
+    with pytest.raises(ConfigError, match=r'^time.integrator: there is a "heun" already$'):
+        INTEGRATORS.add("heun", Tableau(((),), (1.0,), (0.0,), 2.0, 0.0))
+
+
+def test_every_name_of_the_package_stands_for_something() -> None:
+    own = [one for one in vars(registry).values() if isinstance(one, Registry)]
+    assert len(own) == 5
+    for one in own:
+        for name in one:
+            assert one[name] is not None
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("inital", 0.0, r"this problem has no control 'inital'; it has initial, boundary, viscosi"),
+        ("forcing", np.zeros((2, 9, 11)), r"this problem has no control 'forcing'; it has init"),
+        (
+            "initial",
+            np.zeros((9, 11)),
+            r"initial has values of the shape \(2, 9, 11\) on this r",
+        ),
+        ("viscosity", np.zeros(3), r"viscosity has values of the shape \(\) on this rank, not of"),
+    ],
+)
+def test_values_that_do_not_fit_are_refused(name: str, value: Any, message: str) -> None:
+    with Problem(configured(), ALONE) as one:
+        with pytest.raises(ConfigError, match=message) as error:
+            one.set_control(name, value)
+        assert error.value.agreed
+
+
+def test_initial_fields_of_another_shape_are_refused() -> None:
+    with Problem(configured(), ALONE) as one:
+        schedule = one.schedule()
+        message = r"starts from fields of the shape \(2, 9, 11\) on this rank, not of \(9, 11\)"
+        with pytest.raises(ConfigError, match=message):
+            one.reverse(schedule, one.store(schedule), np.zeros((9, 11)))
+        with pytest.raises(ConfigError, match=message):
+            one.evaluate(np.zeros((9, 11)))
