@@ -20,6 +20,7 @@ from burgers_adjoint.stepping.engine import Engine
 from burgers_adjoint.stepping.model import Model
 from burgers_adjoint.stepping.parts import Parts
 from burgers_adjoint.stepping.stepper import Stepper, Value
+from burgers_adjoint.stepping.tableaux import Tableau
 from burgers_adjoint.stepping.time_steps import TimeSteps
 
 FIELDS = ("u", "v")
@@ -68,15 +69,24 @@ class Recipe:
         Raises:
             ConfigError: on all ranks: the tiles are too small for the method.
         """
-        equation = self.equation(grid)
-        wanted = [_VARIED[name] for name in self.controls if name in _VARIED]
         try:
             return Engine(
-                equation, INTEGRATORS[self.integrator], decomposition, time_steps,
-                [one for names in wanted for one in names], self.steps_per_exchange, self.overlap,
+                self.equation(grid), self.tableau, decomposition, time_steps, self.wanted,
+                self.steps_per_exchange, self.overlap,
             )  # fmt: skip
         except ConfigError as error:
             raise agreed_error(error) from None
+
+    @property
+    def tableau(self) -> Tableau:
+        """Of the integrator."""
+        tableau: Tableau = INTEGRATORS[self.integrator]
+        return tableau
+
+    @property
+    def wanted(self) -> list[str]:
+        """What the equation sees varied by the controls."""
+        return [one for name in self.controls for one in _VARIED.get(name, ())]
 
     def equation(self, grid: Grid) -> Burgers:
         """The equation, with what the controls need and no more."""
@@ -99,9 +109,9 @@ class Recipe:
 
     def limits(self, grid: Grid) -> StepLimits:
         """How long steps may be."""
-        scheme, tableau = ADVECTION[self.advection], INTEGRATORS[self.integrator]
+        scheme = ADVECTION[self.advection]
         rate, damping = scheme.largest_rate, scheme.largest_damping
-        return StepLimits(grid, tableau, rate, damping, self.smooth_speed)
+        return StepLimits(grid, self.tableau, rate, damping, self.smooth_speed)
 
     def model(
         self,

@@ -17,7 +17,7 @@ from numba.core.runtime import rtsys
 
 PACKAGE = Path(__file__).parents[1]
 # and what is compiled in
-COMPILED = ("kernels/**/*.py", "equations/**/*.py", "parallel/**/*.py")
+COMPILED = ("kernels/**/*.py", "stepping/**/*.py", "equations/**/*.py", "parallel/**/*.py")
 
 
 def cache_directory() -> Path:
