@@ -52,7 +52,7 @@ class Recipe:
     @property
     def kinds(self) -> dict[str, Kind]:
         """All kinds of controls there are, by name."""
-        return {name: CONTROLS[name] for name in CONTROLS}
+        return {name: CONTROLS[name] for name in CONTROLS.names}
 
     @property
     def sweeps(self) -> bool:
