@@ -273,7 +273,7 @@ class Problem:
             self.config,
             self.decomposition,
             model.new_snapshot,
-            None if model.keeps_stages else model.new_state,
+            None if model.keeps else model.new_state,
             model.own_points,
         )
 
