@@ -61,14 +61,7 @@ def problem_of(n_points: int, n_steps: int, **sections: Any) -> Problem:
 
 def maker_of(problem: Problem) -> StoreMaker:
     """The stores of a problem."""
-    model = problem.model
-    return StoreMaker(
-        problem.config,
-        problem.decomposition,
-        model.new_snapshot,
-        model.new_state,
-        model.layout.interior,
-    )
+    return problem.store_maker()
 
 
 def in_turn(competitors: dict[str, Reversal], rounds: int) -> None:

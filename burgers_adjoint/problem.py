@@ -241,7 +241,7 @@ class Problem:
         kind = None
         if self.config.checkpointing.schedule == "auto":
             kind = self.plan().best.candidate.store
-        return self._store_maker().make(schedule, kind)
+        return self.store_maker().make(schedule, kind)
 
     def plan(self) -> Plan:
         """What schedules and stores would take, measured once; with "auto" the best is taken.
@@ -252,7 +252,7 @@ class Problem:
         from burgers_adjoint.planning.plan import make_plan
 
         if self.planned is None:
-            maker, section, configured = self._store_maker(), self.config.checkpointing, None
+            maker, section, configured = self.store_maker(), self.config.checkpointing, None
             if section.schedule != "auto":
                 configured = (self.schedule(), self.config.snapshots.store)
             self.planned = make_plan(self.model, self.fields, self.n_steps, maker, configured)
@@ -264,7 +264,8 @@ class Problem:
 
         self.model.viewer = DumpViewer(self.model, dumps)
 
-    def _store_maker(self) -> StoreMaker:
+    def store_maker(self) -> StoreMaker:
+        """What makes stores for the snapshots of this problem's model."""
         from burgers_adjoint.assembly.stores import StoreMaker
 
         model = self.model
@@ -272,7 +273,7 @@ class Problem:
             self.config,
             self.decomposition,
             model.new_snapshot,
-            None if model.keeps_stages else model.new_state,
+            None if model.keeps else model.new_state,
             model.own_points,
         )
 

@@ -61,7 +61,7 @@ class Recipe:
     @property
     def kinds(self) -> dict[str, Kind]:
         """All kinds of controls there are, by name."""
-        return {name: CONTROLS[name] for name in CONTROLS}
+        return {name: CONTROLS[name] for name in CONTROLS.names}
 
     def stepper(self, grid: Grid, decomposition: Decomposition, time_steps: TimeSteps) -> Stepper:
         """What takes the steps.

@@ -33,7 +33,7 @@ SUM = "weighted_sum"  # of terms: the one objective that is none
 def names_by_key() -> dict[str, tuple[str, ...]]:
     """The names that keys may have, of what can be added to from outside the package."""
     registries = (ADVECTION, INTEGRATORS, INITIAL_STATES, TERMS, CONTROLS)
-    names = {registry.key: tuple(registry) for registry in registries}
+    names = {registry.key: registry.names for registry in registries}
     names["truth.kind"] = names[INITIAL_STATES.key]
     names[TERMS.key] += (SUM,)
     return names
@@ -76,10 +76,10 @@ def _check_names(config: Config) -> None:
     TERMS.require(config.objective.kind, also=(SUM,))
     controls = config.gradient.controls
     for name in controls:
-        if name not in CONTROLS.entries:
+        if name not in CONTROLS.names:
             raise ConfigError(
-                f"gradient.controls = {show(controls)}{closest(name, (*CONTROLS,))}: expected a "
-                f"list that is not empty, each {one_of((*CONTROLS,))}"
+                f"gradient.controls = {show(controls)}{closest(name, CONTROLS.names)}: expected a "
+                f"list that is not empty, each {one_of(CONTROLS.names)}"
             )
 
 

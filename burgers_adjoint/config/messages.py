@@ -66,7 +66,7 @@ def _fields(section: type[Struct]) -> tuple[Any, ...]:
 
 def one_of(names: Sequence[str]) -> str:
     """Say which names are allowed."""
-    return ("one of " if len(names) > 1 else "") + ", ".join(map(show, sorted(names)))
+    return ("one of " if len(names) > 1 else "") + ", ".join(map(show, names))
 
 
 def _describe(kind: Type, names: Sequence[str] | None = None) -> str:

@@ -1,87 +1,99 @@
-"""What can be chosen by name: one line to add one, here or from outside the package.
+"""What a configuration can name beyond its own words, one line each.
 
-The names are at hand wherever configurations are checked; what they stand for is imported when it
-is asked for.
+A maker inside the package is told as "module:attribute", or "module", and imported when it is used,
+so that a configuration is read, and its mistakes are told, without what lies above it.
 """
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Mapping
 from importlib import import_module
 from operator import attrgetter
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from burgers_adjoint.config.messages import closest, one_of, show
 from burgers_adjoint.errors import ConfigError
 
-Thing = TypeVar("Thing")
+ANY = ":CLASS"  # at the end of a name: whatever word stands behind the colon
 
 
-class Registry(Generic[Thing]):
-    """Things of one kind by name.
+class Registry:
+    """Makers by name; what a maker is called with, its users say.
 
     Args:
-        key: of the configuration, which chooses one.
-        entries: "module:attribute" of each, or "module", by name.
-
-    Attributes:
-        entries: the things, or where they are, by name.
+        key: of the configuration that has the names.
+        makers: a maker, or where it is, by name.
     """
 
-    def __init__(self, key: str, entries: dict[str, str]) -> None:
+    def __init__(self, key: str, makers: Mapping[str, Any]) -> None:
         self.key = key
-        self.entries: dict[str, Any] = dict(entries)
+        self._makers = dict(makers)
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.entries)
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All of them."""
+        return tuple(self._makers)
 
-    def add(self, name: str, thing: Thing) -> None:
-        """Make a thing known by a name.
+    def add(self, name: str, maker: Any) -> None:
+        """Let a configuration use a name.
 
         Raises:
-            ConfigError: another one has this name.
+            ConfigError: it stands for something else.
         """
-        if name in self.entries:
+        if name in self._makers:
             raise ConfigError(f"{self.key}: there is a {show(name)} already")
-        self.entries[name] = thing
+        self._makers[name] = maker
 
-    def require(self, name: str, shown: str | None = None, also: Sequence[str] = ()) -> None:
-        """See that something has the name.
+    def remove(self, name: str) -> None:
+        """Let a name mean nothing again."""
+        del self._makers[name]
+
+    def require(self, name: str, shown: str | None = None, also: tuple[str, ...] = ()) -> str:
+        """Return the registered name that this one stands for.
 
         Args:
             name: what is asked for.
             shown: how the message begins, in place of key and value.
-            also: names that are allowed beside.
+            also: names that are allowed beside those of the registry.
 
         Raises:
-            ConfigError: nothing has; says what the names are.
+            ConfigError: there is none.
         """
-        names = (*self.entries, *also)
-        if name not in names:
+        if name in also:
+            return name
+        family, _, word = name.partition(":")
+        known = family + ANY if re.fullmatch(r"\w+", word) else name
+        if known not in self._makers or name.endswith(ANY):
+            names = (*self.names, *also)
+            words = [one for one in names if not one.endswith(ANY)]
             shown = shown or f"{self.key} = {show(name)}"
-            raise ConfigError(f"{shown}{closest(name, names)}: expected {one_of(names)}")
+            raise ConfigError(f"{shown}{closest(name, words)}: expected {one_of(names)}")
+        return known
 
-    def __getitem__(self, name: str) -> Thing:
-        self.require(name)
-        found = self.entries[name]
-        if isinstance(found, str):
-            module, _, attribute = found.partition(":")
-            found = import_module(module)
+    def __getitem__(self, name: str) -> Any:
+        """The maker.
+
+        Raises:
+            ConfigError: nothing has this name.
+        """
+        maker = self._makers[self.require(name)]
+        if isinstance(maker, str):
+            module, _, attribute = maker.partition(":")
+            maker = import_module(module)
             if attribute:
-                found = attrgetter(attribute)(found)
-            self.entries[name] = found
-        thing: Thing = found
-        return thing
+                maker = attrgetter(attribute)(maker)
+        return maker
 
 
 _BURGERS = "burgers_adjoint.equations.burgers"
 _TABLEAUX = "burgers_adjoint.stepping.tableaux"
 
 # `stepping.tableaux.Tableau`
-INTEGRATORS: Registry[Any] = Registry(
+INTEGRATORS = Registry(
     "time.integrator",
     {"euler": f"{_TABLEAUX}:EULER", "ssprk3": f"{_TABLEAUX}:SSPRK3", "rk4": f"{_TABLEAUX}:RK4"},
 )
 # classes of `equations.burgers.equation.Scheme`
-ADVECTION: Registry[Any] = Registry(
+ADVECTION = Registry(
     "physics.advection",
     {
         "central": f"{_BURGERS}.advection.central:Central",
@@ -89,7 +101,7 @@ ADVECTION: Registry[Any] = Registry(
     },
 )
 # functions of an `assembly.objective.Setting` that return an `objectives.term.Term`
-TERMS: Registry[Any] = Registry(
+TERMS = Registry(
     "objective.kind",
     {
         "final_energy": f"{_BURGERS}.objectives.energy:FinalEnergy.of",
@@ -99,7 +111,7 @@ TERMS: Registry[Any] = Registry(
     },
 )
 # `controls.Kind`
-CONTROLS: Registry[Any] = Registry(
+CONTROLS = Registry(
     "gradient.controls",
     {
         name: f"{_BURGERS}.controls:{name.upper()}"
@@ -109,7 +121,7 @@ CONTROLS: Registry[Any] = Registry(
     },
 )  # fmt: skip
 # functions of a section like [initial], a grid and a decomposition that return (2, ny, nx)
-INITIAL_STATES: Registry[Any] = Registry(
+INITIAL_STATES = Registry(
     "initial.kind",
     {
         "gaussian": f"{_BURGERS}.initial:described_gaussian",

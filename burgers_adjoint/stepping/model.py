@@ -33,7 +33,11 @@ class Model:
         final: that final state, (n_fields, ny, nx) of the tile.
         values: of what steps depend on, by name; not to be changed but by `set_value`.
         viewer: sees what the reversals that follow come by; None at first.
+        exchanges, explores: it steps from one state to another, and finds out when a run ends.
     """
+
+    exchanges = True
+    explores = True
 
     def __init__(
         self,
@@ -283,7 +287,7 @@ class Model:
     # ---- states and snapshots
 
     @property
-    def keeps_stages(self) -> bool:
+    def keeps(self) -> bool:
         """Whether a snapshot is more than a state."""
         return self._n_stages > 0
 
@@ -294,7 +298,7 @@ class Model:
 
     def keep(self, state: np.ndarray, n: int) -> None:
         """Compute the stages of step n, where they are kept, for the `snapshot` that follows."""
-        if self.keeps_stages:
+        if self.keeps:
             self._ending.choose_step(state, n)
             self.stepper.keep(state, n)
 

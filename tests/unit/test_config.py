@@ -177,7 +177,7 @@ SCHEDULES = (
         ("physics.viscosity=1e999", "physics.viscosity = inf: expected a finite number"),
         (
             "initial.kind=noise",
-            'initial.kind = "noise": expected one of "file", "gaussian", "sines"',
+            'initial.kind = "noise": expected one of "gaussian", "sines", "file"',
         ),
         (
             "initial.kind=file",
@@ -208,32 +208,32 @@ SCHEDULES = (
         (f"time.steps={10**30}", f"time.steps = {10**30}: expected {COUNT}"),
         (
             "time.integrator=leapfrog",
-            'time.integrator = "leapfrog": expected one of "euler", "rk4", "ssprk3"',
+            'time.integrator = "leapfrog": expected one of "euler", "ssprk3", "rk4"',
         ),
         ("time.allow_unstable=True", 'time.allow_unstable = "True": expected true or false'),
         ("time.allow_unstable=1", "time.allow_unstable = 1: expected true or false"),
         (
             "objective.kind=cost",
-            'objective.kind = "cost": expected one of "final_energy", "misfit", '
-            '"running_energy", "running_enstrophy", "weighted_sum"',
+            'objective.kind = "cost": expected one of "final_energy", "running_energy", '
+            '"running_enstrophy", "misfit", "weighted_sum"',
         ),
         (
             "gradient.controls=[]",
             "gradient.controls = []: expected a list that is not empty, "
-            'each one of "boundary", "forcing", "forcing_in_time", "initial", "viscosity", '
-            '"viscosity_field"',
+            'each one of "initial", "boundary", "viscosity", "viscosity_field", '
+            '"forcing", "forcing_in_time"',
         ),
         (
             "gradient.controls=initial",
             'gradient.controls = "initial": expected a list that is not empty, '
-            'each one of "boundary", "forcing", "forcing_in_time", "initial", "viscosity", '
-            '"viscosity_field"',
+            'each one of "initial", "boundary", "viscosity", "viscosity_field", '
+            '"forcing", "forcing_in_time"',
         ),
         (
             "gradient.controls=['initial', 'dt']",
             'gradient.controls = ["initial", "dt"]: expected a list that is not empty, '
-            'each one of "boundary", "forcing", "forcing_in_time", "initial", "viscosity", '
-            '"viscosity_field"',
+            'each one of "initial", "boundary", "viscosity", "viscosity_field", '
+            '"forcing", "forcing_in_time"',
         ),
         (
             "gradient.controls=['viscosity', 'viscosity']",

@@ -1,5 +1,6 @@
 """One line adds an integrator, a scheme, a term, a control or an initial state, from anywhere."""
 
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,7 +9,8 @@ import pytest
 from mpi4py import MPI
 
 from burgers_adjoint.commands.check import check
-from burgers_adjoint.config import Config, from_dict, registry
+from burgers_adjoint.config import Config, from_dict
+from burgers_adjoint.config import registry as registries
 from burgers_adjoint.config.registry import (
     ADVECTION,
     CONTROLS,
@@ -50,19 +52,28 @@ def tilted(section: Any, grid: Grid, decomposition: Decomposition) -> np.ndarray
     return np.stack([0.3 * x + 0.1 * y[:, None], 0.2 * y[:, None] - 0.1 * x**2])
 
 
+# Heun's third-order method
+HEUN = Tableau(((), (1 / 3,), (0.0, 2 / 3)), (0.25, 0.0, 0.75), (0.0, 1 / 3, 2 / 3), 2.51, 1.73)
+SCHEME = SimpleNamespace(
+    REACH=2, LARGEST_RATE=1.372, LARGEST_DAMPING=4 / 3,
+    **{name: getattr(upwind, name) for name in ("rate", "tangent", "adjoint")},
+)  # fmt: skip
+ADDED: list[tuple[Registry, str, Any]] = [
+    (INTEGRATORS, "heun", HEUN),
+    (ADVECTION, "like_upwind", SCHEME),
+    (TERMS, "early_energy", EarlyEnergy.of),
+    (CONTROLS, "west_edge", Kind(lambda knots: (2,), points=west_edge)),
+    (INITIAL_STATES, "tilted", tilted),
+]
+
+
 @pytest.fixture(autouse=True)
-def added(monkeypatch: pytest.MonkeyPatch) -> None:
-    for one in (INTEGRATORS, ADVECTION, TERMS, CONTROLS, INITIAL_STATES):
-        monkeypatch.setattr(one, "entries", dict(one.entries))
-    # Heun's third-order method
-    heun = Tableau(((), (1 / 3,), (0.0, 2 / 3)), (0.25, 0.0, 0.75), (0.0, 1 / 3, 2 / 3), 2.51, 1.73)
-    INTEGRATORS.add("heun", heun)
-    scheme = {name: getattr(upwind, name) for name in ("rate", "tangent", "adjoint")}
-    ADVECTION.add("like_upwind", SimpleNamespace(REACH=2, LARGEST_RATE=1.372,
-                                                 LARGEST_DAMPING=4 / 3, **scheme))  # fmt: skip
-    TERMS.add("early_energy", EarlyEnergy.of)
-    CONTROLS.add("west_edge", Kind(lambda knots: (2,), points=west_edge))
-    INITIAL_STATES.add("tilted", tilted)
+def added() -> Iterator[None]:
+    for registry, name, thing in ADDED:
+        registry.add(name, thing)
+    yield
+    for registry, name, _ in ADDED:
+        registry.remove(name)
 
 
 def configured(folder: object = "unused", **sections: Any) -> Config:
@@ -108,34 +119,34 @@ def test_an_added_control_has_its_points_for_itself() -> None:
     [
         (
             {"time": {"integrator": "heum"}},
-            'time.integrator = "heum", did you mean heun?: expected one of "euler", "heun", "rk4", '
-            '"ssprk3"',
+            'time.integrator = "heum", did you mean heun?: expected one of "euler", '
+            '"ssprk3", "rk4", "heun"',
         ),
         (
             {"physics": {"advection": "upwnd"}},
             'physics.advection = "upwnd", did you mean upwind?: expected one of "central", '
-            '"like_upwind", "upwind"',
+            '"upwind", "like_upwind"',
         ),
         (
             {"initial": {"kind": "tilt"}},
-            'initial.kind = "tilt", did you mean tilted?: expected one of "file", "gaussian", '
-            '"sines", "tilted"',
+            'initial.kind = "tilt", did you mean tilted?: expected one of "gaussian", '
+            '"sines", "file", "tilted"',
         ),
         (
             {"truth": {"kind": "spiral"}},
-            'truth.kind = "spiral": expected one of "file", "gaussian", "sines", "tilted"',
+            'truth.kind = "spiral": expected one of "gaussian", "sines", "file", "tilted"',
         ),
         (
             {"objective": {"kind": "early"}},
             'objective.kind = "early": expected one of '
-            '"early_energy", "final_energy", "misfit", "running_energy", "running_enstrophy", '
+            '"final_energy", "running_energy", "running_enstrophy", "misfit", "early_energy", '
             '"weighted_sum"',
         ),
         (
             {"gradient": {"controls": ["west"]}},
             'gradient.controls = ["west"], did you mean west_edge?: expected a list that is not '
             "empty, each one of "
-            '"boundary", "forcing", "forcing_in_time", "initial", "viscosity", "viscosity_field", '
+            '"initial", "boundary", "viscosity", "viscosity_field", "forcing", "forcing_in_time", '
             '"west_edge"',
         ),
     ],
@@ -150,14 +161,14 @@ def test_unknown_names_are_told_from_those_that_are_there(
 
 def test_a_name_stands_for_one_thing() -> None:
     with pytest.raises(ConfigError, match=r'^time.integrator: there is a "heun" already$'):
-        INTEGRATORS.add("heun", Tableau(((),), (1.0,), (0.0,), 2.0, 0.0))
+        INTEGRATORS.add("heun", HEUN)
 
 
 def test_every_name_of_the_package_stands_for_something() -> None:
-    own = [one for one in vars(registry).values() if isinstance(one, Registry)]
+    own = [one for one in vars(registries).values() if isinstance(one, Registry)]
     assert len(own) == 5
     for one in own:
-        for name in one:
+        for name in one.names:
             assert one[name] is not None
 
 

@@ -30,10 +30,9 @@ def fourth_order() -> Any:
     sweeps = sweeps_of(FourthOrder())
     # 1.372: largest of sin k (4 - cos k) / 3
     scheme = SimpleNamespace(REACH=2, LARGEST_RATE=1.372, LARGEST_DAMPING=0.0, **sweeps._asdict())
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ADVECTION, "entries", dict(ADVECTION.entries))
-        ADVECTION.add("fourth_order", scheme)
-        yield sweeps
+    ADVECTION.add("fourth_order", scheme)
+    yield sweeps
+    ADVECTION.remove("fourth_order")
 
 
 @pytest.mark.parametrize("periodic", [False, True])
