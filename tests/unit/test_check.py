@@ -121,8 +121,8 @@ def test_an_adjoint_linearised_one_step_late_is_found(
 ) -> None:
     def late(method: Any, model: BurgersModel, cotangent: Any, states: Any, n: int) -> None:
         after = [state.copy() for state in states]
-        for state in after:
-            model.stepper.advance(state, state, model._coefficients_at(n), 1)
+        for step, state in zip(range(n, -1, -1), after, strict=False):
+            model.advance(state, step, step + 1)
         method(model, cotangent, after, n)
 
     changed(monkeypatch, "transposed_steps", late)
