@@ -6,6 +6,9 @@ A copy of u and v (NumPy's copyto) moves as few bytes as a step can that visits 
 row is timed in the same interleaved run as its copy. A step "by one" takes one step per sweep over
 memory, "blocked" as many as the stepper chooses, "all kept" too, but from one state to the next. So
 do adjoint steps, where all states are at hand.
+
+A second table has all programs: each integrator with each advection scheme, and with fields that
+steps depend on.
 """
 
 import sys
@@ -27,10 +30,11 @@ from benchmarks.measure import (
     timed,
     write,
 )
+from benchmarks.programs import measure_programs, report_programs
 from burgers_adjoint.checkpointing.binomial import Binomial
 from burgers_adjoint.checkpointing.executor import Executor
-from burgers_adjoint.equations.burgers.stepper import EulerStepper
 from burgers_adjoint.snapshots.memory import MemoryStore
+from burgers_adjoint.stepping.engine import Engine
 from burgers_adjoint.stepping.model import Model
 from burgers_adjoint.stepping.stepper import Cotangent
 
@@ -67,7 +71,7 @@ def competitors_on(n: int) -> tuple[dict[str, Callable[[], object]], dict[str, i
     fields = fields_of(grid, blocked.decomposition)
     state, state_single = blocked.initial_state(fields), single.initial_state(fields)
     copy, snapshot = fields.copy(), blocked.new_snapshot()
-    n_states = cast(EulerStepper, blocked.stepper).adjoint_steps_per_sweep
+    n_states = cast(Engine, blocked.stepper).adjoint_steps_per_sweep
     states = [blocked.initial_state(fields) for _ in range(n_states + 1)]
     noise = np.random.default_rng(0)
     plain, with_viscosity = blocked.new_cotangent(), blocked.new_cotangent()
@@ -276,6 +280,7 @@ def report(results: dict[str, Any]) -> None:
     print(table(columns, rows))
     spreads = [spread for tile in tiles for spread in tile["spread"].values()]
     print(f"spread of the rounds (middle half over median): {np.median(spreads):.1%} in the middle")
+    report_programs(results["programs"])
     executors, gradient = results["executor"], results["gradient"]
     print(
         "\na gradient by the executor, over the same calls of the model in a bare loop\n"
@@ -335,6 +340,10 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     parser = options("kernels", "Steps, adjoint steps and snapshots beside a copy of the state.")
     parser.add_argument("--tiles", type=int, nargs="+", default=TILES, metavar="N")
     parser.add_argument(
+        "--programs", type=int, nargs="*", default=(64, 1024, 2048), metavar="N",
+        help="tiles on which all integrators and schemes are timed",
+    )  # fmt: skip
+    parser.add_argument(
         "--gradient",
         type=int,
         nargs=3,
@@ -345,6 +354,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     chosen = parser.parse_args(arguments)
     if chosen.quick:
         chosen.tiles, chosen.rounds, chosen.gradient = (16, 64), 2, (64, 20, 3)
+        chosen.programs = (16,)
     least_seconds = 1e-3 if chosen.quick else 0.05
     executor_cases = [(64, 200, 10)] if chosen.quick else [(64, 2000, 20), (512, 500, 20)]
     n, n_steps, snapshots = chosen.gradient
@@ -352,6 +362,9 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         "clock": chosen.clock.__name__,
         "tiles": [
             measure_tile(n, chosen.rounds, least_seconds, chosen.clock) for n in chosen.tiles
+        ],
+        "programs": [
+            measure_programs(n, chosen.rounds, least_seconds, chosen.clock) for n in chosen.programs
         ],
         "executor": [
             measure_executor(*case, chosen.rounds, chosen.clock) for case in executor_cases

@@ -164,11 +164,11 @@ class Level:
 
 
 @cache
-def copying(stream: str, n_fields: int, fix: Fix) -> Kind:
+def copying(stream: str, n_fields: int, fixes: tuple[Fix, ...]) -> Kind:
     """The kind that copies "from" so many fields to a stream."""
     outputs = tuple(Row(stream, f) for f in range(n_fields))
     points = tuple((Row("from", f), 0) for f in range(n_fields))
-    return Kind(lambda c, points: points, points, outputs, fixes=(fix,))
+    return Kind(lambda c, points: points, points, outputs, fixes=fixes)
 
 
 @cache

@@ -77,7 +77,7 @@ class Engine:
         self.n_stages, self.n_fields = len(tableau.b), len(equation.fields)
         self._tableau, self._time_steps = tableau, time_steps
         self._alone = decomposition.size == 1 and not decomposition.periodic
-        kinds = StepKinds(equation, tableau, wanted)
+        kinds = StepKinds(equation, tableau, wanted, bounded=not decomposition.periodic)
         self._wanted = kinds.wanted
         thinnest = self._thinnest_tile()
         layers = self.n_stages * equation.reach

@@ -45,9 +45,13 @@ class StepKinds:
         equation: whose formulas they are made of.
         tableau: of the method.
         wanted: what of `Equation.varied` the adjoint adds up the gradient to.
+        bounded: whether the domain has a boundary, whose points keep their values.
     """
 
-    def __init__(self, equation: Equation, tableau: Tableau, wanted: Sequence[str]) -> None:
+    def __init__(
+        self, equation: Equation, tableau: Tableau, wanted: Sequence[str], bounded: bool
+    ) -> None:
+        self.bounded = bounded
         self.equation, self.tableau = equation, tableau
         self.wanted = tuple(name for name in equation.varied if name in wanted)
         self.n_stages = len(tableau.b)
@@ -114,8 +118,12 @@ class StepKinds:
         outputs = [row for name in self._names(stage, targets) for row in self._rows(name)]
         soon = [row for name, north in ahead for row in self._rows(name, north=north)]
         n = n_numbers + (0 if equation.whole_step else len(targets))
-        fixes = (Fix("next", "keep", "held"),)
+        fixes = self.fixes(Fix("next", "keep", "held"))
         return Kind(formula, tuple(points.found), tuple(outputs), tuple(soon), n, fixes)
+
+    def fixes(self, *fixes: Fix) -> tuple[Fix, ...]:
+        """These fixes, where there is a boundary."""
+        return fixes if self.bounded else ()
 
     def forward_numbers(self, stage: int, time: float, dt: float, end: bool = True) -> list[float]:
         """The numbers of a stage of a step that starts at this time."""
@@ -214,7 +222,8 @@ class StepKinds:
         fix = Fix("next", "zero")
         if stage == 0:
             fix = Fix("next", "add_here") if final else Fix("next", "add", "cotangent")
-        return Kind(formula, tuple(points.found), tuple(outputs), tuple(soon), n, (fix,))
+        fixes = self.fixes(fix)
+        return Kind(formula, tuple(points.found), tuple(outputs), tuple(soon), n, fixes)
 
     def backward_targets(self, stage: int) -> list[int]:
         """Stages before this one whose rates' cotangents it is part of, then -1: that of u0."""
@@ -283,5 +292,5 @@ class StepKinds:
         names = self._names(stage, targets)
         outputs = [row for of in ("", "d_") for name in names for row in self._rows(of + name)]
         n = n_numbers + (0 if equation.whole_step else len(targets))
-        fixes = (Fix("next", "keep", "held"), Fix("d_next", "keep", "d_held"))
+        fixes = self.fixes(Fix("next", "keep", "held"), Fix("d_next", "keep", "d_held"))
         return Kind(formula, tuple(points.found), tuple(outputs), (), n, fixes)

@@ -28,10 +28,10 @@ class StepKernels:
     def of(self, role: str) -> tuple[list[Kind], Kernel]:
         """The kinds that a role's sweeps are made of, and their kernel."""
         if role not in self._made:
-            kinds, equation = kinds_of(self._all_levels(role)), self._kinds.equation
-            said = repr((equation.key, self._kinds.tableau, self._kinds.wanted, role))
+            own, kinds = self._kinds, kinds_of(self._all_levels(role))
+            said = repr((own.equation.key, own.tableau, own.wanted, own.bounded, role))
             name = f"{role}_{hashlib.sha256(said.encode()).hexdigest()[:16]}"
-            self._made[role] = kinds, self._backend.compile(kinds, name, equation.cached)
+            self._made[role] = kinds, self._backend.compile(kinds, name, own.equation.cached)
         return self._made[role]
 
     def _all_levels(self, role: str) -> list[Level]:

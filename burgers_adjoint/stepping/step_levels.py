@@ -63,7 +63,8 @@ class StepLevels:
         """Levels of a step of one stage whose target may be its source."""
         between = self._new("state", 0, 0)
         levels = self.forward([source, between])
-        kind = copying("next", self.kinds.n_fields, Fix("next", "keep", "held"))
+        fixes = self.kinds.fixes(Fix("next", "keep", "held"))
+        kind = copying("next", self.kinds.n_fields, fixes)
         bound = {"from": between, "next": target, "held": source}
         return [*levels, Level(kind, bound, margin=self.reach)]
 
@@ -80,10 +81,10 @@ class StepLevels:
             states: at the starts of the steps, the last one first: arrays.
             stages: the states of a single step's later stages, if they are at hand.
         """
-        n_stages, n_fields = self.kinds.n_stages, self.kinds.n_fields
+        n_stages = self.kinds.n_stages
         n_levels = len(states) * n_stages
         end = self._new("end", 0, 0)
-        kind = copying("end", n_fields, Fix("end", "zero"))
+        kind = copying("end", self.kinds.n_fields, self.kinds.fixes(Fix("end", "zero")))
         extent = self._extent(n_levels)
         levels = [Level(kind, {"from": cotangent, "end": end}, extent, margin=self.reach)]
         for step, start in enumerate(states):

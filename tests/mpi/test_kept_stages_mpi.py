@@ -4,11 +4,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from burgers_adjoint.equations.burgers.staged import StagedStepper
 from mpi4py import MPI
 
 from burgers_adjoint.assembly.stores import closed_at_end
 from burgers_adjoint.config import from_dict
-from burgers_adjoint.equations.burgers.staged import StagedStepper
 from burgers_adjoint.errors import SnapshotError
 from burgers_adjoint.problem import Problem
 

@@ -34,9 +34,7 @@ def grid_of(periodic: bool, nx: int = 19, ny: int = 13) -> Grid:
 class Case:
     """An engine of one program on a tile of a grid, with values of all that it depends on."""
 
-    def __init__(
-        self, case: Any, comm: MPI.Comm, grid: Grid | None = None, **options: Any
-    ) -> None:
+    def __init__(self, case: Any, comm: MPI.Comm, grid: Grid | None = None, **options: Any) -> None:
         integrator, scheme, periodic, fields = case
         self.grid = grid or grid_of(periodic)
         self.decomposition = Decomposition(comm, self.grid.shape, periodic)

@@ -12,8 +12,8 @@ from mpi4py import MPI
 from burgers_adjoint.commands.check import check
 from burgers_adjoint.config import load
 from burgers_adjoint.equations.burgers.controls import Control
-from burgers_adjoint.equations.burgers.stepper import EulerStepper
 from burgers_adjoint.output.progress import Progress
+from burgers_adjoint.stepping.engine import Engine
 from burgers_adjoint.stepping.model import Model
 
 SMALL = [
@@ -134,13 +134,13 @@ def changed(
 def test_an_adjoint_linearised_one_step_late_is_found(
     checked: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def late(method: Any, stepper: EulerStepper, cotangent: Any, states: Any, n: int) -> None:
+    def late(method: Any, stepper: Engine, cotangent: Any, states: Any, n: int) -> None:
         after = [state.copy() for state in states]
-        for state in after:
-            stepper.advance(state, state, n, n + 1)
+        for step, state in zip(range(n, -1, -1), after, strict=False):
+            stepper.advance(state, state, step, step + 1)
         method(stepper, cotangent, after, n)
 
-    changed(monkeypatch, "adjoint", late, EulerStepper)
+    changed(monkeypatch, "adjoint", late, Engine)
     assert failed(checked()) >= {
         "Taylor order with gradient, initial",
         "Taylor order with gradient, viscosity",
@@ -155,11 +155,11 @@ def test_an_adjoint_linearised_one_step_late_is_found(
 def test_a_cotangent_that_is_a_little_off_is_found(
     checked: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def off(method: Any, stepper: EulerStepper, cotangent: Any, *arguments: Any) -> None:
+    def off(method: Any, stepper: Engine, cotangent: Any, *arguments: Any) -> None:
         method(stepper, cotangent, *arguments)
         cotangent.field[0] *= 1 + 1e-11
 
-    changed(monkeypatch, "adjoint", off, EulerStepper)
+    changed(monkeypatch, "adjoint", off, Engine)
     assert failed(checked()) == {"dot product of one step", "tangent against adjoint, initial",
                                  "tangent against adjoint, viscosity"}  # fmt: skip
 

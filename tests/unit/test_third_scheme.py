@@ -4,14 +4,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from burgers_adjoint.equations.burgers.advection.sweeps import sweeps_of
+from burgers_adjoint.equations.burgers.rates import Line
 from test_staged import (
     test_adjoint_is_the_transposed_tangent_and_that_the_derivative as check_derivatives,
 )
 from test_staged import test_orders_in_space as check_order
 
 from burgers_adjoint.config.registry import ADVECTION
-from burgers_adjoint.equations.burgers.advection.sweeps import sweeps_of
-from burgers_adjoint.equations.burgers.rates import Line
 
 
 class FourthOrder:
