@@ -19,7 +19,7 @@ from burgers_adjoint.output.progress import Progress
 from burgers_adjoint.parallel.failure import agreed
 from burgers_adjoint.parallel.memory import node_memory
 from burgers_adjoint.parallel.reductions import exact_sum, largest, norm, random_field
-from burgers_adjoint.problem import Gradient, Problem, Reversal
+from burgers_adjoint.problem import Problem, Reversal
 from burgers_adjoint.verification import central_differences, taylor_test
 
 TAYLOR_SIZES = tuple(1e-2 * 2.0**-k for k in range(8))  # of the control's own size
@@ -66,24 +66,24 @@ def check(config: Config, comm: MPI.Comm, progress: Progress) -> dict[str, Any]:
     to the output folder.
     """
     directory = prepare_directory(config, comm)
-    problem = Problem(config, comm)
-    with closed_at_end(problem.store(problem.schedule())) as store:
-        prepare_kernels(problem.model, tangent=True)
-        checker = Checker(problem, store, progress)
-        curves = checker.run()
+    with Problem(config, comm) as problem:
+        with closed_at_end(problem.store(problem.schedule())) as store:
+            prepare_kernels(problem.model, tangent=True)
+            checker = Checker(problem, store, progress)
+            curves = checker.run()
+        digest, n_steps = problem.digest(checker.base.final, checker.base.gradient), problem.n_steps
     if config.output.plots:
         with agreed(comm):
             if comm.rank == 0:
                 plot_differences(directory / "differences.png", curves)
-    problem.close()
     return {
         "checks": [dataclasses.asdict(done) for done in checker.checks],
         "left_out": checker.left_out,
         "objective": checker.base.objective,
-        "digest": problem.digest(checker.base.final, checker.base.gradient),
+        "digest": digest,
         "seed": config.check.seed,
         "ranks": comm.size,
-        "steps": problem.n_steps,
+        "steps": n_steps,
     }
 
 
@@ -135,8 +135,11 @@ class Checker:
         self._count()
         fields = self.problem.fields if fields is None else fields
         result = self.problem.reverse(self.problem.schedule(), self._store, fields)
-        gradient = {name: np.copy(part) for name, part in result.gradient.items()}
-        return dataclasses.replace(result, gradient=_scalars(gradient))
+        gradient = {
+            name: part.copy() if isinstance(part, np.ndarray) else part
+            for name, part in result.gradient.items()
+        }
+        return dataclasses.replace(result, gradient=gradient)
 
     def _functional(self, direction: Direction) -> Callable[[float], float]:
         def evaluate(size: float) -> float:
@@ -161,16 +164,8 @@ class Checker:
             scale = max(float(problem.control("viscosity")), in_the_run)
         elif control.startswith("forcing"):
             scale /= problem.n_steps * dt
-        value = scale * self._noise(control, self.seed)
+        value = scale * problem.controls[control].random(self.seed)
         return Direction(control, value, problem.controls[control].dot(part, value))
-
-    def _noise(self, name: str, seed: int) -> np.ndarray | float:
-        """Random values of a control, 1 for a number; also where it has no points of its own."""
-        shape = self.problem.controls[name].shape
-        if not shape:
-            return 1.0
-        n_fields = math.prod(shape[:-2])
-        return random_field(self.problem.decomposition, seed, n_fields).reshape(shape)
 
     def _vanishes(self, control: str) -> bool:
         """Whether a gradient is zero; the tangent model tells whether it should be."""
@@ -212,7 +207,7 @@ class Checker:
         state = model.initial_state(self.problem.fields, replay=True)
         d, w = (random_field(self.problem.decomposition, self.seed + k, 2) for k in (1, 2))
         of_steps = {name: one for name, one in self.problem.controls.items() if one.of_steps}
-        directions = {name: self._noise(name, self.seed + 4) for name in of_steps}
+        directions = {name: one.random(self.seed + 4) for name, one in of_steps.items()}
         tangent = model.layout.interior(model.tangent_step(model.state_of(d), state, directions, 0))
         cotangent = model.new_cotangent()
         model.layout.interior(cotangent.field)[...] = w
@@ -403,7 +398,3 @@ class Checker:
         same = found == expected
         value = "same bits" if same else f"{found} is not {expected}"
         self._add(name, value, same, expected, "the same bits")
-
-
-def _scalars(gradient: dict[str, np.ndarray]) -> Gradient:
-    return {name: part if part.ndim else float(part) for name, part in gradient.items()}

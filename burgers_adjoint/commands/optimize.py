@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -117,9 +117,9 @@ class Search:
         self.directory, self.progress = directory, progress
         config = problem.config
         names = config.gradient.controls
-        self.prior: Values = _copies(problem, names)
+        self.prior: Values = problem.inputs.copies(names)
         self.truth = self._find_truth()
-        self.vector = ControlVector(problem.comm, {name: problem.controls[name] for name in names})
+        self.vector = ControlVector(self.comm, {name: problem.controls[name] for name in names})
         self.history: list[dict[str, Any]] = []
         self.identity = _identity(config)
         self.counts = Counts()
@@ -130,7 +130,6 @@ class Search:
 
     def _find_truth(self) -> Values:
         config = self.problem.config
-        names = config.gradient.controls
         if config.observations.path:
             return read_values(
                 config.observations.path,
@@ -140,10 +139,8 @@ class Search:
             )
         if not config.truth.twin:
             return {}
-        twin = self.problem.truth()
-        values = _copies(twin, names)
-        twin.close()
-        return values
+        with self.problem.truth() as twin:
+            return twin.inputs.copies(self.prior)
 
     def _find_start(self) -> np.ndarray:
         """The first guess, or the best controls of an unfinished run with the same problem."""
@@ -363,10 +360,6 @@ class Search:
                 remove_leftovers(self.directory, [*PICTURES, STEPS])
                 if problem.config.output.plots:
                     plot_recovery(results, self.directory / "recovery.png")
-
-
-def _copies(problem: Problem, names: Sequence[str]) -> Values:
-    return {name: np.copy(problem.control(name)) for name in names}
 
 
 def _identity(config: Config) -> str:

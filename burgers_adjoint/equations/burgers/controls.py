@@ -1,5 +1,6 @@
 """Controls: what a gradient can be taken with respect to, by name."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -9,7 +10,7 @@ from burgers_adjoint.equations.burgers.objectives.term import counted
 from burgers_adjoint.errors import ConfigError, agreed_error
 from burgers_adjoint.kernels.tile_layout import Layout
 from burgers_adjoint.parallel.decomposition import Decomposition
-from burgers_adjoint.parallel.reductions import exact_sum, norm
+from burgers_adjoint.parallel.reductions import exact_sum, norm, random_field
 from burgers_adjoint.stepping.model import Model
 from burgers_adjoint.stepping.stepper import Cotangent, Value
 
@@ -78,6 +79,13 @@ class Control:
     def zeros(self) -> Value:
         """Values of zero."""
         return np.zeros(self.shape) if self.shape else 0.0
+
+    def random(self, seed: int) -> Value:
+        """Random values in [-1, 1), also at points that are not its own; 1 for a number."""
+        if not self.shape:
+            return 1.0
+        n_fields = math.prod(self.shape[:-2])
+        return random_field(self.decomposition, seed, n_fields).reshape(self.shape)
 
     def checked(self, value: Value) -> Value:
         """The value, if it has the shape: an array, or a float for a number.
@@ -242,6 +250,10 @@ class Inputs:
         value = self._model.values[name]
         assert value is not None
         return value
+
+    def copies(self, names: Iterable[str]) -> dict[str, Value]:
+        """Values of controls that stay as they are; see `value`."""
+        return {name: np.copy(self.value(name)) for name in names}
 
     def set(self, name: str, value: Value) -> None:
         """Set a control, laid out like its gradient. Collective; the array is not copied.
