@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 
 from benchmarks import cost_model, kernels, measure, paper, stages
+from benchmarks.against_ad import __main__ as against_ad
+from benchmarks.against_ad import setup
 from benchmarks.peers import __main__ as peers
 from benchmarks.peers import case, environments
 from benchmarks.peers.environments import UnavailableError
@@ -289,6 +291,35 @@ def test_environment_that_cannot_be_made_says_why(
     monkeypatch.setattr(environments, "HERE", tmp_path)
     with pytest.raises(UnavailableError, match=r"^peer: -m venv --clear failed: Error: .*made"):
         environments.python_of("peer", tmp_path / "made")
+
+
+def test_derivatives_are_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (compared,) = (
+        one for one in setup.setups(("rk4",)) if one.name == "rk4-upwind-dirichlet-fields"
+    )
+    arrays = setup.arrays_of(compared)
+    setup.save(tmp_path / "problem", compared, arrays)
+    loaded, its_arrays = setup.load(tmp_path / "problem")
+    assert loaded == compared
+    assert its_arrays.keys() == arrays.keys()
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(its_arrays[name], array)
+    found = against_ad.ours(loaded, its_arrays, "misfit of sensors", tmp_path)
+    assert found.keys() == {"objective", *setup.OF_THE_STATE, *setup.OF_FIELDS}
+    reference = {name: np.array([part]) for name, part in found.items()}
+
+    def verdict() -> float:
+        row = {"integrator": "rk4", "advection": "upwind", "boundary": "dirichlet", "of": "misfit"}
+        different = against_ad.differences(loaded, found, reference, 0)
+        return against_ad.report([{**row, "differences": different}])
+
+    assert verdict() == 0.0
+    assert "\nall agree to 1e-12" in capsys.readouterr().out
+    reference["forcing"][0, 1, 4, 5] += 1e-11 * np.abs(reference["forcing"]).max()
+    assert verdict() == pytest.approx(1e-11, rel=1e-3)
+    assert "NOT all agree" in capsys.readouterr().out
+    reference["viscosity"][0] = np.nan
+    assert np.isnan(verdict())
 
 
 def test_scaling(run: Callable[..., tuple[str, dict[str, Any]]]) -> None:
