@@ -12,6 +12,7 @@ import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any
@@ -64,15 +65,28 @@ def interleave(
         least_seconds: calls shorter than that are repeated, and a sample is the mean of them.
         clock: returns seconds.
     """
+    timers = {name: partial(timed, call, clock) for name, call in competitors.items()}
+    return take_turns(timers, rounds, least_seconds)
+
+
+def take_turns(
+    timers: Mapping[str, Callable[[int], float]], rounds: int, least_seconds: float = 0.0
+) -> Samples:
+    """What `interleave` does, for competitors that time themselves.
+
+    Args:
+        timers: by name; each is told a number of calls, and returns what they take together.
+        rounds, least_seconds: see `interleave`.
+    """
     repeats = {}
-    for name, call in competitors.items():
-        call()
-        shortest = min(timed(call, clock) for _ in range(3 if least_seconds else 1))
+    for name, timer in timers.items():
+        timer(1)
+        shortest = min(timer(1) for _ in range(3 if least_seconds else 1))
         repeats[name] = max(1, math.ceil(least_seconds / max(shortest, 1e-7)))
-    seconds: dict[str, list[float]] = {name: [] for name in competitors}
+    seconds: dict[str, list[float]] = {name: [] for name in timers}
     for _ in range(rounds):
-        for name, call in competitors.items():
-            seconds[name].append(timed(call, clock, repeats[name]) / repeats[name])
+        for name, timer in timers.items():
+            seconds[name].append(timer(repeats[name]) / repeats[name])
     return Samples({name: np.array(values) for name, values in seconds.items()})
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.peers.peer import Case, Peer
+from benchmarks.peers.case import Case, Peer
 
 OPTIONS = ("-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-shared", "-fPIC")
 SOURCE = """
@@ -41,15 +41,15 @@ void run(double *a, double *b, long steps, long ny, long nx,
 """
 
 
-def make(case: Case) -> Peer:
-    """The peer for this case.
+def make(case: Case, fields: np.ndarray) -> Peer:
+    """The peer for this case, which is Euler with central differences.
 
     Raises:
-        ModuleNotFoundError: there is no C compiler.
+        FileNotFoundError: there is no C compiler.
     """
     compiler = shutil.which(os.environ.get("CC", "cc"))
     if compiler is None:
-        raise ModuleNotFoundError("no C compiler", name="cc")
+        raise FileNotFoundError("there is no C compiler")
     with tempfile.TemporaryDirectory() as folder:
         source, library = Path(folder, "loop.c"), Path(folder, "loop.so")
         source.write_text(SOURCE, encoding="utf-8")
@@ -58,20 +58,20 @@ def make(case: Case) -> Peer:
     pointer, number = ctypes.POINTER(ctypes.c_double), ctypes.c_double
     loop.run.argtypes = [pointer, pointer, *[ctypes.c_long] * 3, *[number] * 4]
     loop.run.restype = None
-    _, n_rows, n_columns = case.fields.shape
+    _, n_rows, n_columns = fields.shape
     weights = (
         case.dt / (2 * case.dx),
         case.dt / (2 * case.dy),
         case.viscosity * case.dt / case.dx**2,
         case.viscosity * case.dt / case.dy**2,
     )
-    states = [case.fields.copy(), case.fields.copy()]
+    states = [fields.copy(), fields.copy()]
 
     def primal() -> np.ndarray:
         for state in states:
-            np.copyto(state, case.fields)
+            np.copyto(state, fields)
         places = [state.ctypes.data_as(pointer) for state in states]
         loop.run(*places, case.n_steps, n_rows, n_columns, *weights)
         return states[case.n_steps % 2]
 
-    return Peer("C, plain loop", primal)
+    return Peer("C, plain loop", {"": primal}, {})

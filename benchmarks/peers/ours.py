@@ -1,40 +1,35 @@
-"""This package: the model, and for the gradient the executor with all states kept in memory."""
+"""This package."""
 
 from typing import Any
 
 import numpy as np
 
-from benchmarks.cases import grid_of, model_on
-from benchmarks.peers.peer import Case, Gradient, Peer
-from burgers_adjoint.checkpointing.executor import Executor
-from burgers_adjoint.checkpointing.store_all import StoreAll
-from burgers_adjoint.snapshots.memory import MemoryStore
-from burgers_adjoint.stepping.stepper import Cotangent
+from benchmarks.ours import Ours
+from benchmarks.peers.case import Case, Gradient, Peer
 
 
-def make(case: Case) -> Peer:
+def make(case: Case, fields: np.ndarray) -> Peer:
     """The peer for this case."""
-    n_rows, n_columns = case.fields.shape[1:]
-    model = model_on(grid_of(n_columns, n_rows))
-    state = model.initial_state(case.fields)
-    store = MemoryStore(model.new_state, StoreAll(case.n_steps).slots, exchanges=True)
-
-    def primal() -> np.ndarray:
-        model.restart(state, case.fields)
-        model.advance(state, 0, case.n_steps)
-        return model.layout.interior(state)
+    ny, nx = fields.shape[1:]
+    sections: dict[str, dict[str, Any]] = {
+        "grid": {
+            "nx": nx,
+            "ny": ny,
+            "x": [0.0, case.dx * (nx - 1)],
+            "y": [0.0, case.dy * (ny - 1)],
+        },
+        "physics": {
+            "viscosity": case.viscosity,
+            "advection": case.advection,
+            "smooth_speed": case.smooth_speed,
+        },
+        "time": {"dt": case.dt, "steps": case.n_steps, "integrator": case.integrator},
+        "gradient": {"controls": ["initial"]},
+    }
+    ours = Ours(sections, {"initial": fields})
 
     def gradient() -> Gradient:
-        nonlocal state
-        model.restart(state, case.fields)
-        executor: Executor[np.ndarray, Cotangent, Any] = Executor(
-            model, StoreAll(case.n_steps), store
-        )
-        executor.run(state)
-        assert executor.cotangent is not None
-        assert executor.state is not None
-        state = executor.state  # the store has kept the one that it began with
-        part = model.gradient(executor.cotangent)["initial"]
-        return model.value, np.asarray(part)
+        value, parts = ours.gradient()
+        return value, np.asarray(parts["initial"])
 
-    return Peer("burgers_adjoint", primal, gradient)
+    return Peer("burgers_adjoint", {"": ours.primal}, {"": gradient})

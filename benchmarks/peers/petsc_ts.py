@@ -1,26 +1,29 @@
-"""PETSc: TS (rk 1fe) and TSAdjoint, trajectory in memory, right-hand side and Jacobian in Numba.
+"""PETSc: TS (rk) and TSAdjoint, trajectory in memory, right-hand side and Jacobian in Numba.
 
 The Jacobian is an assembled sparse matrix, as TSAdjoint is mostly used, or its transposed product.
+The trajectory keeps the states of stages beside those of steps, or they are computed anew.
 """
 
 import atexit
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numba
 import numpy as np
 from petsc4py import PETSc
 
-from benchmarks.peers.peer import Case, Gradient, Peer
+from benchmarks.peers.case import Case, Gradient, Peer
 
 
-@numba.njit(error_model="numpy")
+@numba.njit(error_model="numpy", fastmath={"contract"})
 def rates(state: Any, ax: float, ay: float, nx: float, ny: float, out: Any) -> None:
     """du/dt and dv/dt, (2, ny, nx); zero on the boundary."""
-    out[:] = 0.0
     u, v = state[0], state[1]
     for f in range(2):
         q, to = state[f], out[f]
+        to[0], to[-1] = 0.0, 0.0
+        to[:, 0], to[:, -1] = 0.0, 0.0
         for j in range(1, q.shape[0] - 1):
             for i in range(1, q.shape[1] - 1):
                 to[j, i] = (
@@ -31,10 +34,9 @@ def rates(state: Any, ax: float, ay: float, nx: float, ny: float, out: Any) -> N
                 )
 
 
-@numba.njit(error_model="numpy")
+@numba.njit(error_model="numpy", fastmath={"contract"})
 def transposed(state: Any, w: Any, ax: float, ay: float, nx: float, ny: float, out: Any) -> None:
     """The transposed Jacobian of `rates` times w, all (2, ny, nx), as a gather."""
-    out[:] = 0.0
     rows, columns = state.shape[1], state.shape[2]
     u, v = state[0], state[1]
     for j in range(rows):
@@ -151,7 +153,7 @@ class MatrixFree:
 
     def linearise(self, state: np.ndarray) -> None:
         """Let the products be those at a state, (2, ny, nx)."""
-        self.state = state.copy()
+        np.copyto(self.state, state)
 
     def multTranspose(self, matrix: Any, w: Any, out: Any) -> None:  # noqa: N802
         """Called by PETSc, which names it so."""
@@ -164,47 +166,57 @@ class MatrixFree:
 
 
 class Burgers:
-    """The solver, its vectors and its Jacobian."""
+    """The solvers, their vectors and their Jacobian."""
 
     def __init__(
-        self, case: Case, jacobian: Callable[[tuple[int, ...], tuple[float, ...]], Any]
+        self,
+        case: Case,
+        fields: np.ndarray,
+        jacobian: Callable[[tuple[int, ...], tuple[float, ...]], Any],
     ) -> None:
-        self.case = case
-        self.shape = case.fields.shape
+        self.case, self.fields = case, fields
+        self.shape = fields.shape
         self.weights = (
             1 / (2 * case.dx),
             1 / (2 * case.dy),
             case.viscosity / case.dx**2,
             case.viscosity / case.dy**2,
         )
-        size = case.fields.size
-        self.state = PETSc.Vec().createSeq(size)
+        self.state = PETSc.Vec().createSeq(fields.size)
         self.cotangent = self.state.duplicate()
         self.jacobian = jacobian(self.shape, self.weights)
         self.matrix = self.jacobian.matrix
-        self.keeping, self.plain = self._solver(keep=True), self._solver(keep=False)
+        self.plain = self._solver()
+        self.keeping = {
+            "stages recomputed": self._solver("true"),
+            "stages kept": self._solver("false"),
+        }
         # PETSc ends before Python would collect what holds its objects
         atexit.register(self.destroy)
 
     def destroy(self) -> None:
         """Give everything back to PETSc."""
-        for one in (self.keeping, self.plain, self.matrix, self.state, self.cotangent):
+        for one in (
+            self.plain, *self.keeping.values(), self.matrix, self.state, self.cotangent
+        ):  # fmt: skip
             one.destroy()
 
-    def _solver(self, keep: bool) -> Any:
+    def _solver(self, solution_only: str = "") -> Any:
         solver = PETSc.TS().create(comm=PETSc.COMM_SELF)
         solver.setProblemType(PETSc.TS.ProblemType.NONLINEAR)
         solver.setType(PETSc.TS.Type.RK)
-        solver.setRKType(PETSc.TS.RKType.RK1FE)
+        kinds = PETSc.TS.RKType
+        solver.setRKType(kinds.RK1FE if self.case.integrator == "euler" else kinds.RK4)
         solver.setRHSFunction(self._rates, self.state.duplicate())
         solver.setRHSJacobian(self._linearise, self.matrix)
         solver.setExactFinalTime(PETSc.TS.ExactFinalTime.STEPOVER)
-        if keep:
-            options = PETSc.Options()
+        options = PETSc.Options()
+        options["ts_adapt_type"] = "none"
+        if solution_only:
             options["ts_trajectory_type"] = "memory"
-            options["ts_trajectory_solution_only"] = "true"
+            options["ts_trajectory_solution_only"] = solution_only
             solver.setSaveTrajectory()
-            solver.setFromOptions()
+        solver.setFromOptions()
         return solver
 
     def _rates(self, solver: Any, time: float, state: Any, out: Any) -> None:
@@ -220,7 +232,7 @@ class Burgers:
     def primal(self, solver: Any = None) -> np.ndarray:
         """The final state."""
         solver = solver or self.plain
-        self.state.getArray()[:] = self.case.fields.ravel()
+        self.state.getArray()[:] = self.fields.ravel()
         solver.setTime(0.0)
         solver.setStepNumber(0)
         solver.setTimeStep(self.case.dt)
@@ -229,30 +241,32 @@ class Burgers:
         solver.solve(self.state)
         return self.state.getArray(readonly=True).reshape(self.shape)
 
-    def gradient(self) -> Gradient:
+    def gradient(self, variant: str) -> Gradient:
         """J and its gradient by TSAdjoint."""
-        final = self.primal(self.keeping)
+        solver = self.keeping[variant]
+        final = self.primal(solver)
         inner, n_points = final[:, 1:-1, 1:-1], final[0].size
         cotangent = self.cotangent.getArray().reshape(self.shape)
         cotangent[...] = 0.0
         cotangent[:, 1:-1, 1:-1] = 2 * inner / n_points
         value = float((inner**2).sum() / n_points)
-        self.keeping.setCostGradients(self.cotangent)
-        self.keeping.adjointSolve()
+        solver.setCostGradients(self.cotangent)
+        solver.adjointSolve()
         return value, self.cotangent.getArray(readonly=True).reshape(self.shape)
 
 
-def make(case: Case) -> Peer:
+def make(case: Case, fields: np.ndarray) -> Peer:
     """The peer for this case, its Jacobian matrix-free."""
-    return _peer(case, MatrixFree, "matrix-free")
+    return _peer(case, fields, MatrixFree, "matrix-free")
 
 
-def make_assembled(case: Case) -> Peer:
+def make_assembled(case: Case, fields: np.ndarray) -> Peer:
     """The peer for this case, its Jacobian assembled."""
-    return _peer(case, Assembled, "assembled")
+    return _peer(case, fields, Assembled, "assembled")
 
 
-def _peer(case: Case, jacobian: Any, told: str) -> Peer:
-    burgers = Burgers(case, jacobian)
+def _peer(case: Case, fields: np.ndarray, jacobian: Any, told: str) -> Peer:
+    burgers = Burgers(case, fields, jacobian)
     version = ".".join(map(str, PETSc.Sys.getVersion()))
-    return Peer(f"PETSc {version}, TSAdjoint, {told}", burgers.primal, burgers.gradient)
+    gradients = {name: partial(burgers.gradient, name) for name in burgers.keeping}
+    return Peer(f"PETSc {version}, TSAdjoint, {told}", {"": burgers.primal}, gradients)

@@ -2,10 +2,12 @@
 
 import importlib.util
 import json
+import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,12 @@ import numpy as np
 import pytest
 
 from benchmarks import cost_model, kernels, measure, paper, stages
+from benchmarks.against_ad import __main__ as against_ad
+from benchmarks.against_ad import setup
+from benchmarks.peers import __main__ as peers
+from benchmarks.peers import case, environments
+from benchmarks.peers.environments import UnavailableError
+from benchmarks.peers.process import Worker
 
 ROOT = Path(__file__).parents[2]
 
@@ -108,59 +116,210 @@ def test_paper(tmp_path: Path) -> None:
     assert paper.theory(10_000, 100) == pytest.approx(2.4748 + 3)
 
 
+def oval_case(integrator: str, n_steps: int = 3) -> tuple[case.Case, np.ndarray]:
+    fields = np.random.default_rng(3).uniform(-1.0, 1.0, (2, 9, 12))
+    return case.Case(integrator, "central", n_steps, 0.1, 0.13, 1e-3, 0.02), fields
+
+
+@pytest.fixture
+def worker(tmp_path: Path) -> Iterator[Callable[..., Worker]]:
+    """Start the process of a peer in this environment."""
+    cpu = max(os.sched_getaffinity(0))
+    with ExitStack() as stack:
+        yield lambda name: stack.enter_context(Worker(name, Path(sys.executable), tmp_path, cpu))
+
+
+RUNS_HERE = {
+    "numpy_slices": True,
+    "c_loop": shutil.which("cc") is not None,
+    "petsc_ts": importlib.util.find_spec("petsc4py") is not None,
+    "petsc_assembled": importlib.util.find_spec("petsc4py") is not None,
+}
+
+
 @pytest.mark.parametrize(
-    "peer",
+    ("peer", "integrator"),
     [
-        "numpy_slices",
-        pytest.param("c_loop", marks=pytest.mark.skipif(not shutil.which("cc"), reason="no cc")),
-        *(
-            pytest.param(
-                name,
-                marks=pytest.mark.skipif(
-                    importlib.util.find_spec(needs) is None, reason=f"{needs} is not installed"
-                ),
-            )
-            for name, needs in (
-                ("petsc_ts", "petsc4py"),
-                ("petsc_assembled", "petsc4py"),
-                ("jax_scan", "jax"),
-                ("devito_stencil", "devito"),
-            )
-        ),
+        pytest.param(
+            peer,
+            name.removesuffix("-central"),
+            marks=pytest.mark.skipif(not runs, reason="is not installed"),
+        )
+        for peer, runs in RUNS_HERE.items()
+        for name in peers.PEERS[peer]
     ],
 )
-def test_peer_agrees(peer: str, run: Callable[..., tuple[str, dict[str, Any]]]) -> None:
-    _, results = run("peers", "--peers", peer)
-    _, ours, theirs = results["peers"]
-    assert ours["name"] == "burgers_adjoint"
-    differences = theirs["differences"]
-    assert differences.keys() >= {"primal"}
-    assert max(differences.values()) < 1e-10
-
-
-def test_peer_that_is_not_installed_is_named(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_peer_agrees(
+    peer: str, integrator: str, worker: Callable[[str], Worker], tmp_path: Path
 ) -> None:
-    from benchmarks.peers import __main__ as peers
+    case.save_case(tmp_path, *oval_case(integrator))
+    workers = {name: worker(name) for name in ("ours", peer)}
+    differences = peers.compare(workers)
+    assert differences[peer] < 1e-13
+    assert workers["ours"].name == "burgers_adjoint"
+    assert workers[peer].seconds("primal", "", 2) > 0
 
-    grid = kernels.grid_of(8, 8)
-    fields = kernels.fields_of(grid, kernels.model_on(grid).decomposition)
-    monkeypatch.setitem(sys.modules, "devito", None)
-    found = peers.make_peers(peers.Case(fields, 2), ["devito_stencil"])
-    assert found.keys() == {"ours"}
-    assert capsys.readouterr().out == "skipped: devito is not installed\n"
+
+def test_cases_go_through_files(tmp_path: Path) -> None:
+    saved, fields = oval_case("rk4")
+    case.save_case(tmp_path, saved, fields)
+    loaded, its_fields = case.load_case(tmp_path)
+    assert loaded == saved
+    assert loaded.a == (0.0, 0.5, 0.5, 1.0)
+    np.testing.assert_array_equal(its_fields, fields)
+
+
+def test_results_go_through_files(tmp_path: Path) -> None:
+    u, v = np.ones((2, 3)), np.zeros((2, 3))
+    case.save_result(tmp_path / "of_parts.npz", (u, v))
+    case.save_result(tmp_path / "whole.npz", np.stack([u, v]))
+    case.save_result(tmp_path / "gradient.npz", (0.5, (v, u)))
+    for name in ("of_parts", "whole"):
+        found = case.load_result(tmp_path / f"{name}.npz")
+        assert found.keys() == {"primal"}
+        np.testing.assert_array_equal(found["primal"], [u, v])
+    found = case.load_result(tmp_path / "gradient.npz")
+    assert found["objective"] == 0.5
+    np.testing.assert_array_equal(found["gradient"], [v, u])
+
+
+def test_peer_that_cannot_run_says_why(worker: Callable[[str], Worker], tmp_path: Path) -> None:
+    case.save_case(tmp_path, *oval_case("euler"))
+    message = r"^no_such_peer: ended with status 1: ModuleNotFoundError: .*no_such_peer"
+    with pytest.raises(UnavailableError, match=message):
+        worker("no_such_peer")
+
+
+def test_peer_that_ends_while_it_works_is_told(
+    worker: Callable[[str], Worker], tmp_path: Path
+) -> None:
+    case.save_case(tmp_path, *oval_case("euler"))
+    started = worker("numpy_slices")
+    with pytest.raises(UnavailableError, match=r"numpy_slices: ended with status 1: KeyError: 'x'"):
+        started.seconds("primal", "x")
+
+
+class Answers(Worker):
+    """A worker whose results and seconds are given."""
+
+    def __init__(self, name: str, results: dict[str, Any], seconds: dict[str, list[float]]) -> None:
+        self.name = name
+        self.variants = {"primal": list(results), "gradient": []}
+        self._results, self._seconds = results, seconds
+
+    def result(self, what: str, variant: str) -> dict[str, np.ndarray]:
+        return {what: self._results[variant]} if what == "primal" else {}
+
+    def seconds(self, what: str, variant: str, repeats: int = 1) -> float:
+        return self._seconds[variant].pop(0)
 
 
 def test_peer_that_differs_is_refused() -> None:
-    from benchmarks.peers import __main__ as peers
+    right = np.array([1.0, 2.0])
+    ours = Answers("ours", {"": right}, {})
+    wrong = Answers("wrong", {"a": right, "b": right * (1 + 1e-9)}, {})
+    with pytest.raises(ValueError, match=r"^wrong: b primal differs from ours by 1e-09"):
+        peers.compare({"ours": ours, "wrong": wrong})
+    nans = Answers("nans", {"": right * np.nan}, {})
+    with pytest.raises(ValueError, match=r"^nans: primal differs from ours by nan"):
+        peers.compare({"ours": ours, "nans": nans})
 
-    grid = kernels.grid_of(8, 8)
-    fields = kernels.fields_of(grid, kernels.model_on(grid).decomposition)
-    found = peers.make_peers(peers.Case(fields, 2), [])
-    wrong = found["ours"].primal() * (1 + 1e-9)
-    found["wrong"] = peers.Peer("wrong", lambda: wrong)
-    with pytest.raises(ValueError, match=r"^wrong: primal differs from ours by 1e-09"):
-        peers.compare(found)
+
+def test_fastest_variant_counts() -> None:
+    seconds = {"a": [9.0, 3.0], "b": [2.0, 8.0], "c": [4.0, 4.0]}
+    worker = Answers("", dict.fromkeys(seconds, np.ones(1)), seconds)
+    assert list(peers.choose(worker, "primal").items()) == [("b", 2.0), ("a", 3.0), ("c", 4.0)]
+    alone = Answers("", {"": np.ones(1)}, {})
+    assert peers.choose(alone, "primal") == {"": 0.0}
+
+
+def test_peers(run: Callable[..., tuple[str, dict[str, Any]]]) -> None:
+    printed, results = run("peers", "--peers", "c_loop", "--cases", "euler-central")
+    (found,) = results["cases"]
+    assert [one["peer"] for one in found["peers"]] == ["ours", "c_loop"]
+    assert found["peers"][0]["primal"]["over_ours"] == 1.0
+    assert found["peers"][1]["gradient"]["ns"] is None
+    assert "| C, plain loop" in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--peers", "fortran"], "argument --peers: invalid choice: 'fortran'"),
+        (["--cases", "rk5-central"], "argument --cases: invalid choice: 'rk5-central'"),
+    ],
+)
+def test_peers_and_cases_are_known(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        peers.main(arguments)
+    assert message in capsys.readouterr().err
+
+
+def test_environment_is_made_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    commands: list[list[str]] = []
+    monkeypatch.setattr(environments, "HERE", tmp_path)
+    monkeypatch.setattr(environments, "_run", lambda name, command: commands.append(command))
+    (tmp_path / "peer.txt").write_text("one\n", encoding="utf-8")
+
+    def make(renew: bool = False) -> int:
+        commands.clear()
+        (tmp_path / "made/peer").mkdir(parents=True, exist_ok=True)
+        python = environments.python_of("peer", tmp_path / "made", renew)
+        assert python == tmp_path / "made/peer/bin/python"
+        return len(commands)
+
+    assert make() == 2
+    assert commands[0][-1] == str(tmp_path / "made/peer")
+    assert commands[1][-2:] == ["--requirement", str(tmp_path / "peer.txt")]
+    assert make() == 0
+    assert make(renew=True) == 2
+    (tmp_path / "peer.txt").write_text("two\n", encoding="utf-8")
+    assert make() == 2
+    assert environments.python_of("without_packages") == Path(sys.executable)
+    assert capsys.readouterr().out.count("making") == 3
+
+
+def test_environment_that_cannot_be_made_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "peer.txt").write_text("one\n", encoding="utf-8")
+    (tmp_path / "made").write_text("no folder\n", encoding="utf-8")
+    monkeypatch.setattr(environments, "HERE", tmp_path)
+    with pytest.raises(UnavailableError, match=r"^peer: -m venv --clear failed: Error: .*made"):
+        environments.python_of("peer", tmp_path / "made")
+
+
+def test_derivatives_are_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (compared,) = (
+        one for one in setup.setups(("rk4",)) if one.name == "rk4-upwind-dirichlet-fields"
+    )
+    arrays = setup.arrays_of(compared)
+    setup.save(tmp_path / "problem", compared, arrays)
+    loaded, its_arrays = setup.load(tmp_path / "problem")
+    assert loaded == compared
+    assert its_arrays.keys() == arrays.keys()
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(its_arrays[name], array)
+    found = against_ad.ours(loaded, its_arrays, "misfit of sensors", tmp_path)
+    assert found.keys() == {"objective", *setup.OF_THE_STATE, *setup.OF_FIELDS}
+    reference = {name: np.array([part]) for name, part in found.items()}
+
+    def verdict() -> float:
+        row = {"integrator": "rk4", "advection": "upwind", "boundary": "dirichlet", "of": "misfit"}
+        different = against_ad.differences(loaded, found, reference, 0)
+        return against_ad.report([{**row, "differences": different}])
+
+    assert verdict() == 0.0
+    assert "\nall agree to 1e-12" in capsys.readouterr().out
+    reference["forcing"][0, 1, 4, 5] += 1e-11 * np.abs(reference["forcing"]).max()
+    assert verdict() == pytest.approx(1e-11, rel=1e-3)
+    assert "NOT all agree" in capsys.readouterr().out
+    reference["viscosity"][0] = np.nan
+    assert np.isnan(verdict())
 
 
 def test_scaling(run: Callable[..., tuple[str, dict[str, Any]]]) -> None:

@@ -1,0 +1,1 @@
+"""Our gradients against an independent automatic differentiation of the discrete equations."""

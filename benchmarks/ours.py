@@ -1,0 +1,53 @@
+"""This package as its users have it, for benchmarks that compare it with something else.
+
+The one place of these benchmarks that knows how the package is called.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI
+
+from burgers_adjoint.config import from_dict
+from burgers_adjoint.problem import Problem
+
+Control = np.ndarray | float
+
+
+class Ours:
+    """A problem on this process alone, whose gradients keep all states in memory.
+
+    Args:
+        sections: of the configuration, by name.
+        controls: values of controls by name, laid out like their gradients; "boundary" after
+            "initial".
+    """
+
+    def __init__(
+        self, sections: Mapping[str, Mapping[str, Any]], controls: Mapping[str, Control]
+    ) -> None:
+        checkpointing = {"checkpointing": {"schedule": "store_all"}}
+        self._problem = Problem(from_dict({**sections, **checkpointing}), MPI.COMM_SELF)
+        for name, value in controls.items():
+            self._problem.set_control(name, value)
+        self._store = self._problem.store(self._problem.schedule())
+        self._state = self._problem.model.initial_state(self._problem.fields)
+
+    def primal(self) -> np.ndarray:
+        """The final state, (2, ny, nx)."""
+        model = self._problem.model
+        model.restart(self._state, self._problem.fields)
+        model.advance(self._state, 0, self._problem.n_steps)
+        return model.layout.interior(self._state)
+
+    def gradient(self) -> tuple[float, dict[str, Control]]:
+        """J and its gradient by control."""
+        problem = self._problem
+        result = problem.reverse(problem.schedule(), self._store, problem.fields)
+        return result.objective, result.gradient
+
+    def close(self) -> None:
+        """Release what the problem and the store hold."""
+        self._store.close()
+        self._problem.close()
