@@ -16,7 +16,12 @@ from mpi4py import MPI
 
 from burgers_adjoint.checkpointing.schedule import Schedule
 from burgers_adjoint.config import Config
-from burgers_adjoint.errors import ConfigError, StorageError, agreed_error
+from burgers_adjoint.errors import (
+    BurgersAdjointError,
+    ConfigError,
+    StorageError,
+    agreed_error,
+)
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.failure import agreed
 from burgers_adjoint.parallel.memory import memory_limit, require_memory
@@ -102,10 +107,10 @@ class StoreMaker:
 
     def sample(self, schedule: Schedule) -> tuple[Store, list[Transfer]]:
         """A new store of a file per rank with few buffers, and a list of what will be moved."""
-        from burgers_adjoint.snapshots.write_behind import LEAST_BUFFERS, BackgroundStore
+        from burgers_adjoint.snapshots.write_behind import LEAST_BUFFERS, WriteBehindStore
 
         store = self._slow(schedule.slots, shared=False, swapped=self.exchanges, keep=False)
-        front = BackgroundStore(
+        front = WriteBehindStore(
             store,
             self._new_place,
             schedule.slots,
@@ -167,7 +172,7 @@ class StoreMaker:
             )
 
     def _disk(self, capacity: int, shared: bool, asynchronous: bool) -> Store:
-        from burgers_adjoint.snapshots.write_behind import BackgroundStore
+        from burgers_adjoint.snapshots.write_behind import WriteBehindStore
 
         comm, section = self.comm, self.config.snapshots
         threads = MPI.Query_thread() == MPI.THREAD_MULTIPLE
@@ -181,7 +186,7 @@ class StoreMaker:
         swapped = self.exchanges and asynchronous and not shared
         store: Any = self._slow(capacity, shared, swapped, section.keep)
         if asynchronous:
-            store = BackgroundStore(
+            store = WriteBehindStore(
                 store,
                 self._new_place if swapped else self._new_buffer,
                 capacity,
@@ -313,22 +318,11 @@ def closed_at_end(store: Store, keep: bool = False) -> Iterator[Store]:
     try:
         yield store
         if keep:
-            _each(store, "flush")
+            store.flush()
     except BaseException as error:
-        if getattr(error, "agreed", False):
+        if isinstance(error, BurgersAdjointError) and error.agreed:
             store.close()
         else:
-            _each(store, "abandon")
+            store.abandon()
         raise
     store.close()
-
-
-def _each(store: Any, method: str) -> None:
-    """Call a method of the store or of those in it that have it."""
-    for part in (store, *(getattr(store, name, None) for name in ("store", "near", "far"))):
-        if part is None:
-            continue
-        if hasattr(part, method):
-            getattr(part, method)()
-        elif part is not store:
-            _each(part, method)

@@ -12,12 +12,13 @@ import msgspec
 import numpy as np
 from mpi4py import MPI
 
+from burgers_adjoint.checkpointing.actions import FusedAction
 from burgers_adjoint.checkpointing.binomial import Binomial
 from burgers_adjoint.checkpointing.counts import Counts, Observer
 from burgers_adjoint.checkpointing.executor import Executor
 from burgers_adjoint.checkpointing.online import Online
 from burgers_adjoint.checkpointing.schedule import Schedule
-from burgers_adjoint.commands.sweeps import ForwardSweep, GradientSweeps, own_points
+from burgers_adjoint.commands.sweeps import ForwardSweep, GradientContents, own_points
 from burgers_adjoint.config import Config
 from burgers_adjoint.equations.burgers.model import Cotangent
 from burgers_adjoint.errors import ConfigError, RestartError, agreed_error
@@ -217,22 +218,25 @@ class DurableRun:
         """
         problem, model = self.problem, self.problem.model
         state = model.initial_state(problem.fields)
+
+        def observed(action: FusedAction, counts: Counts) -> None:
+            observer(action, counts)
+            self.keeper.done(counts.forward_steps + counts.reverse_steps)
+
         if self.found is None:
-            executor = Executor(problem.swept_model, schedule, store)
+            executor = Executor(problem.swept_model, schedule, store, observed)
         else:
             with self._timed():
-                executor = self._go_on(state, store)
+                executor = self._go_on(state, store, observed)
         self.schedule_used = executor.schedule
-        sweeps = GradientSweeps(problem, self.keeper, self.facts, executor, observer)
-        executor.observer = sweeps
-        self.keeper.watch(sweeps, store)
+        self.keeper.watch(executor, GradientContents(problem, self.facts, executor), store)
         with self.keeper:
             executor.run(state)
             self.keeper.finish()
         return problem.result(executor)
 
     def _go_on(
-        self, state: np.ndarray, store: Store
+        self, state: np.ndarray, store: Store, observer: Observer
     ) -> Executor[np.ndarray, Cotangent, np.ndarray]:
         """An executor for what is left, with the snapshots that are saved in the store."""
         found, model = self.found, self.problem.model
@@ -259,6 +263,7 @@ class DurableRun:
             self.problem.swept_model,
             self._rest(live, position),
             store,
+            observer,
             counts=counts,
             position=position or 0,
             cotangent=cotangent,
@@ -331,10 +336,10 @@ class DurableRun:
 
         def updated(done: int) -> None:
             update(done)
-            sweeps.position = done
+            sweeps.swept_to = done
             self.keeper.done(done)
 
-        self.keeper.watch(sweeps, None)
+        self.keeper.watch(sweeps, sweeps, None)
         with self.keeper:
             objective = problem.sweep(problem.fields, updated, start=(state, bins, n))
             self.keeper.finish()

@@ -17,6 +17,7 @@ from burgers_adjoint.errors import ConfigError, NumericalError, agreed_error
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.grid import Grid
 from burgers_adjoint.parallel.reductions import exact_sum, largest
+from burgers_adjoint.protocols import AdjointModel
 from burgers_adjoint.stepping.time_steps import TimeSteps
 
 STEPS_BETWEEN_CHECKS = 256
@@ -46,11 +47,11 @@ class Cotangent:
     forces: Forcing | None = None
 
 
-class BurgersModel:
+class BurgersModel(AdjointModel[np.ndarray, Cotangent, np.ndarray]):
     """Forward Euler steps of the viscous Burgers equation on this rank's tile.
 
-    Implements `protocols.OnlineModel`; states are arrays (2, rows, pitch) as `Layout` says,
-    snapshots arrays (2, ny, nx) of the tile's own points.
+    It exchanges states and finds its end on the way. States are arrays (2, rows, pitch) as `Layout`
+    says, snapshots arrays (2, ny, nx) of the tile's own points.
 
     Args:
         grid: the points.
@@ -69,6 +70,9 @@ class BurgersModel:
         final: that final state, (2, ny, nx) of the tile.
         boundary: (ny, nx), which of the tile's points keep their values.
     """
+
+    exchanges = True
+    explores = True
 
     def __init__(
         self,

@@ -18,7 +18,7 @@ from burgers_adjoint.stepping.time_steps import TimeSteps
 class StagedModel(BurgersModel):
     """Like `BurgersModel`, whose single steps it replaces by those of a `StagedStepper`.
 
-    With `keep_stages` it is a `protocols.KeepingModel`: a snapshot (2 n_stages, ny, nx) of the tile
+    With `keep_stages` a snapshot (2 n_stages, ny, nx) of the tile
     holds the state at a step's start and then the states of the step's later stages.
 
     Args:
@@ -30,6 +30,7 @@ class StagedModel(BurgersModel):
             computes them anew.
     """
 
+    keeps = True
     stepper: StagedStepper  # type: ignore[assignment]  # this class alone makes and uses it
 
     def __init__(
