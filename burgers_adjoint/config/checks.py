@@ -1,9 +1,9 @@
 """What no single key can tell: whether the keys of a configuration go together."""
 
-import re
 from itertools import pairwise
 
 from burgers_adjoint.config.messages import closest, show
+from burgers_adjoint.config.registry import SCHEDULES, STORES
 from burgers_adjoint.config.sections import (
     Checkpointing,
     Config,
@@ -19,7 +19,6 @@ from burgers_adjoint.errors import ConfigError
 
 BACKGROUND = ("background", ("deviation", "smoothness"))
 UNBOUNDED = ("lmvm", "cg", "owlqn")  # TAO's types that know no bounds
-SCHEDULES = ("binomial", "store_all", "periodic", "online", "multistage", "two_level", "auto")
 TERMS = ("final_energy", "running_energy", "running_enstrophy", "misfit")
 
 
@@ -68,6 +67,7 @@ def _check_fields(section: str, described: Initial | Truth) -> None:
 
 
 def _check_snapshots(snapshots: Snapshots) -> None:
+    STORES.require(snapshots.store)
     memory = snapshots.memory
     if isinstance(memory, str):
         try:
@@ -150,12 +150,7 @@ def _check_objective(objective: Objective, observations: Observations, twin: boo
 
 def _check_schedule(section: Checkpointing) -> None:
     name, arguments = section.schedule, section.arguments
-    foreign = re.fullmatch(r"checkpoint_schedules:\w+", name)
-    if name not in SCHEDULES and not foreign:
-        raise ConfigError(
-            f"checkpointing.schedule = {show(name)}{closest(name, SCHEDULES)}: expected one of "
-            f'{", ".join(map(show, SCHEDULES))}, "checkpoint_schedules:CLASS"'
-        )
+    foreign = SCHEDULES.require(name) == "checkpoint_schedules:CLASS"
     if name in ("multistage", "two_level") and section.snapshots_on_disk < 1:
         raise ConfigError(
             f"checkpointing.snapshots_on_disk = {section.snapshots_on_disk}: expected at least 1, "
