@@ -20,6 +20,11 @@ class Advance:
     step0: int
     step1: int
 
+    def split(self, steps: int) -> tuple[FusedAction, ...]:
+        """The action of so many of the steps, fewer than all, and those of the others."""
+        stop = self.step0 + steps
+        return Advance(self.step0, stop), Advance(stop, self.step1)
+
     def __str__(self) -> str:
         return f"advance from the start of step {self.step0} to the start of step {self.step1}"
 
@@ -137,6 +142,13 @@ class AdvanceSaving:
             yield Save(step, slot)
             yield Advance(step, step + 1)
 
+    def split(self, steps: int) -> tuple[FusedAction, ...]:
+        """The action of so many of the steps, fewer than all, and those of the others."""
+        stop = self.step0 + steps
+        first, rest = self.slots[: stop - self.first_saved], self.slots[stop - self.first_saved :]
+        front = AdvanceSaving(self.step0, stop, first) if first else Advance(self.step0, stop)
+        return front, AdvanceSaving(stop, self.step1, rest)
+
     def __str__(self) -> str:
         return (
             f"advance from the start of step {self.step0} to the start of step {self.step1}, "
@@ -165,6 +177,15 @@ class ReverseLoading:
         for back, slot in enumerate(self.slots, start=1):
             yield Load(self.step - back, slot, True)
             yield Reverse(self.step - back)
+
+    def split(self, steps: int) -> tuple[FusedAction, ...]:
+        """The action of so many of the steps, fewer than all, and those of the others."""
+        first, (slot, *rest), step = self.slots[: steps - 1], self.slots[steps - 1 :], self.step
+        return (
+            ReverseLoading(step, first) if first else Reverse(step),
+            Load(step - steps, slot, True),
+            ReverseLoading(step - steps, tuple(rest)) if rest else Reverse(step - steps),
+        )
 
     def __str__(self) -> str:
         return (

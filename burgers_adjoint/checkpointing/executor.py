@@ -22,7 +22,7 @@ from burgers_adjoint.checkpointing.actions import (
     Turn,
 )
 from burgers_adjoint.checkpointing.counts import Counts, Observer
-from burgers_adjoint.checkpointing.fusion import LONGEST_ADVANCE, LONGEST_REVERSAL, Limits, fused
+from burgers_adjoint.checkpointing.fusion import LONGEST_ADVANCE, LONGEST_REVERSAL, Fusion
 from burgers_adjoint.checkpointing.recovery import recompute
 from burgers_adjoint.checkpointing.schedule import Schedule
 from burgers_adjoint.checkpointing.working_state import WorkingState, working_state
@@ -42,9 +42,9 @@ class Executor(Generic[State, Cotangent, Snapshot]):
 
     A snapshot that is damaged or missing is computed anew from an earlier one, and the run goes on.
 
-    All that a run needs to go on after any action is the schedule, the working state, what the
-    store holds, and the attributes `counts`, `position`, `cotangent` and `held`; an executor made
-    with these, given to it as arguments, carries on where another one stopped.
+    All that a run needs to go on where its observer has ended it, after any action, is the
+    schedule, the working state, what the store holds, and the attributes `counts`, `position`,
+    `cotangent` and `held`; an executor made with these, given to it as arguments, carries on.
 
     Attributes:
         counts: what has been done so far.
@@ -91,7 +91,7 @@ class Executor(Generic[State, Cotangent, Snapshot]):
         self.held = {} if held is None else dict(held)
         self.damages: list[str] = []
         self._observer = observer
-        self._limits = Limits()
+        self._actions = Fusion(schedule, store.fills if store.exchanges else None)
         self._began = False
         self._working: WorkingState[Any, Any, Any]
         self._handlers: dict[type[FusedAction], Handler] = {
@@ -153,8 +153,8 @@ class Executor(Generic[State, Cotangent, Snapshot]):
 
         An observer may do this; where ranks share a run, to the same number on all of them.
         """
-        self._limits.advance = min(steps, LONGEST_ADVANCE)
-        self._limits.reversal = min(steps, LONGEST_REVERSAL)
+        self._actions.limits.advance = min(steps, LONGEST_ADVANCE)
+        self._actions.limits.reversal = min(steps, LONGEST_REVERSAL)
 
     def run(self, state: State) -> Counts:
         """Carry out the schedule's actions, all that are left, and return the counts.
@@ -172,19 +172,18 @@ class Executor(Generic[State, Cotangent, Snapshot]):
         """
         if self._began:
             raise ScheduleError("this executor has run: make a new one for every gradient")
-        self._working = working = working_state(self.model, self.store, state)
+        self._working = working_state(self.model, self.store, state)
         self._began = True
         handlers, observer, counts = self._handlers, self._observer, self.counts
-        for action in fused(self.schedule, self._limits, self._fits if working.exchanged else None):
-            done = handlers[type(action)](action)
-            if observer is not None:
-                observer(done, counts)
+        try:
+            for action in self._actions:
+                done = handlers[type(action)](action)
+                if observer is not None:
+                    observer(done, counts)
+        finally:
+            self._actions.rewind()
         self._require_totals()
         return counts
-
-    def _fits(self, slot: int) -> bool:
-        # what is held may be where the working state is
-        return slot not in self.held and self.store.fills(slot)
 
     def _advance(self, action: Advance) -> FusedAction:
         start = perf_counter()
@@ -202,6 +201,11 @@ class Executor(Generic[State, Cotangent, Snapshot]):
         start = perf_counter()
         if self.position != action.step0:
             raise self._misplaced(action)
+        if not self.held.keys().isdisjoint(action.slots):
+            # the working state may be in one of these: what comes first alone settles it
+            first, *rest = action.parts()
+            self._actions.put_back(*rest)
+            return self._handlers[type(first)](first)
         self._working.advance_saving(action)
         self.held.update(zip(action.slots, range(action.first_saved, action.step1), strict=True))
         return self._advanced(action, len(action.slots), start)
@@ -229,14 +233,14 @@ class Executor(Generic[State, Cotangent, Snapshot]):
                 f"the {schedule.name} schedule needs a model that knows when it ends: "
                 f"{type(model).__name__} does not (protocols.AdjointModel.explores)"
             )
-        stop = min(action.step0 + self._limits.advance, action.step1)
+        stop = min(action.step0 + self._actions.limits.advance, action.step1)
         reached = model.explore(self._working.settled(), action.step0, stop)
         if model.n_steps is not None:
             schedule.end(model.n_steps, reached)
         elif reached != stop:
             raise ScheduleError(f"cannot {action}: the model stopped at step {reached} of no end")
         elif stop < action.step1:
-            schedule.put_back(Advance(stop, action.step1))
+            self._actions.put_back(Advance(stop, action.step1))
         return Advance(action.step0, reached)
 
     def _keep(self, step: int, start: float) -> float:
@@ -340,10 +344,12 @@ class Executor(Generic[State, Cotangent, Snapshot]):
             loads = self._working.reverse_loading(action, cotangent)
         except SnapshotError:
             # a damaged one is for the load itself to find, and to compute anew
-            self.schedule.put_back(*[*action.parts()][1:])
+            _, *rest = action.split(1)
+            self._actions.put_back(*rest)
             return self._reverse(Reverse(action.step))
         if loads < len(action.slots):
-            self.schedule.put_back(*[*action.parts()][1 + 2 * loads :])
+            _, *rest = action.split(1 + loads)
+            self._actions.put_back(*rest)
             action = ReverseLoading(action.step, action.slots[:loads])
         for slot in action.slots:
             self.held.pop(slot, None)

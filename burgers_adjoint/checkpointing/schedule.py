@@ -69,7 +69,9 @@ class Schedule(ABC):
 
     def take(self) -> Action | None:
         """Return the next action, one that was put back first; None when every step is reversed."""
-        return self._put_back.popleft() if self._put_back else self.next_action()
+        if self._put_back:
+            return self._put_back.popleft()
+        return self.next_action()
 
     def put_back(self, *actions: Action | None) -> None:
         """Give back the latest actions that were taken: they come again, in this order.

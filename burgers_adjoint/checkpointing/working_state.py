@@ -146,15 +146,14 @@ class ExchangedState(WorkingState[State, Cotangent, State]):
         self._source = None
 
     def reverse_loading(self, action: ReverseLoading, cotangent: Cotangent) -> int:
-        state, step = self.settled(), action.step
-        places = [*zip(action.slots, range(step - 1, action.last - 1, -1), strict=True)]
-        lent = self.store.lend(places)
+        state, step, slots = self.settled(), action.step, action.slots
+        lent = self.store.lend([*zip(slots, range(step - 1, -1, -1), strict=False)])
         self.model.adjoint_steps(cotangent, [state, *lent], step)
-        *passed, (slot, step) = places[: len(lent)]
-        for other, _ in passed:
-            self.store.free(other)
-        self.state = self.store.take_over(slot, step, state)
-        return len(lent)
+        loads, free = len(lent), self.store.free
+        for slot in slots[: loads - 1]:
+            free(slot)
+        self.state = self.store.take_over(slots[loads - 1], step - loads, state)
+        return loads
 
 
 def working_state(

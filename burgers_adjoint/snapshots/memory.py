@@ -48,18 +48,24 @@ class MemoryStore(SnapshotStore[Snapshot]):
         return buffer
 
     def lend(self, places: Sequence[tuple[int, int]]) -> list[Snapshot]:
+        buffers, require_held = self._buffers, self._slots.require_held
+        lent = []
         for slot, step in places:
-            self._slots.require_held(slot, step)
-        return [self._buffers[slot] for slot, _ in places]
+            require_held(slot, step)
+            lent.append(buffers[slot])
+        return lent
 
     def fills(self, slot: int) -> bool:
         """Every slot can be filled where it is."""
         return True
 
     def lend_to_fill(self, places: Sequence[tuple[int, int]]) -> list[Snapshot]:
+        buffers, put = self._buffers, self._slots.put
+        lent = []
         for slot, step in places:
-            self._slots.put(slot, step)
-        return [self._buffers[slot] for slot, _ in places]
+            put(slot, step)
+            lent.append(buffers[slot])
+        return lent
 
     def take_over(self, slot: int, step: int, state: Snapshot) -> Snapshot:
         self._slots.require_held(slot, step)

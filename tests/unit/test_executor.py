@@ -174,8 +174,8 @@ def test_a_long_advance_pauses_for_the_observer() -> None:
     executor.limit_runs(200)
     with pytest.raises(StopHereError):
         executor.run([3])
-    assert seen == [Save(0, 0), Advance(0, 200), Advance(200, 400), Advance(400, 600)]
-    assert executor.counts.forward_steps == 600
+    assert seen == [Save(0, 0), Advance(0, 200), Advance(200, 256), Advance(256, 456)]
+    assert executor.counts.forward_steps == 456
 
 
 def test_a_run_is_carried_on_in_the_middle_of_a_long_advance() -> None:

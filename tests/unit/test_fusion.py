@@ -22,7 +22,7 @@ from burgers_adjoint.checkpointing.actions import (
     parts_of,
 )
 from burgers_adjoint.checkpointing.binomial import Binomial
-from burgers_adjoint.checkpointing.fusion import Limits, fused
+from burgers_adjoint.checkpointing.fusion import Fusion, Limits, fused
 from burgers_adjoint.checkpointing.multistage import Multistage
 from burgers_adjoint.checkpointing.online import Online
 from burgers_adjoint.checkpointing.periodic import Periodic
@@ -131,26 +131,65 @@ def test_a_whole_sweep_of_single_steps_is_one_action_each_way() -> None:
     ]
 
 
-def test_limits_may_change_on_the_way() -> None:
-    limits, seen = Limits(reversal=3), list[FusedAction]()
-    for action in fused(StoreAll(9), limits, lambda slot: True):
-        seen.append(action)
-        if len(seen) == 3:
-            limits.reversal = 2
-    assert seen[2:6] == [
-        ReverseLoading(8, (7, 6)),
-        Load(5, 5, True),
-        ReverseLoading(5, (4,)),
-        Load(3, 3, True),
-    ]
+@pytest.mark.parametrize("schedule", [*BEGINNING, *RESUMED], ids=named)
+def test_limits_may_change_at_any_action_and_the_schedule_can_be_gone_on_with(
+    schedule: Schedule,
+) -> None:
+    whole = joined(copy.deepcopy(schedule))
+    for stop in (1, 2, 5, 20):
+        going, done = copy.deepcopy(schedule), list[Action]()
+        fusion = Fusion(going, lambda slot: True)
+        for number, action in enumerate(fusion):
+            parts = list(parts_of(action))
+            advance, reversal = fusion.limits.advance, fusion.limits.reversal
+            assert sum(isinstance(part, Reverse) for part in parts) <= reversal
+            assert sum(p.step1 - p.step0 for p in parts if isinstance(p, Advance)) <= advance
+            done += parts
+            if number == stop:
+                break
+            fusion.limits.advance, fusion.limits.reversal = 1 + number * 7 % 5, 1 + number % 3
+        fusion.rewind()
+        assert joined([*done, *pickle.loads(pickle.dumps(going))]) == whole
+
+
+@pytest.mark.parametrize(
+    ("action", "first", "rest"),
+    [
+        (Advance(3, 9), Advance(3, 5), [Advance(5, 9)]),
+        (AdvanceSaving(3, 6, (7, 8, 9)), AdvanceSaving(3, 5, (7, 8)), [AdvanceSaving(5, 6, (9,))]),
+        (AdvanceSaving(3, 7, (7, 8, 9)), AdvanceSaving(3, 5, (7,)), [AdvanceSaving(5, 7, (8, 9))]),
+        (ReverseLoading(9, (4, 1)), ReverseLoading(9, (4,)), [Load(7, 1, True), Reverse(7)]),
+        (
+            ReverseLoading(9, (4, 1, 2)),
+            ReverseLoading(9, (4,)),
+            [Load(7, 1, True), ReverseLoading(7, (2,))],
+        ),
+    ],
+    ids=repr,
+)
+def test_actions_are_split(action: Any, first: FusedAction, rest: list[FusedAction]) -> None:
+    assert action.split(2) == (first, *rest)
+    parts = [part for one in (first, *rest) for part in parts_of(one)]
+    assert joined(parts) == joined(parts_of(action))
+
+
+def test_the_first_of_a_run_stands_alone() -> None:
+    run = AdvanceSaving(3, 7, (7, 8, 9))
+    assert run.split(1) == (Advance(3, 4), AdvanceSaving(4, 7, (7, 8, 9)))
+    assert ReverseLoading(9, (4,)).split(1) == (Reverse(9), Load(8, 4, True), Reverse(8))
 
 
 def test_nothing_is_fused_while_nobody_knows_the_end() -> None:
     schedule = Online(10)
-    actions = fused(schedule, Limits(), lambda slot: True)
-    assert [next(actions) for _ in range(4)] == [
-        Save(0, 0),
-        Advance(0, 1),
-        Save(1, 1),
-        Advance(1, 2),
-    ]
+    for actions in (
+        fused(copy.deepcopy(schedule), Limits(), lambda slot: True),
+        iter(Fusion(schedule, lambda slot: True)),
+    ):
+        assert [next(actions) for _ in range(4)] == [
+            Save(0, 0),
+            Advance(0, 1),
+            Save(1, 1),
+            Advance(1, 2),
+        ]
+    schedule.end(9, 2)
+    assert [type(action) for action in actions] == [AdvanceSaving, Turn, ReverseLoading]
