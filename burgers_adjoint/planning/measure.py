@@ -100,14 +100,7 @@ def measure(
     """
     comm = model.comm
     prepare_kernels(model)
-    state = model.initial_state(fields)
-    model.advance(state, 0, 1)
-    singles = []
-    for _ in range(3):
-        start = perf_counter()
-        model.advance(state, 0, 1)
-        singles.append(perf_counter() - start)
-    one = comm.allreduce(min(singles), op=MPI.MAX)
+    one = _one_step(model, fields)
     wanted = int(SECONDS / max(20 * one, 1e-9))  # some turns, each some times its steps
     n_small = min(n_steps, max(FEWEST_STEPS, min(MOST_STEPS, wanted)))
 
@@ -142,6 +135,18 @@ def measure(
         read=read,
         hidden=idle_share(comm),
     )
+
+
+def _one_step(model: BurgersModel, fields: np.ndarray) -> float:
+    """Seconds of one step, the most of all ranks."""
+    state = model.initial_state(fields)
+    model.advance(state, 0, 1)
+    singles = []
+    for _ in range(3):
+        start = perf_counter()
+        model.advance(state, 0, 1)
+        singles.append(perf_counter() - start)
+    return float(model.comm.allreduce(min(singles), op=MPI.MAX))
 
 
 def _smoothed(calls: dict[int, float]) -> tuple[tuple[int, float], ...]:
