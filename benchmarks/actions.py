@@ -13,17 +13,20 @@ from burgers_adjoint.checkpointing.periodic import Periodic
 from burgers_adjoint.checkpointing.schedule import Schedule
 from burgers_adjoint.checkpointing.store_all import StoreAll
 from burgers_adjoint.checkpointing.two_level import TwoLevel
+from burgers_adjoint.protocols import AdjointModel
 from burgers_adjoint.snapshots.memory import MemoryStore
 
 COLUMNS = ["schedule", "actions", "us, schedule alone", "us, with executor and store"]
 
 
-class Idle:
+class Idle(AdjointModel[None, bool, None]):
     """A model of which every call does nothing; it is told in advance when to find its end."""
+
+    explores = True
+    n_steps: int | None = None
 
     def __init__(self, end: int) -> None:
         self.end = end
-        self.n_steps: int | None = None
 
     def advance(self, state: None, n0: int, n1: int) -> None:
         """Take no time."""

@@ -11,12 +11,13 @@ from burgers_adjoint.checkpointing.binomial import Binomial
 from burgers_adjoint.checkpointing.counts import Counts
 from burgers_adjoint.checkpointing.executor import Executor
 from burgers_adjoint.checkpointing.schedule import Schedule
+from burgers_adjoint.protocols import AdjointModel
 from burgers_adjoint.snapshots.memory import MemoryStore
 
 Vector = NDArray[np.float64]
 
 
-class Rod:
+class Rod(AdjointModel[Vector, Vector, Vector]):
     """All that the checkpointing half asks of a model: six methods."""
 
     def __init__(self, n_points: int, dt: float, radiation: float) -> None:

@@ -1,7 +1,9 @@
-"""The schedule that a configuration asks for."""
+"""The schedule that a configuration asks for; the makers that `config.registry` names."""
+
+import msgspec
 
 from burgers_adjoint.checkpointing.binomial import Binomial
-from burgers_adjoint.checkpointing.interop import PACKAGE, Foreign
+from burgers_adjoint.checkpointing.interop import Foreign
 from burgers_adjoint.checkpointing.multistage import Multistage
 from burgers_adjoint.checkpointing.online import Online
 from burgers_adjoint.checkpointing.periodic import Periodic, shortest_period
@@ -9,6 +11,7 @@ from burgers_adjoint.checkpointing.schedule import Schedule
 from burgers_adjoint.checkpointing.store_all import StoreAll
 from burgers_adjoint.checkpointing.two_level import TwoLevel
 from burgers_adjoint.config import Checkpointing
+from burgers_adjoint.config.registry import SCHEDULES
 from burgers_adjoint.errors import ConfigError, agreed_error
 
 
@@ -21,27 +24,71 @@ def make_schedule(section: Checkpointing, n_steps: int | None, name: str | None 
         name: in place of `section.schedule`.
 
     Raises:
-        ConfigError: on all ranks: the numbers do not fit each other.
+        ConfigError: on all ranks: the numbers do not fit each other, or there is no such schedule.
     """
+    if name is not None:
+        section = msgspec.structs.replace(section, schedule=name)
     try:
-        return _make(section, n_steps, name or section.schedule)
+        made: Schedule = SCHEDULES[section.schedule](section, n_steps)
     except ConfigError as error:
         raise agreed_error(error) from None
+    return made
 
 
-def _make(section: Checkpointing, n_steps: int | None, name: str) -> Schedule:
-    if name == "online":
-        return Online(section.snapshots)
+def known(section: Checkpointing, n_steps: int | None) -> int:
+    """The number of steps.
+
+    Raises:
+        ConfigError: nobody knows it.
+    """
     if n_steps is None:
-        raise ConfigError(f"the {name} schedule needs the number of steps before the run")
-    if name == "store_all":
-        return StoreAll(n_steps)
-    if name == "periodic":
-        return Periodic(n_steps, section.period or shortest_period(n_steps, section.snapshots))
-    if name == "multistage":
-        return Multistage(n_steps, section.snapshots, section.snapshots_on_disk)
-    if name == "two_level":
-        return TwoLevel(n_steps, section.snapshots, section.snapshots_on_disk)
-    if name.startswith(f"{PACKAGE}:"):
-        return Foreign(n_steps, name.removeprefix(f"{PACKAGE}:"), section.arguments)
-    return Binomial(n_steps, section.snapshots)
+        raise ConfigError(
+            f"the {section.schedule} schedule needs the number of steps before the run"
+        )
+    return n_steps
+
+
+def binomial(section: Checkpointing, n_steps: int | None) -> Schedule:
+    """Make the schedule of the fewest steps."""
+    return Binomial(known(section, n_steps), section.snapshots)
+
+
+def store_all(section: Checkpointing, n_steps: int | None) -> Schedule:
+    """Make the schedule that saves every step."""
+    return StoreAll(known(section, n_steps))
+
+
+def periodic(section: Checkpointing, n_steps: int | None) -> Schedule:
+    """Make one of the configured period, or of the shortest for the snapshots."""
+    n = known(section, n_steps)
+    return Periodic(n, section.period or shortest_period(n, section.snapshots))
+
+
+def online(section: Checkpointing, n_steps: int | None) -> Schedule:
+    """Make one that finds the end on its way."""
+    return Online(section.snapshots)
+
+
+def multistage(section: Checkpointing, n_steps: int | None) -> Schedule:
+    """Make one of memory and disk."""
+    return Multistage(known(section, n_steps), section.snapshots, section.snapshots_on_disk)
+
+
+def two_level(section: Checkpointing, n_steps: int | None) -> Schedule:
+    """Make one of memory and disk, with stretches between snapshots on disk."""
+    return TwoLevel(known(section, n_steps), section.snapshots, section.snapshots_on_disk)
+
+
+def auto(section: Checkpointing, n_steps: int | None) -> Schedule:
+    """Refuse: it takes measurements.
+
+    Raises:
+        ConfigError: always.
+    """
+    raise ConfigError('the "auto" schedule is what Problem.plan finds best: ask Problem.schedule')
+
+
+def foreign(section: Checkpointing, n_steps: int | None) -> Schedule:
+    """Make one of the package checkpoint_schedules, by the name of its class."""
+    class_name = section.schedule.partition(":")[2]
+    return Foreign(known(section, n_steps), class_name, section.arguments)

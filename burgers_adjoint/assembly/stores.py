@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,13 @@ from mpi4py import MPI
 
 from burgers_adjoint.checkpointing.schedule import Schedule
 from burgers_adjoint.config import Config
-from burgers_adjoint.errors import ConfigError, StorageError, agreed_error
+from burgers_adjoint.config.registry import STORES
+from burgers_adjoint.errors import (
+    BurgersAdjointError,
+    ConfigError,
+    StorageError,
+    agreed_error,
+)
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.failure import agreed
 from burgers_adjoint.parallel.memory import memory_limit, require_memory
@@ -29,6 +36,22 @@ from burgers_adjoint.snapshots.write_behind import Transfer
 
 Store = SnapshotStore[Any]
 LARGEST_STATE = 1.125  # times a snapshot's bytes, for states to be used as snapshots
+
+
+@dataclass(frozen=True)
+class StoreKind:
+    """What stores of one name are.
+
+    Attributes:
+        near_slots: how many of a schedule's slots are in memory.
+        make_far: makes a store for so many other slots, with buffers in front of it or without;
+            it raises on all ranks or on none. None where all slots are in memory.
+        asynchronous: whether it has buffers unless the configuration says.
+    """
+
+    near_slots: "Callable[[StoreMaker, Schedule], int]"
+    make_far: "Callable[[StoreMaker, int, bool], Store] | None"
+    asynchronous: bool = True
 
 
 class StoreMaker:
@@ -95,15 +118,17 @@ class StoreMaker:
         memory = MemoryStore(self._new_place, near, self.exchanges)
         if near == slots:
             return memory
-        disk = self._disk(slots - near, kind == "hdf5_shared", self.asynchronous(kind))
+        make_far = self._kind(kind).make_far
+        assert make_far is not None
+        disk = make_far(self, slots - near, self.asynchronous(kind))
         return TieredStore(memory, disk, near) if near else disk
 
     def sample(self, schedule: Schedule) -> tuple[Store, list[Transfer]]:
         """A new store of a file per rank with few buffers, and a list of what will be moved."""
-        from burgers_adjoint.snapshots.write_behind import LEAST_BUFFERS, BackgroundStore
+        from burgers_adjoint.snapshots.write_behind import LEAST_BUFFERS, WriteBehindStore
 
         store = self._slow(schedule.slots, shared=False, swapped=self.exchanges, keep=False)
-        front = BackgroundStore(
+        front = WriteBehindStore(
             store,
             self._new_place,
             schedule.slots,
@@ -130,11 +155,10 @@ class StoreMaker:
 
     def near_slots(self, schedule: Schedule, kind: str | None = None) -> int:
         """How many of a schedule's slots are in memory."""
-        kind = kind or self.config.snapshots.store
-        if kind == "memory":
-            return schedule.slots
-        if kind != "tiered":
-            return 0
+        return self._kind(kind or self.config.snapshots.store).near_slots(self, schedule)
+
+    def slots_that_fit(self, schedule: Schedule) -> int:
+        """How many of a schedule's slots go to memory where others can go to disk."""
         if schedule.memory_slots < schedule.slots:
             return schedule.memory_slots
         limit = memory_limit(self.comm, self.config.snapshots.memory)
@@ -146,12 +170,16 @@ class StoreMaker:
     def asynchronous(self, kind: str) -> bool:
         """Whether buffers, and a thread where cores are idle, stand before stores of this kind."""
         wanted = self.config.snapshots.asynchronous
-        return kind != "hdf5_shared" if wanted is None else wanted
+        return self._kind(kind).asynchronous if wanted is None else wanted
 
     def buffers_of(self, kind: str) -> int:
         """Buffers before a store of this kind."""
-        on_disk = kind != "memory" and self.asynchronous(kind)
+        on_disk = self._kind(kind).make_far is not None and self.asynchronous(kind)
         return self.config.snapshots.buffers if on_disk else 0
+
+    def _kind(self, name: str) -> StoreKind:
+        kind: StoreKind = STORES[name]
+        return kind
 
     def _require_limit(self, n_bytes: int) -> None:
         limit = memory_limit(self.comm, self.config.snapshots.memory)
@@ -164,8 +192,16 @@ class StoreMaker:
                 )
             )
 
+    def in_files(self, capacity: int, asynchronous: bool) -> Store:
+        """A new store of a file per rank."""
+        return self._disk(capacity, False, asynchronous)
+
+    def in_shared_file(self, capacity: int, asynchronous: bool) -> Store:
+        """A new store of one file for all ranks."""
+        return self._disk(capacity, True, asynchronous)
+
     def _disk(self, capacity: int, shared: bool, asynchronous: bool) -> Store:
-        from burgers_adjoint.snapshots.write_behind import BackgroundStore
+        from burgers_adjoint.snapshots.write_behind import WriteBehindStore
 
         comm, section = self.comm, self.config.snapshots
         threads = MPI.Query_thread() == MPI.THREAD_MULTIPLE
@@ -179,7 +215,7 @@ class StoreMaker:
         swapped = self.exchanges and asynchronous and not shared
         store: Any = self._slow(capacity, shared, swapped, section.keep)
         if asynchronous:
-            store = BackgroundStore(
+            store = WriteBehindStore(
                 store,
                 self._new_place if swapped else self._new_buffer,
                 capacity,
@@ -282,6 +318,20 @@ class StoreMaker:
         )
 
 
+def _all_slots(maker: StoreMaker, schedule: Schedule) -> int:
+    return schedule.slots
+
+
+def _no_slots(maker: StoreMaker, schedule: Schedule) -> int:
+    return 0
+
+
+MEMORY = StoreKind(_all_slots, None)
+HDF5 = StoreKind(_no_slots, StoreMaker.in_files)
+HDF5_SHARED = StoreKind(_no_slots, StoreMaker.in_shared_file, asynchronous=False)
+TIERED = StoreKind(StoreMaker.slots_that_fit, StoreMaker.in_files)
+
+
 def _resident(new_array: Callable[[], Any]) -> Callable[[], Any]:
     """Arrays whose memory is there from the start: if it is too much, the run does not begin."""
 
@@ -311,22 +361,11 @@ def closed_at_end(store: Store, keep: bool = False) -> Iterator[Store]:
     try:
         yield store
         if keep:
-            _each(store, "flush")
+            store.flush()
     except BaseException as error:
-        if getattr(error, "agreed", False):
+        if isinstance(error, BurgersAdjointError) and error.agreed:
             store.close()
         else:
-            _each(store, "abandon")
+            store.abandon()
         raise
     store.close()
-
-
-def _each(store: Any, method: str) -> None:
-    """Call a method of the store or of those in it that have it."""
-    for part in (store, *(getattr(store, name, None) for name in ("store", "near", "far"))):
-        if part is None:
-            continue
-        if hasattr(part, method):
-            getattr(part, method)()
-        elif part is not store:
-            _each(part, method)

@@ -32,7 +32,7 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from math import comb
 from typing import Self
@@ -269,6 +269,39 @@ class Binomial(Schedule):
         if not self.live or self.live[-1].step < self.position:
             return self._save()
         return self._advance()
+
+    def take_saves(
+        self, step: int, slots: dict[int, None], most: int, fits: Callable[[int], bool]
+    ) -> None:
+        """See `Schedule`: where there is a slot for every step up to the end, each is saved."""
+        free, live, last = self.free, self.live, self.to_reverse - 1
+        special = self._put_back or self._surplus or self._behind or self._target is not None
+        if special or step > last or last - step > len(free) or (live and live[-1].step == step):
+            super().take_saves(step, slots, most, fits)
+            return
+        reach = len(free) + 1
+        for saved in range(step, min(last, step + most - len(slots))):
+            slot = free.take()
+            if not fits(slot):
+                free.give_back(slot)
+                break
+            slots[slot] = None
+            live.append(_Live(saved, slot, 1, reach))
+            reach -= 1
+            self.position = saved + 1
+
+    def take_loads(self, step: int, most: int) -> list[int]:
+        """See `Schedule`: snapshots one after the other, the last of which are alive."""
+        if self._put_back or self._surplus:
+            return super().take_loads(step, most)
+        free, live, slots = self.free, self.live, list[int]()
+        while len(slots) < most and live and live[-1].step == step - 1 and not live[-1].moved:
+            slot = live.pop().slot
+            free.give_back(slot)
+            slots.append(slot)
+            step -= 1
+        self.position = self.to_reverse = step
+        return slots
 
     def _load(self, last: int) -> Action:
         top = self.live[-1]

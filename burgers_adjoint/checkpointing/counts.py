@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from burgers_adjoint.checkpointing.actions import Action
+from burgers_adjoint.checkpointing.actions import FusedAction
 
 
 @dataclass(slots=True)
@@ -30,4 +30,4 @@ class Counts:
     seconds_snapshots: float = 0.0
 
 
-Observer = Callable[[Action, Counts], None]
+Observer = Callable[[FusedAction, Counts], None]

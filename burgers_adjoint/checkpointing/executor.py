@@ -2,42 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+import math
+from collections.abc import Callable
+from dataclasses import asdict
 from time import perf_counter
-from typing import Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar
 
 from burgers_adjoint.checkpointing.actions import (
-    Action,
     Advance,
+    AdvanceSaving,
     Fetch,
     Free,
+    FusedAction,
     Load,
     Reverse,
+    ReverseLoading,
     Save,
     Seed,
     Turn,
 )
 from burgers_adjoint.checkpointing.counts import Counts, Observer
-from burgers_adjoint.checkpointing.runs import loads_after, saves_after
+from burgers_adjoint.checkpointing.fusion import LONGEST_ADVANCE, LONGEST_REVERSAL, Fusion
+from burgers_adjoint.checkpointing.recovery import recompute
 from burgers_adjoint.checkpointing.schedule import Schedule
+from burgers_adjoint.checkpointing.working_state import WorkingState, working_state
 from burgers_adjoint.errors import ScheduleError, SnapshotError
-from burgers_adjoint.protocols import (
-    AdjointModel,
-    ExchangingModel,
-    ExchangingStore,
-    KeepingModel,
-    OnlineModel,
-    SnapshotStore,
-)
+from burgers_adjoint.protocols import AdjointModel, SnapshotStore
 
 State = TypeVar("State")
 Cotangent = TypeVar("Cotangent")
 Snapshot = TypeVar("Snapshot")
 
-
-LONGEST_ADVANCE = 256
-LONGEST_REVERSAL = 64
+Handler = Callable[[Any], FusedAction]
+"""Carries out an action of its kind; returns what was done, which may be the first part alone."""
 
 
 class Executor(Generic[State, Cotangent, Snapshot]):
@@ -45,10 +42,9 @@ class Executor(Generic[State, Cotangent, Snapshot]):
 
     A snapshot that is damaged or missing is computed anew from an earlier one, and the run goes on.
 
-    All that a run needs to go on after any action is the schedule, the working state, what the
-    store holds, and the attributes `counts`, `position`, `cotangent` and `held`; an executor made
-    with these, given to it as arguments, carries on where another one stopped (with a schedule made
-    anew where that was in the middle of a long `Advance`).
+    All that a run needs to go on where its observer has ended it, after any action, is the
+    schedule, the working state, what the store holds, and the attributes `counts`, `position`,
+    `cotangent` and `held`; an executor made with these, given to it as arguments, carries on.
 
     Attributes:
         counts: what has been done so far.
@@ -57,9 +53,6 @@ class Executor(Generic[State, Cotangent, Snapshot]):
             the turn; after the run, dJ/d(initial state).
         held: slot to the step whose start it holds.
         damages: what was wrong with each snapshot that was computed anew.
-        longest_advance: steps after which a longer `Advance` pauses for the observer; an observer
-            may set it, to the same number wherever the run is shared.
-        longest_reversal: steps that are reversed at once at most; may be set likewise.
     """
 
     def __init__(
@@ -79,11 +72,11 @@ class Executor(Generic[State, Cotangent, Snapshot]):
         Args:
             model: what the actions are carried out on.
             schedule: source of the actions, at its start or anywhere in the middle.
-            store: holds the snapshots; it can serve one run after the other.
-            observer: called after every action, and after every piece of a long `Advance`, with
-                the action or piece and the counts, which it must not change; what it raises ends
-                the run in a state that can be carried on from. Of single steps that are taken at
-                once, with the saves or loads between them, it is told the last one.
+            store: holds the snapshots; it can serve one run after the other. Where it exchanges
+                states, runs of actions are carried out at once; see `fusion`.
+            observer: called after every action, fused ones as one, with the action and the counts,
+                which it must not change; what it raises ends the run in a state that can be carried
+                on from.
             counts: what has been done before, when a run is carried on; counted up in place.
             position: step at whose start the working state is.
             cotangent: the cotangent, when the run that is carried on had seeded it.
@@ -92,27 +85,76 @@ class Executor(Generic[State, Cotangent, Snapshot]):
         self.model = model
         self.schedule = schedule
         self.store = store
-        self.observer = observer
         self.counts = Counts() if counts is None else counts
         self.position = position
         self.cotangent = cotangent
         self.held = {} if held is None else dict(held)
         self.damages: list[str] = []
-        self.longest_advance = LONGEST_ADVANCE
-        self.longest_reversal = LONGEST_REVERSAL
-        self._keeping = (
-            cast(KeepingModel[State, Cotangent, Snapshot], model)
-            if hasattr(model, "keep")
-            else None
-        )
-        self._ran = False
-        self._state: State | None = None
-        self._source: State | None = None  # where the working state is, if not in its own memory
+        self._observer = observer
+        self._actions = Fusion(schedule, store.fills if store.exchanges else None)
+        self._began = False
+        self._working: WorkingState[Any, Any, Any]
+        self._handlers: dict[type[FusedAction], Handler] = {
+            Advance: self._advance,
+            AdvanceSaving: self._advance_saving,
+            Save: self._save,
+            Load: self._load,
+            Fetch: self._fetch,
+            Free: self._free,
+            Turn: self._turn,
+            Seed: self._seed,
+            Reverse: self._reverse,
+            ReverseLoading: self._reverse_loading,
+        }
 
     @property
     def state(self) -> State | None:
         """The working state, to be read in an observer; None before the run."""
-        return self._state if self._source is None else self._source
+        return self._working.readable if self._began else None
+
+    @property
+    def n_steps(self) -> int | None:
+        """Steps of the run, None as long as nobody knows."""
+        return self.schedule.n_steps
+
+    @property
+    def live(self) -> dict[int, int]:
+        """Step to slot of the snapshots that are in the store."""
+        return {step: slot for slot, step in self.held.items()}
+
+    @property
+    def turned(self) -> bool:
+        """Whether the cotangent has been seeded."""
+        return self.cotangent is not None
+
+    @property
+    def swept_to(self) -> int:
+        """Step at whose start the working state is, or, once it is seeded, the cotangent."""
+        return (self.n_steps or 0) - self.counts.reverse_steps if self.turned else self.position
+
+    @property
+    def complete(self) -> bool:
+        """Whether a sweep is at its end: all is reversed, or the cotangent about to be seeded."""
+        return self.swept_to == (0 if self.turned else self.n_steps)
+
+    def counted(self) -> dict[str, int | float]:
+        """The counts by their names."""
+        return asdict(self.counts)
+
+    def steps_left(self) -> tuple[float, float]:
+        """Forward and reverse steps to go; infinite as long as nobody knows."""
+        if self.n_steps is None:
+            return math.inf, math.inf
+        forward = self.schedule.predicted_forward_steps - self.counts.forward_steps
+        return forward, self.n_steps - self.counts.reverse_steps
+
+    def limit_runs(self, steps: int) -> None:
+        """Let no action that follows take or reverse more steps, so that the observer is called.
+
+        An observer may do this; where ranks share a run, to the same number on all of them.
+        """
+        self._actions.limits.advance = min(steps, LONGEST_ADVANCE)
+        self._actions.limits.reversal = min(steps, LONGEST_REVERSAL)
 
     def run(self, state: State) -> Counts:
         """Carry out the schedule's actions, all that are left, and return the counts.
@@ -128,249 +170,147 @@ class Executor(Generic[State, Cotangent, Snapshot]):
                 is no earlier snapshot to compute it from.
             StorageError: the store cannot save.
         """
-        if self._ran:
+        if self._began:
             raise ScheduleError("this executor has run: make a new one for every gradient")
-        self._ran = True
-        self._state = state
-        model, store, counts, observer = self.model, self.store, self.counts, self.observer
-
-        exchanging = None
-        if getattr(store, "exchanges", False):
-            for method in ("advance_from", "advance_along", "adjoint_steps"):
-                if not hasattr(model, method):
-                    raise ScheduleError(
-                        "a store that exchanges states needs a model that steps from one to "
-                        f"another: {type(model).__name__} has no `{method}` "
-                        "(protocols.ExchangingModel)"
-                    )
-            exchanging = cast(ExchangingStore[State], store)
-
-        def fill(snapshot: Snapshot) -> None:
-            model.snapshot(state, snapshot)
-
-        def read(snapshot: Snapshot) -> None:
-            model.restore(snapshot, state)
-
-        for action in self.schedule:
-            start = perf_counter()
-            if isinstance(action, Reverse):
-                if self._source is not None:
-                    self._settle(state)
-                action, state = self._reverse(action, state, exchanging)
-                counts.seconds_adjoint += perf_counter() - start
-            elif isinstance(action, Advance):
-                self._advance(action, state)
-                continue
-            elif isinstance(action, Load):
-                self._source = None
-                if exchanging is None:
-                    self._load(action, state, fill, read)
-                else:
-                    try:
-                        if action.free:
-                            # the last use: the slot gets the working state's memory in return
-                            state = exchanging.take_over(action.slot, action.step, state)
-                            self._state = state
-                            self.held.pop(action.slot, None)
-                        else:
-                            (self._source,) = exchanging.lend([(action.slot, action.step)])
-                    except SnapshotError as error:
-                        self._recompute(action, error, state, fill, read)
-                counts.seconds_snapshots += perf_counter() - start
-                counts.loads += 1
-                self.position = action.step
-            elif isinstance(action, Save):
-                self._require_position(action, action.step)
-                if exchanging is not None:
-                    # an advance is next, as a rule: it reads the snapshot and writes elsewhere
-                    self._settle(state)
-                    self._source = state
-                    state = self._state = exchanging.hand_over(action.slot, action.step, state)
-                else:
-                    start = self._keep(state, action.step, start)
-                    store.save(action.slot, action.step, fill)
-                self.held[action.slot] = action.step
-                counts.seconds_snapshots += perf_counter() - start
-                counts.saves += 1
-            elif isinstance(action, Fetch):
-                store.fetch(action.slot, action.step)
-                counts.seconds_snapshots += perf_counter() - start
-            elif isinstance(action, Free):
-                self._settle(state)
-                store.free(action.slot)
-                self.held.pop(action.slot, None)
-                counts.seconds_snapshots += perf_counter() - start
-            elif isinstance(action, Seed):
-                self._settle(state)
-                self._seed(action, state)
-                counts.seconds_adjoint += perf_counter() - start
-            else:
-                self._settle(state)
-                self._turn(action, state)
-            if observer is not None:
-                observer(action, counts)
+        self._working = working_state(self.model, self.store, state)
+        self._began = True
+        handlers, observer, counts = self._handlers, self._observer, self.counts
+        try:
+            for action in self._actions:
+                done = handlers[type(action)](action)
+                if observer is not None:
+                    observer(done, counts)
+        finally:
+            self._actions.rewind()
         self._require_totals()
         return counts
 
-    def _advance(self, action: Advance, state: State) -> None:
-        """Advance in pieces, so that the observer is never far away."""
-        self._require_position(action, action.step0)
+    def _advance(self, action: Advance) -> FusedAction:
+        start = perf_counter()
+        if self.position != action.step0:
+            raise self._misplaced(action)
         if action.step1 <= action.step0:
             raise ScheduleError(f"cannot {action}: that is no step forward")
-        exploring = self.schedule.n_steps is None
-        if self._source is not None and action.step1 == action.step0 + 1 and not exploring:
-            self._advance_along(action, self._source, state)
-            return
-        while self.position < action.step1:
-            stop = min(self.position + self.longest_advance, action.step1)
-            whole = self.position == action.step0 and stop == action.step1
-            piece = action if whole else Advance(self.position, stop)
-            start = perf_counter()
-            if exploring:
-                self._settle(state)
-                piece = self._explore(piece, state)
-            elif self._source is not None:
-                model = cast(ExchangingModel[State, Cotangent, Snapshot], self.model)
-                model.advance_from(self._source, state, piece.step0, piece.step1)
-                self._source = None
-            else:
-                self.model.advance(state, piece.step0, piece.step1)
-            self.counts.seconds_forward += perf_counter() - start
-            self.counts.forward_steps += piece.step1 - piece.step0
-            self.position = piece.step1
-            if self.observer is not None:
-                self.observer(piece, self.counts)
-            if exploring and self.schedule.n_steps is not None:
-                break
+        if self.schedule.n_steps is None:
+            action = self._explore(action)
+        else:
+            self._working.advance(action.step0, action.step1)
+        return self._advanced(action, 0, start)
 
-    def _keep(self, state: State, step: int, start: float) -> float:
+    def _advance_saving(self, action: AdvanceSaving) -> FusedAction:
+        start = perf_counter()
+        if self.position != action.step0:
+            raise self._misplaced(action)
+        if not self.held.keys().isdisjoint(action.slots):
+            # the working state may be in one of these: what comes first alone settles it
+            first, *rest = action.parts()
+            self._actions.put_back(*rest)
+            return self._handlers[type(first)](first)
+        self._working.advance_saving(action)
+        self.held.update(zip(action.slots, range(action.first_saved, action.step1), strict=True))
+        return self._advanced(action, len(action.slots), start)
+
+    def _advanced(
+        self, action: Advance | AdvanceSaving, saves: int, start: float
+    ) -> Advance | AdvanceSaving:
+        counts = self.counts
+        counts.forward_steps += action.step1 - action.step0
+        counts.saves += saves
+        self.position = action.step1
+        counts.seconds_forward += perf_counter() - start
+        return action
+
+    def _explore(self, action: Advance) -> Advance:
+        """Take steps for the first time, and tell the schedule when the model knows the end.
+
+        Returns:
+            The steps that were taken; those of a long action that are left come again, unless the
+            end is near.
+        """
+        model, schedule = self.model, self.schedule
+        if not model.explores:
+            raise ScheduleError(
+                f"the {schedule.name} schedule needs a model that knows when it ends: "
+                f"{type(model).__name__} does not (protocols.AdjointModel.explores)"
+            )
+        stop = min(action.step0 + self._actions.limits.advance, action.step1)
+        reached = model.explore(self._working.settled(), action.step0, stop)
+        if model.n_steps is not None:
+            schedule.end(model.n_steps, reached)
+        elif reached != stop:
+            raise ScheduleError(f"cannot {action}: the model stopped at step {reached} of no end")
+        elif stop < action.step1:
+            self._actions.put_back(Advance(stop, action.step1))
+        return Advance(action.step0, reached)
+
+    def _keep(self, step: int, start: float) -> float:
         """Prepare a snapshot that keeps part of its step, begun at `start`; returns the time."""
-        if self._keeping is None:
-            return start
-        self._keeping.keep(state, step)
+        self.model.keep(self._working.state, step)
         now = perf_counter()
         self.counts.seconds_forward += now - start
         return now
 
-    def _advance_along(self, action: Advance, source: State, state: State) -> None:
-        """Take a single step, and those after it between which states are saved, in one go."""
-        begin = perf_counter()
-        store = cast(ExchangingStore[State], self.store)
-        model = cast(ExchangingModel[State, Cotangent, Snapshot], self.model)
+    def _save(self, action: Save) -> Save:
+        start = perf_counter()
+        if self.position != action.step:
+            raise self._misplaced(action)
+        if self.model.keeps and not self._working.exchanged:
+            start = self._keep(action.step, start)
+        self._working.save(action.slot, action.step)
+        self.held[action.slot] = action.step
+        self.counts.saves += 1
+        self.counts.seconds_snapshots += perf_counter() - start
+        return action
 
-        def fits(slot: int) -> bool:
-            # the source may be in a slot that is held
-            return slot not in self.held and store.fills(slot)
-
-        saves = saves_after(self.schedule, action.step1, self.longest_advance - 1, fits)
-        lent = store.lend_to_fill([(save.slot, save.step) for save in saves]) if saves else []
-        model.advance_along([source, *lent, state], action.step0)
-        self._source = None
-        self.held |= {save.slot: save.step for save in saves}
-        self.position = action.step1 + len(saves)
-        self.counts.saves += len(saves)
-        self.counts.forward_steps += 1 + len(saves)
-        self.counts.seconds_forward += perf_counter() - begin
-        if self.observer is not None:
-            self.observer(Advance(self.position - 1, self.position), self.counts)
-
-    def _settle(self, state: State) -> None:
-        """Copy the state that the store has lent, or been handed, to the working state's memory."""
-        if self._source is not None:
-            self.model.restore(cast(Snapshot, self._source), state)
-            self._source = None
-
-    def _load(
-        self,
-        action: Load,
-        state: State,
-        fill: Callable[[Snapshot], None],
-        read: Callable[[Snapshot], None],
-    ) -> None:
-        """Load a snapshot, or compute it anew where it cannot be loaded."""
+    def _load(self, action: Load) -> Load:
+        start = perf_counter()
+        counts = self.counts
         try:
-            self.store.load(action.slot, action.step, read)
+            self._working.load(action.slot, action.step, action.free)
         except SnapshotError as error:
-            self._recompute(action, error, state, fill, read)
-        else:
-            if action.free:
-                self.store.free(action.slot)
-                self.held.pop(action.slot, None)
-
-    def _recompute(
-        self,
-        action: Load,
-        error: SnapshotError,
-        state: State,
-        fill: Callable[[Snapshot], None],
-        read: Callable[[Snapshot], None],
-    ) -> None:
-        """Compute a snapshot that cannot be loaded from the nearest earlier one that can.
-
-        Raises:
-            SnapshotError: there is none; or the schedule, not the store, is wrong.
-        """
-        if self.held.get(action.slot) != action.step:
-            raise error
-        for slot, step in sorted(self.held.items(), key=lambda item: -item[1]):
-            if step < action.step:
-                try:
-                    self.store.load(slot, step, read)
-                except SnapshotError:
-                    continue
-                break
-        else:
-            final = SnapshotError(f"{error}; no earlier snapshot is left to compute it from")
-            final.agreed = error.agreed
-            raise final from error
-        self.model.advance(state, step, action.step)
-        self.counts.damaged += 1
-        self.counts.recomputed_steps += action.step - step
-        self.damages.append(f"{error}; computed anew from step {step}")
+            step = recompute(self._working, action, self.held, error)
+            counts.damaged += 1
+            counts.recomputed_steps += action.step - step
+            self.damages.append(f"{error}; computed anew from step {step}")
         if action.free:
-            self.store.free(action.slot)
             self.held.pop(action.slot, None)
-        else:
-            self._keep(state, action.step, perf_counter())
-            self.store.save(action.slot, action.step, fill)
+        self.position = action.step
+        counts.loads += 1
+        counts.seconds_snapshots += perf_counter() - start
+        return action
 
-    def _explore(self, piece: Advance, state: State) -> Advance:
-        """Take steps for the first time, and tell the schedule when the model knows the end.
+    def _fetch(self, action: Fetch) -> Fetch:
+        start = perf_counter()
+        self.store.fetch(action.slot, action.step)
+        self.counts.seconds_snapshots += perf_counter() - start
+        return action
 
-        Returns:
-            The steps that were taken, fewer than the piece has where the end is near.
-        """
-        schedule = self.schedule
-        model = cast(OnlineModel[State, Cotangent, Snapshot], self.model)
-        if not hasattr(model, "explore"):
-            raise ScheduleError(
-                f"the {schedule.name} schedule needs a model that knows when it ends: "
-                f"{type(model).__name__} has no `explore` and `n_steps` (protocols.OnlineModel)"
-            )
-        reached = model.explore(state, piece.step0, piece.step1)
-        if model.n_steps is not None:
-            schedule.end(model.n_steps, reached)
-        elif reached != piece.step1:
-            raise ScheduleError(f"cannot {piece}: the model stopped at step {reached} of no end")
-        return Advance(piece.step0, reached)
+    def _free(self, action: Free) -> Free:
+        start = perf_counter()
+        self._working.settled()
+        self.store.free(action.slot)
+        self.held.pop(action.slot, None)
+        self.counts.seconds_snapshots += perf_counter() - start
+        return action
 
-    def _seed(self, action: Seed, state: State) -> None:
-        self._require_position(action, action.step)
+    def _seed(self, action: Seed) -> Seed:
+        start = perf_counter()
+        if self.position != action.step:
+            raise self._misplaced(action)
         self._require_end(action, action.step)
-        self.cotangent = self.model.seed(state)
+        self.cotangent = self.model.seed(self._working.settled())
+        self.counts.seconds_adjoint += perf_counter() - start
+        return action
 
-    def _require_end(self, action: Action, step: int) -> None:
-        if step != self.schedule.n_steps:
-            raise ScheduleError(f"cannot {action}: there are {self.schedule.n_steps} steps")
-        if self.cotangent is not None:
-            raise ScheduleError(f"cannot {action}: the cotangent is seeded already")
-
-    def _turn(self, action: Turn, state: State) -> None:
+    def _turn(self, action: Turn) -> Turn:
         """Take the last step aside: the working state is put back after it, bit for bit."""
         model, counts, step = self.model, self.counts, action.step
-        self._require_position(action, step)
+        if self.position != step:
+            raise self._misplaced(action)
         self._require_end(action, step + 1)
-        started = self._keep(state, step, perf_counter())
+        state, started = self._working.settled(), perf_counter()
+        if model.keeps:
+            started = self._keep(step, started)
         spare = model.new_snapshot()
         model.snapshot(state, spare)
         copied = perf_counter()
@@ -383,64 +323,63 @@ class Executor(Generic[State, Cotangent, Snapshot]):
         counts.seconds_forward += stepped - copied
         counts.seconds_adjoint += seeded - stepped
         counts.forward_steps += 1
+        return action
 
-    def _reverse(
-        self, action: Reverse, state: State, exchanging: ExchangingStore[State] | None
-    ) -> tuple[Reverse, State]:
-        """Reverse a step, and those before it whose states are in memory one after the other.
+    def _reverse(self, action: Reverse) -> Reverse:
+        start = perf_counter()
+        cotangent, counts = self._reversible(action, action.step), self.counts
+        state = self._working.settled()
+        if self.model.keeps:
+            counts.kept_steps += self.model.kept
+        self.model.adjoint_step(cotangent, state, action.step)
+        counts.reverse_steps += 1
+        counts.seconds_adjoint += perf_counter() - start
+        return action
 
-        Returns:
-            The last reversal, and the working state at its step's start.
-        """
-        cotangent = self._reversible(action)
-        loads: list[Load] = []
-        if exchanging is not None:
-            loads = loads_after(self.schedule, action.step, self.longest_reversal - 1)
-        lent = self._lent(loads, exchanging) if exchanging is not None and loads else []
-        if exchanging is None or not lent:
-            if self._keeping is not None:
-                self.counts.kept_steps += self._keeping.kept
-            self.model.adjoint_step(cotangent, state, action.step)
-            self.counts.reverse_steps += 1
-            return action, state
-        model = cast(ExchangingModel[State, Cotangent, Snapshot], self.model)
-        model.adjoint_steps(cotangent, [state, *lent], action.step)
-        self.counts.reverse_steps += 1 + len(lent)
-        self.counts.loads += len(lent)
-        *passed, last = loads[: len(lent)]
-        for load in passed:
-            exchanging.free(load.slot)
-            self.held.pop(load.slot)
-        self._state = exchanging.take_over(last.slot, last.step, state)
-        self.held.pop(last.slot)
-        self.position = last.step
-        return Reverse(last.step), self._state
+    def _reverse_loading(self, action: ReverseLoading) -> FusedAction:
+        """Reverse as many of the steps as the store can lend states of at once."""
+        start = perf_counter()
+        cotangent, counts = self._reversible(action, action.step), self.counts
+        try:
+            loads = self._working.reverse_loading(action, cotangent)
+        except SnapshotError:
+            # a damaged one is for the load itself to find, and to compute anew
+            _, *rest = action.split(1)
+            self._actions.put_back(*rest)
+            return self._reverse(Reverse(action.step))
+        if loads < len(action.slots):
+            _, *rest = action.split(1 + loads)
+            self._actions.put_back(*rest)
+            action = ReverseLoading(action.step, action.slots[:loads])
+        for slot in action.slots:
+            self.held.pop(slot, None)
+        self.position = action.last
+        counts.reverse_steps += 1 + loads
+        counts.loads += loads
+        counts.seconds_adjoint += perf_counter() - start
+        return action
 
-    def _lent(self, loads: Sequence[Load], exchanging: ExchangingStore[State]) -> list[State]:
-        """The states of the first loads; the others, and their reversals, are for later."""
-        lent: list[State] = []
-        # A damaged one is for the load itself to find, and to compute anew.
-        with suppress(SnapshotError):
-            lent = exchanging.lend([(load.slot, load.step) for load in loads])
-        for load in reversed(loads[len(lent) :]):
-            self.schedule.put_back(load, Reverse(load.step))
-        return lent
-
-    def _reversible(self, action: Reverse) -> Cotangent:
+    def _reversible(self, action: Reverse | ReverseLoading, step: int) -> Cotangent:
         """Return the cotangent at the end of the step to reverse."""
-        self._require_position(action, action.step)
+        if self.position != step:
+            raise self._misplaced(action)
         if self.cotangent is None:
             raise ScheduleError(f"cannot {action}: the cotangent has not been seeded")
         at = (self.schedule.n_steps or 0) - self.counts.reverse_steps
-        if action.step != at - 1:
+        if step != at - 1:
             raise ScheduleError(f"cannot {action}: the cotangent is at the start of step {at}")
         return self.cotangent
 
-    def _require_position(self, action: Action, step: int) -> None:
-        if self.position != step:
-            raise ScheduleError(
-                f"cannot {action}: the working state is at the start of step {self.position}"
-            )
+    def _require_end(self, action: Turn | Seed, step: int) -> None:
+        if step != self.schedule.n_steps:
+            raise ScheduleError(f"cannot {action}: there are {self.schedule.n_steps} steps")
+        if self.cotangent is not None:
+            raise ScheduleError(f"cannot {action}: the cotangent is seeded already")
+
+    def _misplaced(self, action: FusedAction) -> ScheduleError:
+        return ScheduleError(
+            f"cannot {action}: the working state is at the start of step {self.position}"
+        )
 
     def _require_totals(self) -> None:
         schedule, counts = self.schedule, self.counts

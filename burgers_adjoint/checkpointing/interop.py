@@ -285,9 +285,6 @@ def as_checkpoint_schedule(schedule: Schedule) -> Any:
     package = _package()
     storage_type = package.StorageType
 
-    def where(slot: int) -> Any:
-        return storage_type.RAM if slot < schedule.memory_slots else storage_type.DISK
-
     base: Any = package.CheckpointSchedule
 
     class Adapted(base):
@@ -314,46 +311,52 @@ def as_checkpoint_schedule(schedule: Schedule) -> Any:
             )
 
         def _iterator(self) -> Iterator[Any]:
-            saved: Any = None
-            linearised = -1
-            for action in schedule:
-                if isinstance(action, Save):
-                    saved = where(action.slot)
-                elif isinstance(action, Advance):
-                    self._n = action.step1
-                    yield package.Forward(
-                        action.step0, action.step1, saved is not None, False,
-                        storage_type.WORK if saved is None else saved,
-                    )  # fmt: skip
-                    saved = None
-                    if schedule.n_steps is None and self._max_n is not None:
-                        schedule.end(self._max_n, self._max_n)
-                elif isinstance(action, Load | Free):
-                    self._n = action.step
-                    kind, target = package.Move, storage_type.NONE
-                    if isinstance(action, Load):
-                        kind = package.Move if action.free else package.Copy
-                        target = storage_type.WORK
-                    yield kind(action.step, where(action.slot), target)
-                elif isinstance(action, Turn):
-                    self._n = linearised = action.step + 1
-                    yield package.Forward(
-                        action.step, action.step + 1, False, True, storage_type.WORK
-                    )
-                    yield package.EndForward()
-                elif isinstance(action, Seed):
-                    yield package.EndForward()
-                elif isinstance(action, Reverse):
-                    if linearised != action.step + 1:
-                        self._n = action.step + 1
-                        yield package.Forward(
-                            action.step, action.step + 1, False, True, storage_type.WORK
-                        )
-                    self._r += 1
-                    yield package.Reverse(action.step + 1, action.step, True)
-                elif not isinstance(action, Fetch):
-                    raise ScheduleError(f"{PACKAGE} has no action for {action}")
-            self._exhausted = True
-            yield package.EndReverse()
+            return _their_actions(self, schedule, package)
 
     return Adapted()
+
+
+def _their_actions(theirs: Any, schedule: Schedule, package: Any) -> Iterator[Any]:
+    """Go through one of our schedules for one of theirs that gives its actions."""
+    storage_type = package.StorageType
+
+    def where(slot: int) -> Any:
+        return storage_type.RAM if slot < schedule.memory_slots else storage_type.DISK
+
+    saved: Any = None
+    linearised = -1
+    for action in schedule:
+        if isinstance(action, Save):
+            saved = where(action.slot)
+        elif isinstance(action, Advance):
+            theirs._n = action.step1
+            yield package.Forward(
+                action.step0, action.step1, saved is not None, False,
+                storage_type.WORK if saved is None else saved,
+            )  # fmt: skip
+            saved = None
+            if schedule.n_steps is None and theirs._max_n is not None:
+                schedule.end(theirs._max_n, theirs._max_n)
+        elif isinstance(action, Load | Free):
+            theirs._n = action.step
+            kind, target = package.Move, storage_type.NONE
+            if isinstance(action, Load):
+                kind = package.Move if action.free else package.Copy
+                target = storage_type.WORK
+            yield kind(action.step, where(action.slot), target)
+        elif isinstance(action, Turn):
+            theirs._n = linearised = action.step + 1
+            yield package.Forward(action.step, action.step + 1, False, True, storage_type.WORK)
+            yield package.EndForward()
+        elif isinstance(action, Seed):
+            yield package.EndForward()
+        elif isinstance(action, Reverse):
+            if linearised != action.step + 1:
+                theirs._n = action.step + 1
+                yield package.Forward(action.step, action.step + 1, False, True, storage_type.WORK)
+            theirs._r += 1
+            yield package.Reverse(action.step + 1, action.step, True)
+        elif not isinstance(action, Fetch):
+            raise ScheduleError(f"{PACKAGE} has no action for {action}")
+    theirs._exhausted = True
+    yield package.EndReverse()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import ClassVar
 
-from burgers_adjoint.checkpointing.actions import Action
+from burgers_adjoint.checkpointing.actions import Action, Advance, Load, Reverse, Save
 from burgers_adjoint.errors import ConfigError, ScheduleError
 
 
@@ -69,13 +69,75 @@ class Schedule(ABC):
 
     def take(self) -> Action | None:
         """Return the next action, one that was put back first; None when every step is reversed."""
-        return self._put_back.popleft() if self._put_back else self.next_action()
+        if self._put_back:
+            return self._put_back.popleft()
+        return self.next_action()
 
-    def put_back(self, *actions: Action) -> None:
-        """Give back the latest actions that were taken: they come again, in this order."""
+    def put_back(self, *actions: Action | None) -> None:
+        """Give back the latest actions that were taken: they come again, in this order.
+
+        None stands for the end, which comes again by itself.
+        """
         if self._put_back is None:
             self._put_back = deque()
-        self._put_back.extendleft(reversed(actions))
+        self._put_back.extendleft(action for action in reversed(actions) if action is not None)
+
+    def take_saves(
+        self, step: int, slots: dict[int, None], most: int, fits: Callable[[int], bool]
+    ) -> None:
+        """Take the saves from the start of `step` on, and the single step after each.
+
+        The next action is the first that is not of this kind. A schedule that knows where such
+        runs end may do this faster.
+
+        Args:
+            step: where the state in hand is.
+            slots: those of the saves are added, up to `most`; none is met twice.
+            most: slots at the end.
+            fits: whether a slot can be part of the run.
+        """
+        take = self.take
+        while len(slots) < most:
+            save = take()
+            if type(save) is not Save or save.step != step:
+                self.put_back(save)
+                return
+            if save.slot in slots or not fits(save.slot):
+                self.put_back(save)
+                return
+            advance = take()
+            if type(advance) is not Advance or (advance.step0, advance.step1) != (step, step + 1):
+                self.put_back(save, advance)
+                return
+            slots[save.slot] = None
+            step += 1
+
+    def take_loads(self, step: int, most: int) -> list[int]:
+        """Take the last loads of the steps before `step`, and the reversal after each.
+
+        The next action is the first that is not of this kind; see `take_saves`.
+
+        Args:
+            step: that was the latest to be reversed.
+            most: loads.
+
+        Returns:
+            Their slots.
+        """
+        take = self.take
+        slots: list[int] = []
+        while len(slots) < most:
+            step -= 1
+            load = take()
+            if type(load) is not Load or not load.free or load.step != step:
+                self.put_back(load)
+                break
+            reverse = take()
+            if type(reverse) is not Reverse or reverse.step != step:
+                self.put_back(load, reverse)
+                break
+            slots.append(load.slot)
+        return slots
 
 
 def at_least_one(name: str, value: int) -> int:

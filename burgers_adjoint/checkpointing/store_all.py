@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from burgers_adjoint.checkpointing.actions import Action, Advance, Load, Reverse, Save, Turn
 from burgers_adjoint.checkpointing.schedule import Schedule, at_least_one
 
@@ -59,3 +61,23 @@ class StoreAll(Schedule):
             return Save(step, step)
         self.position = step + 1
         return Advance(step, step + 1)
+
+    def take_saves(
+        self, step: int, slots: dict[int, None], most: int, fits: Callable[[int], bool]
+    ) -> None:
+        """See `Schedule`: every step is saved."""
+        if self._put_back:
+            super().take_saves(step, slots, most, fits)
+            return
+        while len(slots) < most and step < self.n_steps - 1 and fits(step):
+            slots[step] = None
+            step += 1
+        self.position = self.saved = step
+
+    def take_loads(self, step: int, most: int) -> list[int]:
+        """See `Schedule`: every step is loaded once."""
+        if self._put_back:
+            return super().take_loads(step, most)
+        last = max(0, step - most)
+        self.position = self.saved = self.to_reverse = last
+        return list(range(step - 1, last - 1, -1))

@@ -11,12 +11,13 @@ import msgspec
 import numpy as np
 from mpi4py import MPI
 
+from burgers_adjoint.checkpointing.actions import FusedAction
 from burgers_adjoint.checkpointing.binomial import Binomial
 from burgers_adjoint.checkpointing.counts import Counts, Observer
 from burgers_adjoint.checkpointing.executor import Executor
 from burgers_adjoint.checkpointing.online import Online
 from burgers_adjoint.checkpointing.schedule import Schedule
-from burgers_adjoint.commands.sweeps import ForwardSweep, GradientSweeps
+from burgers_adjoint.commands.sweeps import ForwardSweep, GradientContents
 from burgers_adjoint.config import Config
 from burgers_adjoint.errors import ConfigError, RestartError, agreed_error
 from burgers_adjoint.output.files import reason, require_writable
@@ -216,22 +217,27 @@ class DurableRun:
         """
         problem, model = self.problem, self.problem.model
         state = model.initial_state(problem.fields)
+
+        def observed(action: FusedAction, counts: Counts) -> None:
+            observer(action, counts)
+            self.keeper.done(counts.forward_steps + counts.reverse_steps)
+
         executor: Executor[np.ndarray, Cotangent, Any]
         if self.found is None:
-            executor = Executor(problem.model, schedule, store)
+            executor = Executor(problem.model, schedule, store, observed)
         else:
             with self._timed():
-                executor = self._go_on(state, store)
+                executor = self._go_on(state, store, observed)
         self.schedule_used = executor.schedule
-        sweeps = GradientSweeps(problem, self.keeper, self.facts, executor, observer)
-        executor.observer = sweeps
-        self.keeper.watch(sweeps, store)
+        self.keeper.watch(executor, GradientContents(problem, self.facts, executor), store)
         with self.keeper:
             executor.run(state)
             self.keeper.finish()
         return problem.result(executor)
 
-    def _go_on(self, state: np.ndarray, store: Store) -> Executor[np.ndarray, Cotangent, Any]:
+    def _go_on(
+        self, state: np.ndarray, store: Store, observer: Observer
+    ) -> Executor[np.ndarray, Cotangent, Any]:
         """An executor for what is left, with the snapshots that are saved in the store."""
         found, model = self.found, self.problem.model
         assert found is not None
@@ -257,6 +263,7 @@ class DurableRun:
             self.problem.model,
             self._rest(live, position),
             store,
+            observer,
             counts=counts,
             position=position or 0,
             cotangent=cotangent,
@@ -330,10 +337,10 @@ class DurableRun:
 
         def updated(done: int) -> None:
             update(done)
-            sweeps.position = done
+            sweeps.swept_to = done
             self.keeper.done(done)
 
-        self.keeper.watch(sweeps, None)
+        self.keeper.watch(sweeps, sweeps, None)
         with self.keeper:
             objective = problem.sweep(problem.fields, updated, start=(state, bins, n))
             self.keeper.finish()

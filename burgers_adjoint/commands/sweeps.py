@@ -1,4 +1,4 @@
-"""The sweeps of a gradient, and of the primal alone, as a `restart.keeper.Sweeps`."""
+"""What a gradient, and the primal alone, tell of their sweeps and give to be saved."""
 
 import math
 from collections.abc import Callable
@@ -8,11 +8,9 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
-from burgers_adjoint.checkpointing.actions import Action
-from burgers_adjoint.checkpointing.counts import Counts, Observer
-from burgers_adjoint.checkpointing.executor import LONGEST_ADVANCE, LONGEST_REVERSAL, Executor
+from burgers_adjoint.checkpointing.counts import Counts
+from burgers_adjoint.checkpointing.executor import Executor
 from burgers_adjoint.problem import Problem
-from burgers_adjoint.restart.keeper import Keeper
 from burgers_adjoint.restart.parts import Fields
 from burgers_adjoint.stepping.stepper import Cotangent
 
@@ -25,69 +23,12 @@ def total_bins(comm: MPI.Comm, bins: np.ndarray) -> list[list[int]]:
 
 
 @dataclass
-class GradientSweeps:
-    """Both sweeps of a gradient, as a `keeper.Sweeps`; the executor's observer."""
+class GradientContents:
+    """Contents of both sweeps of a gradient, whose executor is a `restart.sweeps.Sweeps`."""
 
     problem: Problem
-    keeper: Keeper
     past: Callable[[], dict[str, Any]]
     executor: Executor[np.ndarray, Cotangent, Any]
-    observer: Observer
-
-    def __call__(self, action: Action, counts: Counts) -> None:
-        self.observer(action, counts)
-        self.keeper.done(counts.forward_steps + counts.reverse_steps)
-
-    @property
-    def n_steps(self) -> int | None:
-        """Steps of the run, None as long as nobody knows."""
-        return self.problem.model.n_steps
-
-    @property
-    def live(self) -> dict[int, int]:
-        """Step to slot of the snapshots that are in the store."""
-        return {step: slot for slot, step in self.executor.held.items()}
-
-    @property
-    def longest_advance(self) -> int:
-        """Steps after which a longer `Advance`, or reversal, pauses."""
-        return self.executor.longest_advance
-
-    @longest_advance.setter
-    def longest_advance(self, steps: int) -> None:
-        self.executor.longest_advance = min(steps, LONGEST_ADVANCE)
-        self.executor.longest_reversal = min(steps, LONGEST_REVERSAL)
-
-    @property
-    def turned(self) -> bool:
-        """Whether the cotangent has been seeded."""
-        return self.executor.cotangent is not None
-
-    @property
-    def complete(self) -> bool:
-        """Whether nothing is to be saved: all is reversed, or the cotangent about to be seeded."""
-        if not self.turned:
-            return self.executor.position == self.n_steps
-        return self.executor.counts.reverse_steps == self.n_steps
-
-    @property
-    def position(self) -> int:
-        """Step at whose start the working state, or later the cotangent is."""
-        if self.turned:
-            return self.problem.n_steps - self.executor.counts.reverse_steps
-        return self.executor.position
-
-    def counts(self) -> dict[str, int | float]:
-        """What the executor has counted."""
-        return asdict(self.executor.counts)
-
-    def steps_left(self) -> tuple[float, float]:
-        """Forward and reverse steps to go; infinite as long as nobody knows."""
-        if self.n_steps is None:
-            return math.inf, math.inf
-        counts = self.executor.counts
-        forward = self.executor.schedule.predicted_forward_steps - counts.forward_steps
-        return forward, self.n_steps - counts.reverse_steps
 
     def sweep_fields(self) -> Fields:
         """Working state, or later the cotangent."""
@@ -117,18 +58,19 @@ class GradientSweeps:
 
 @dataclass
 class ForwardSweep:
-    """The primal alone, as a `keeper.Sweeps`."""
+    """The primal alone, as a `restart.sweeps.Sweeps` and its contents."""
 
     problem: Problem
     past: Callable[[], dict[str, Any]]
     state: np.ndarray
     bins: np.ndarray
-    position: int
-    longest_advance: int = LONGEST_ADVANCE
+    swept_to: int
     turned: bool = False
 
-    def __post_init__(self) -> None:
-        self.live: dict[int, int] = {}
+    @property
+    def live(self) -> dict[int, int]:
+        """There are no snapshots."""
+        return {}
 
     @property
     def n_steps(self) -> int | None:
@@ -138,15 +80,18 @@ class ForwardSweep:
     @property
     def complete(self) -> bool:
         """Whether every step is taken."""
-        return self.position == self.n_steps
+        return self.swept_to == self.n_steps
 
-    def counts(self) -> dict[str, int | float]:
+    def counted(self) -> dict[str, int | float]:
         """What is done."""
-        return asdict(Counts(forward_steps=self.position))
+        return asdict(Counts(forward_steps=self.swept_to))
 
     def steps_left(self) -> tuple[float, float]:
         """Forward and reverse steps to go; infinite as long as nobody knows."""
-        return (math.inf if self.n_steps is None else self.n_steps - self.position), 0
+        return (math.inf if self.n_steps is None else self.n_steps - self.swept_to), 0
+
+    def limit_runs(self, steps: int) -> None:
+        """Do nothing: `Problem.sweep` tells of its steps often enough."""
 
     def sweep_fields(self) -> Fields:
         """The working state."""

@@ -129,3 +129,31 @@ INITIAL_STATES = Registry(
         "file": f"{_BURGERS}.initial:described_file",
     },
 )
+
+_SCHEDULES = "burgers_adjoint.assembly.schedules"
+# called with the section [checkpointing] and the number of steps; return a schedule
+SCHEDULES = Registry(
+    "checkpointing.schedule",
+    {
+        "binomial": f"{_SCHEDULES}:binomial",
+        "store_all": f"{_SCHEDULES}:store_all",
+        "periodic": f"{_SCHEDULES}:periodic",
+        "online": f"{_SCHEDULES}:online",
+        "multistage": f"{_SCHEDULES}:multistage",
+        "two_level": f"{_SCHEDULES}:two_level",
+        "auto": f"{_SCHEDULES}:auto",
+        f"checkpoint_schedules{ANY}": f"{_SCHEDULES}:foreign",
+    },
+)
+
+_STORES = "burgers_adjoint.assembly.stores"
+# each an `assembly.stores.StoreKind`
+STORES = Registry(
+    "snapshots.store",
+    {
+        "memory": f"{_STORES}:MEMORY",
+        "hdf5": f"{_STORES}:HDF5",
+        "hdf5_shared": f"{_STORES}:HDF5_SHARED",
+        "tiered": f"{_STORES}:TIERED",
+    },
+)

@@ -185,7 +185,7 @@ class Snapshots(Struct, frozen=True, forbid_unknown_fields=True):
     memory is a size per rank ("2 GiB"), or a share of what is free on a node.
     """
 
-    store: Literal["memory", "hdf5", "hdf5_shared", "tiered"] = "memory"
+    store: str = "memory"
     directory: str = ""
     asynchronous: bool | None = None
     buffers: Annotated[int, Meta(ge=2, le=1024)] = 8

@@ -4,8 +4,20 @@ import copy
 import importlib.util
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+from burgers_adjoint.checkpointing.actions import (
+    Advance,
+    AdvanceSaving,
+    Free,
+    Load,
+    Reverse,
+    ReverseLoading,
+    Save,
+    Turn,
+    parts_of,
+)
+from burgers_adjoint.checkpointing.fusion import Limits, fused
+from burgers_adjoint.checkpointing.schedule import Schedule
 from burgers_adjoint.output.files import replaced_when_complete
 
 INCHES = (7.0, 8.0)
@@ -33,32 +45,37 @@ class Trace:
     duration: float = 0.0
 
 
-def trace(schedule: Any) -> Trace:
-    """Follow a copy of a schedule of the checkpointing half from where it is to its end."""
-    found, held, time = Trace(), {}, 0.0
-    for action in copy.deepcopy(schedule):
-        kind = type(action).__name__
-        if kind == "Advance":
-            length = action.step1 - action.step0
-            found.forward.append(((action.step0, time), (action.step1, time + length)))
-            time += length
-        elif kind == "Turn":
+def trace(schedule: Schedule) -> Trace:
+    """Follow a copy of a schedule from where it is to its end."""
+    found, time = Trace(), 0.0
+    held: dict[int, tuple[int, float]] = {}
+    for action in fused(copy.deepcopy(schedule), Limits(), lambda slot: True):
+        if isinstance(action, Advance | AdvanceSaving):
+            until = time + action.step1 - action.step0
+            found.forward.append(((action.step0, time), (action.step1, until)))
+        elif isinstance(action, Turn):
             found.forward.append(((action.step, time), (action.step + 1, time + 1)))
-            time += 1
-        elif kind == "Reverse":
+        elif isinstance(action, Reverse):
             found.reverse.append(((action.step + 1, time), (action.step, time + 1)))
-            time += 1
-        elif kind == "Save":
-            held[action.slot] = (action.step, time)
-        elif kind == "Free" or (kind == "Load" and action.free):
-            step, since = held.pop(action.slot)
-            lives = found.near if action.slot < schedule.memory_slots else found.far
-            lives.append(((step, since), (step, time)))
+        elif isinstance(action, ReverseLoading):
+            until = time + 1 + len(action.slots)
+            found.reverse.append(((action.step + 1, time), (action.last, until)))
+        for part in parts_of(action):
+            if isinstance(part, Advance):
+                time += part.step1 - part.step0
+            elif isinstance(part, Turn | Reverse):
+                time += 1
+            elif isinstance(part, Save):
+                held[part.slot] = (part.step, time)
+            elif isinstance(part, Free) or (isinstance(part, Load) and part.free):
+                step, since = held.pop(part.slot)
+                lives = found.near if part.slot < schedule.memory_slots else found.far
+                lives.append(((step, since), (step, time)))
     found.duration = time
     return found
 
 
-def draw_schedule(schedule: Any, path: str | Path) -> bool:
+def draw_schedule(schedule: Schedule, path: str | Path) -> bool:
     """Draw a schedule whose number of steps is known into a picture file.
 
     Lines get thinner the more there are, down to what a printer resolves, so that thousands of
@@ -75,11 +92,13 @@ def draw_schedule(schedule: Any, path: str | Path) -> bool:
     from matplotlib.collections import LineCollection
     from matplotlib.figure import Figure
 
+    n_steps = schedule.n_steps
+    assert n_steps is not None
     found = trace(schedule)
     figure = Figure(figsize=INCHES, layout="constrained")
     axes = figure.add_subplot()
     width = min(1.5, max(0.15, 0.5 * INCHES[1] * POINTS_PER_INCH / max(1.0, found.duration)))
-    lives_width = min(1.2, max(0.1, 0.4 * INCHES[0] * POINTS_PER_INCH / schedule.n_steps))
+    lives_width = min(1.2, max(0.1, 0.4 * INCHES[0] * POINTS_PER_INCH / n_steps))
     for lines, color, line_width, label in (
         (found.near, "tab:blue", lives_width, "snapshot in memory"),
         (found.far, "tab:orange", max(lives_width, 0.4), "snapshot on disk"),
@@ -96,12 +115,12 @@ def draw_schedule(schedule: Any, path: str | Path) -> bool:
             # many thin lines as paths would make a file of many megabytes
             drawn.set_rasterized(len(lines) > 2000)
             axes.add_collection(drawn)
-    axes.set_xlim(0, schedule.n_steps)
+    axes.set_xlim(0, n_steps)
     axes.set_ylim(found.duration, 0)
     axes.set_xlabel("step")
     axes.set_ylabel("time, in steps forward and in reverse")
     axes.set_title(
-        f"{schedule.name}: {schedule.n_steps} steps, {schedule.predicted_forward_steps} taken, "
+        f"{schedule.name}: {n_steps} steps, {schedule.predicted_forward_steps} taken, "
         f"{schedule.memory_slots} snapshots in memory"
         + (f", {schedule.slots - schedule.memory_slots} on disk" if found.far else ""),
         fontsize="medium",

@@ -9,8 +9,17 @@ import numpy as np
 from mpi4py import MPI
 
 from burgers_adjoint.assembly.stores import Store, closed_at_end, idle_share
-from burgers_adjoint.checkpointing.actions import Action, Advance, Load, Reverse, Save
+from burgers_adjoint.checkpointing.actions import (
+    Advance,
+    AdvanceSaving,
+    FusedAction,
+    Load,
+    Reverse,
+    ReverseLoading,
+    Save,
+)
 from burgers_adjoint.checkpointing.binomial import Binomial
+from burgers_adjoint.checkpointing.counts import Counts
 from burgers_adjoint.checkpointing.executor import Executor
 from burgers_adjoint.checkpointing.residency import Move
 from burgers_adjoint.checkpointing.schedule import Schedule
@@ -30,43 +39,40 @@ AGREEMENTS = 50
 
 
 class Stopwatch:
-    """An observer that notes how long every action took, by its kind."""
+    """An observer that notes how long every action took, by its kind and its steps."""
 
     def __init__(self) -> None:
         self.seconds: dict[tuple[str, int], list[float]] = defaultdict(list)
         self._slots: set[int] = set()
-        self._kept = self._reversed = self._advanced = 0
+        self._kept = 0
         self._last = perf_counter()
 
-    def __call__(self, action: Action, counts: Any) -> None:
+    def __call__(self, action: FusedAction, counts: Counts) -> None:
         """Note the time since the action before."""
         now = perf_counter()
-        kind, length = type(action).__name__, 0
-        reversed_before, self._reversed = self._reversed, counts.reverse_steps
-        advanced_before, self._advanced = self._advanced, counts.forward_steps
-        if isinstance(action, Advance):
-            length = counts.forward_steps - advanced_before
-            if length > action.step1 - action.step0:
-                kind = "Advance along"
-        elif isinstance(action, Save):
-            if action.slot not in self._slots:
-                kind = "first Save"
-            self._slots.add(action.slot)
-        elif isinstance(action, Load):
-            length = int(action.free)
-        elif isinstance(action, Reverse):
-            length = counts.reverse_steps - reversed_before
-            if counts.kept_steps > self._kept:
-                kind = "kept Reverse"
-            self._kept = counts.kept_steps
-        else:
-            kind = "other"
-        self.seconds[kind, length].append(now - self._last)
+        self.seconds[self._kind(action, counts)].append(now - self._last)
         self._last = perf_counter()
+
+    def _kind(self, action: FusedAction, counts: Counts) -> tuple[str, int]:
+        kind = type(action).__name__
+        if isinstance(action, Advance | AdvanceSaving):
+            return kind, action.step1 - action.step0
+        if isinstance(action, Save):
+            first = action.slot not in self._slots
+            self._slots.add(action.slot)
+            return "first Save" if first else kind, 0
+        if isinstance(action, Load):
+            return kind, int(action.free)
+        if isinstance(action, Reverse):
+            kept, self._kept = counts.kept_steps > self._kept, counts.kept_steps
+            return "kept Reverse" if kept else kind, 1
+        if isinstance(action, ReverseLoading):
+            return kind, 1 + len(action.slots)
+        return "other", 0
 
     def restart(self) -> None:
         """Begin a new run."""
-        self._kept = self._reversed = self._advanced = 0
+        self._kept = 0
         self._last = perf_counter()
 
 
@@ -94,14 +100,7 @@ def measure(
     """
     comm = model.comm
     prepare_kernels(model)
-    state = model.initial_state(fields)
-    model.advance(state, 0, 1)
-    singles = []
-    for _ in range(3):
-        start = perf_counter()
-        model.advance(state, 0, 1)
-        singles.append(perf_counter() - start)
-    one = comm.allreduce(min(singles), op=MPI.MAX)
+    one = _one_step(model, fields)
     wanted = int(SECONDS / max(20 * one, 1e-9))  # some turns, each some times its steps
     n_small = min(n_steps, max(FEWEST_STEPS, min(MOST_STEPS, wanted)))
 
@@ -136,6 +135,18 @@ def measure(
         read=read,
         hidden=idle_share(comm),
     )
+
+
+def _one_step(model: Model, fields: np.ndarray) -> float:
+    """Seconds of one step, the most of all ranks."""
+    state = model.initial_state(fields)
+    model.advance(state, 0, 1)
+    singles = []
+    for _ in range(3):
+        start = perf_counter()
+        model.advance(state, 0, 1)
+        singles.append(perf_counter() - start)
+    return float(model.comm.allreduce(min(singles), op=MPI.MAX))
 
 
 def _smoothed(calls: dict[int, float]) -> tuple[tuple[int, float], ...]:

@@ -5,25 +5,28 @@ from __future__ import annotations
 import copy
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from burgers_adjoint.checkpointing.actions import (
-    Action,
     Advance,
+    AdvanceSaving,
     Fetch,
     Free,
+    FusedAction,
     Load,
     Reverse,
+    ReverseLoading,
     Save,
     Turn,
+    parts_of,
 )
 from burgers_adjoint.checkpointing.binomial import Binomial
-from burgers_adjoint.checkpointing.executor import LONGEST_ADVANCE, LONGEST_REVERSAL
+from burgers_adjoint.checkpointing.fusion import LONGEST_ADVANCE, LONGEST_REVERSAL, Limits, fused
 from burgers_adjoint.checkpointing.multistage import Multistage
 from burgers_adjoint.checkpointing.periodic import Periodic, shortest_period
-from burgers_adjoint.checkpointing.residency import Move, Residency
+from burgers_adjoint.checkpointing.residency import Move, Order, Residency
 from burgers_adjoint.checkpointing.schedule import Schedule
 from burgers_adjoint.checkpointing.store_all import StoreAll
 from burgers_adjoint.checkpointing.two_level import TwoLevel
@@ -48,7 +51,7 @@ class Costs:
         along: forward, into snapshots in memory one after the other.
         adjoint: reversals of steps whose states are in memory together.
         kept_adjoint: one step whose snapshot has kept part of the work; see
-            `protocols.KeepingModel`.
+            `protocols.AdjointModel.keeps`.
         seed: of the cotangent, and what else the turn takes beside a step.
         save, first_save: with a store in memory.
         load, last_load: with a store in memory; after the last load the slot is free.
@@ -110,7 +113,7 @@ class Candidate:
         store: as [snapshots] says.
         near_slots: slots in memory; the others are on disk.
         buffers: in front of the disk; 0 for none.
-        swaps: whether the stores exchange states, so that steps in a row are taken at once.
+        swaps: whether states are alike enough to snapshots for stores to exchange them.
     """
 
     schedule: Schedule
@@ -122,9 +125,14 @@ class Candidate:
     @property
     def longest_reversal(self) -> int:
         """Steps that are reversed at once at most: their states are in memory together."""
-        if not self.swaps:
-            return 1
         return LONGEST_REVERSAL if self.near_slots else max(1, self.buffers)
+
+    def actions(self) -> Iterator[FusedAction]:
+        """What an executor will carry out; the schedule stays at its start."""
+        exchanges = self.swaps and (self.near_slots == self.schedule.slots or self.buffers > 0)
+        limits = Limits(reversal=self.longest_reversal)
+        fits = (lambda slot: slot < self.near_slots) if exchanges else None
+        return fused(copy.deepcopy(self.schedule), limits, fits)
 
     @property
     def memory_snapshots(self) -> int:
@@ -157,17 +165,23 @@ class Prediction:
 
 @dataclass
 class _Walk:
-    """What the actions of a schedule add up to.
+    """What the actions of a candidate add up to.
 
     Attributes:
+        near: slots in memory.
+        residency: of the buffers in front of the disk, if there are any.
         advances, alongs, reversals: number of calls by the steps that they take.
         passed_saves, passed_loads: those that are part of a call of several steps; not among
             `saves` and `loads`.
+        reversed_steps: so far.
+        actions: so far, those in a run one by one.
     """
 
-    advances: Counter[int]
-    alongs: Counter[int]
-    reversals: Counter[int]
+    near: int
+    residency: Residency | None
+    advances: Counter[int] = field(default_factory=Counter)
+    alongs: Counter[int] = field(default_factory=Counter)
+    reversals: Counter[int] = field(default_factory=Counter)
     saves: int = 0
     passed_saves: int = 0
     passed_loads: int = 0
@@ -176,6 +190,62 @@ class _Walk:
     kept_steps: int = 0
     writes: int = 0
     reads: int = 0
+    reversed_steps: int = 0
+    actions: int = 0
+    _at_snapshot: bool = False  # whether the working state is that of a snapshot
+
+    def meet(self, action: FusedAction) -> None:
+        """Add one action."""
+        if isinstance(action, Advance):
+            self.advances[action.step1 - action.step0] += 1
+        elif isinstance(action, AdvanceSaving):
+            self.alongs[action.step1 - action.step0] += 1
+            handed_over = action.first_saved == action.step0
+            self.saves += handed_over
+            self.passed_saves += len(action.slots) - handed_over
+        elif isinstance(action, Reverse | ReverseLoading):
+            loads = len(action.slots) if isinstance(action, ReverseLoading) else 0
+            self.reversals[1 + loads] += 1
+            self.passed_loads += loads
+            self.reversed_steps += 1 + loads
+            self.kept_steps += self._at_snapshot + loads
+        elif isinstance(action, Save):
+            self.saves += 1
+        elif isinstance(action, Load):
+            self.loads += 1
+            self.last_loads += action.free
+        if not isinstance(action, Fetch | Free):
+            self._at_snapshot = isinstance(action, Load | Save | Turn)
+        for part in parts_of(action):
+            self.actions += 1
+            if isinstance(part, Save | Load | Fetch | Free) and part.slot >= self.near:
+                self._move(part)
+
+    def _move(self, action: Save | Load | Fetch | Free) -> None:
+        """Add what an action moves to the disk and back."""
+        if self.residency is None:
+            self.writes += isinstance(action, Save)
+            self.reads += isinstance(action, Load)
+            return
+        orders = _orders(self.residency, action)
+        writes = sum(move is Move.WRITE for move, _, _ in orders)
+        self.writes += writes
+        self.reads += len(orders) - writes
+
+
+def _orders(residency: Residency, action: Save | Load | Fetch | Free) -> list[Order]:
+    """What a store gives orders for."""
+    if isinstance(action, Fetch):
+        return residency.fetch(action.slot)
+    orders: list[Order] = []
+    if isinstance(action, Save):
+        orders += residency.save(action.slot, action.step)[1] + residency.settle()
+    if isinstance(action, Load):
+        orders += residency.load(action.slot)[1] + residency.settle()
+    if isinstance(action, Free) or (isinstance(action, Load) and action.free):
+        residency.free(action.slot)
+        orders += residency.settle()
+    return orders
 
 
 def predict(candidate: Candidate, costs: Costs) -> Prediction:
@@ -185,8 +255,13 @@ def predict(candidate: Candidate, costs: Costs) -> Prediction:
     """
     schedule = candidate.schedule
     assert schedule.n_steps is not None
-    walk, reversed_steps = _walk(candidate, ahead=costs.hidden > 0)
-    scale = schedule.n_steps / reversed_steps if reversed_steps else 1.0
+    residency = Residency(candidate.buffers, costs.hidden > 0) if candidate.buffers else None
+    walk = _Walk(candidate.near_slots, residency)
+    for action in candidate.actions():
+        walk.meet(action)
+        if walk.actions > LONGEST_WALK and walk.reversed_steps:
+            break
+    scale = schedule.n_steps / walk.reversed_steps if walk.reversed_steps else 1.0
     total = schedule.predicted_forward_steps
     calls_by_steps = [*walk.advances.items(), *walk.alongs.items()]
     walked = sum(steps * calls for steps, calls in calls_by_steps) + 1
@@ -221,82 +296,6 @@ def predict(candidate: Candidate, costs: Costs) -> Prediction:
         adjoint,
         copies + moves - hidden,
     )
-
-
-def _walk(candidate: Candidate, ahead: bool) -> tuple[_Walk, int]:
-    """Go through a copy of the schedule; returns what was met and the steps that were reversed."""
-    walk, near = _Walk(Counter(), Counter(), Counter()), candidate.near_slots
-    residency = Residency(candidate.buffers, ahead) if candidate.buffers else None
-    reversed_steps = together = along = 0
-    before: Action | None = None
-    loaded = False  # whether the working state is that of a snapshot
-    for count, action in enumerate(copy.deepcopy(candidate.schedule)):
-        orders = []
-        if isinstance(action, Reverse):
-            reversed_steps += 1
-            walk.kept_steps += loaded
-            together += 1
-        elif together and not (
-            isinstance(action, Load)
-            and action.free
-            and isinstance(before, Reverse)
-            and together < candidate.longest_reversal
-        ):
-            walk.reversals[together] += 1
-            together = 0
-        single = isinstance(action, Advance) and action.step1 == action.step0 + 1
-        if along and not single and not (isinstance(action, Save) and action.slot < near):
-            walk.alongs[along] += 1
-            along = 0
-        if single and isinstance(before, Save) and candidate.swaps:
-            walk.saves -= along > 0
-            walk.passed_saves += along > 0
-            along += 1
-        elif isinstance(action, Advance):
-            whole, rest = divmod(action.step1 - action.step0, LONGEST_ADVANCE)
-            if whole:
-                walk.advances[LONGEST_ADVANCE] += whole
-            if rest:
-                walk.advances[rest] += 1
-        elif isinstance(action, Save):
-            walk.saves += 1
-            if action.slot >= near:
-                if residency is None:
-                    walk.writes += 1
-                else:
-                    orders = residency.save(action.slot, action.step)[1] + residency.settle()
-        elif isinstance(action, Load):
-            if together:
-                walk.passed_loads += 1
-            else:
-                walk.loads += 1
-                walk.last_loads += action.free
-            if action.slot >= near:
-                if residency is None:
-                    walk.reads += 1
-                else:
-                    orders = residency.load(action.slot)[1] + residency.settle()
-                    if action.free:
-                        residency.free(action.slot)
-                        orders += residency.settle()
-        elif isinstance(action, Fetch) and residency is not None and action.slot >= near:
-            orders = residency.fetch(action.slot)
-        elif isinstance(action, Free) and residency is not None and action.slot >= near:
-            residency.free(action.slot)
-            orders = residency.settle()
-        if not isinstance(action, Fetch | Free):
-            loaded = isinstance(action, Load | Save | Turn)
-        before = action
-        writes = sum(move is Move.WRITE for move, _, _ in orders)
-        walk.writes += writes
-        walk.reads += len(orders) - writes
-        if count > LONGEST_WALK and reversed_steps:
-            break
-    if together:
-        walk.reversals[together] += 1
-    if along:
-        walk.alongs[along] += 1
-    return walk, reversed_steps
 
 
 def candidates(

@@ -7,7 +7,7 @@ from collections import defaultdict
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn
 
 import msgspec
 import numpy as np
@@ -30,6 +30,7 @@ from burgers_adjoint.restart.parts import Fields
 from burgers_adjoint.restart.policy import Pace, Policy
 from burgers_adjoint.restart.progress import note_progress
 from burgers_adjoint.restart.signals import SIGNALS, StopSignals
+from burgers_adjoint.restart.sweeps import Contents, Sweeps
 from burgers_adjoint.restart.writer import Writer
 
 logger = logging.getLogger(__name__)
@@ -56,56 +57,6 @@ class Identity:
     command: str
     values: dict[str, Any]
     goes_on_with: str
-
-
-class Sweeps(Protocol):
-    """A run at some moment; fields are (k, ny, nx) of the tile.
-
-    Attributes:
-        n_steps: steps of the forward sweep, None as long as nobody knows.
-        position: step at whose start the working state is, or, once it is turned, the cotangent.
-        turned: whether the cotangent has been seeded.
-        complete: whether nothing is to be saved at this moment: no step is left.
-        live: step to slot of the snapshots that are there.
-        longest_advance: steps in a row without a look; set by the keeper.
-    """
-
-    longest_advance: int
-
-    @property
-    def n_steps(self) -> int | None: ...
-    @property
-    def live(self) -> dict[int, int]: ...
-    @property
-    def position(self) -> int: ...
-    @property
-    def turned(self) -> bool: ...
-    @property
-    def complete(self) -> bool: ...
-
-    def counts(self) -> dict[str, int | float]:
-        """What is done: forward_steps, reverse_steps, seconds_forward, seconds_adjoint, others."""
-        ...
-
-    def steps_left(self) -> tuple[float, float]:
-        """Forward and reverse steps to go; infinite as long as nobody knows."""
-        ...
-
-    def sweep_fields(self) -> Fields:
-        """Working state in the forward sweep, cotangent in the reverse sweep."""
-        ...
-
-    def own_points(self, snapshot: np.ndarray) -> np.ndarray:
-        """The tile's own points, (k, ny, nx), of a snapshot in the store."""
-        ...
-
-    def final_fields(self) -> Fields:
-        """The final state, which stays as it is after the turn."""
-        ...
-
-    def facts(self) -> dict[str, Any]:
-        """Numbers beyond the fields. Collective."""
-        ...
 
 
 class Keeper:
@@ -152,9 +103,11 @@ class Keeper:
         """Save the final state anew: the file that holds it is lost."""
         self._final = None
 
-    def watch(self, sweeps: Sweeps, store: SnapshotStore[np.ndarray] | None) -> None:
+    def watch(
+        self, sweeps: Sweeps, contents: Contents, store: SnapshotStore[np.ndarray] | None
+    ) -> None:
         """Say what is to be saved, and where its snapshots are, before the sweeps begin."""
-        self._sweeps, self._store = sweeps, store
+        self._sweeps, self._contents, self._store = sweeps, contents, store
         now = time.time()
         ny, nx = self.decomposition.tile_shape
         nbytes = 2 * 8 * ny * nx
@@ -187,7 +140,7 @@ class Keeper:
             self.look()
 
     def _done(self) -> int:
-        counts = self._sweeps.counts()
+        counts = self._sweeps.counted()
         return int(counts["forward_steps"] + counts["reverse_steps"])
 
     def look(self) -> None:
@@ -196,7 +149,7 @@ class Keeper:
         begin = time.perf_counter()
         self._steps = self._done()
         self._next_look = self._steps + steps
-        self._sweeps.longest_advance = steps
+        self._sweeps.limit_runs(steps)
         if self.writer.stage is not None and not busy:
             self._proceed()
         if not self._sweeps.complete:
@@ -215,7 +168,7 @@ class Keeper:
         wishes[1] = self.writer.busy
         if self.comm.rank == 0:
             now = time.time()
-            counts = self._sweeps.counts()
+            counts = self._sweeps.counted()
             self._pace.measure(counts, self.writer.stage is not None)
             if self._deadline is not None and now >= self._deadline - self._margin():
                 wishes[0] = max(wishes[0], BY_WALLTIME)
@@ -253,12 +206,12 @@ class Keeper:
         if self._sweep is None or self._sweep[0] != at:
             self._sweep = (at, f"sweep-{suffix}")
             new[self._sweep[1]] = {
-                name: self._copy(field) for name, field in sweeps.sweep_fields().items()
+                name: self._copy(field) for name, field in self._contents.sweep_fields().items()
             }
         final = self._final
         if sweeps.turned and final is None:
             final = f"final-{suffix}"
-            new[final] = sweeps.final_fields()
+            new[final] = self._contents.final_fields()
         snapshots = {
             step: part for step, part in self.writer.snapshots.items() if step in sweeps.live
         }
@@ -280,9 +233,9 @@ class Keeper:
             n_steps=sweeps.n_steps,
             command=self.identity.command,
             phase="reverse" if sweeps.turned else "forward",
-            position=sweeps.position,
-            counts=sweeps.counts(),
-            facts=sweeps.facts(),
+            position=sweeps.swept_to,
+            counts=sweeps.counted(),
+            facts=self._contents.facts(),
             sweep=None if self._sweep is None else self._sweep[1],
             final=final,
             snapshots=snapshots,
@@ -291,7 +244,7 @@ class Keeper:
     def _missing(self, most: int) -> list[int]:
         """Steps of the live snapshots to save next."""
         live, saved = set(self._sweeps.live), set(self.writer.snapshots)
-        return worth_saving(live, saved, self._sweeps.position, most, self._gap)
+        return worth_saving(live, saved, self._sweeps.swept_to, most, self._gap)
 
     def _read_snapshot(self, step: int) -> Fields | None:
         """Copy of a snapshot; None, on all ranks, where the store cannot give it."""
@@ -305,7 +258,7 @@ class Keeper:
         return {"state": copies[0]}
 
     def _copy_snapshot(self, data: np.ndarray) -> np.ndarray:
-        return self._copy(self._sweeps.own_points(data))
+        return self._copy(self._contents.own_points(data))
 
     def _copy(self, field: np.ndarray) -> np.ndarray:
         spare = self._pool[field.shape]
@@ -365,7 +318,7 @@ class Keeper:
                 self._drain(last=True)
         sweep = "reverse" if self._sweeps.turned else "forward"
         at = (
-            f"at step {self._sweeps.position} of {self._sweeps.n_steps or '?'} of the {sweep} sweep"
+            f"at step {self._sweeps.swept_to} of {self._sweeps.n_steps or '?'} of the {sweep} sweep"
         )
         why = "the end of the walltime" if reason == BY_WALLTIME else SIGNALS[reason - 2].name
         raise agreed_error(

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import xxhash
 
 from burgers_adjoint.errors import SnapshotError, StorageError
+from burgers_adjoint.protocols import SnapshotStore, bytes_of
 from burgers_adjoint.snapshots.file_layout import (
     Layout,
     create,
@@ -125,8 +126,8 @@ class LocalFile:
             self._descriptor = -1
 
 
-class HDF5Store(Generic[Snapshot]):
-    """A `SnapshotStore` in a snapshot file, with a checksum of every snapshot verified on load.
+class HDF5Store(SnapshotStore[Snapshot]):
+    """Snapshots in a snapshot file, with a checksum of every snapshot verified on load.
 
     Args:
         file: with the places for all slots; the store closes it.
@@ -215,15 +216,7 @@ class HDF5Store(Generic[Snapshot]):
                 f"{damage}"
             )
 
-    def fetch(self, slot: int, step: int) -> None:
-        """Do nothing: it is `BackgroundStore` that fetches ahead."""
-
     def free(self, slot: int) -> None:
-        """Forget what `slot` holds.
-
-        Raises:
-            SnapshotError: there is no such slot, or it is empty.
-        """
         self._slots.free(slot)
 
     def close(self) -> None:
@@ -244,7 +237,7 @@ class HDF5Store(Generic[Snapshot]):
     @property
     def nbytes(self) -> int:
         """Bytes of the one buffer, which is there once it is used."""
-        return 0 if self._made is None else int(getattr(self._made, "nbytes", 0))
+        return bytes_of([self._made])
 
     @property
     def _buffer(self) -> Snapshot:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Generic, TypeVar
+from typing import TypeVar
 
+from burgers_adjoint.protocols import SnapshotStore, bytes_of
 from burgers_adjoint.snapshots.slots import Slots
 
 Snapshot = TypeVar("Snapshot")
 
 
-class MemoryStore(Generic[Snapshot]):
-    """A pool of buffers, one for each slot; a `SnapshotStore` that takes no memory as it runs.
+class MemoryStore(SnapshotStore[Snapshot]):
+    """A pool of buffers, one for each slot, that takes no memory as it runs.
 
     Attributes:
         capacity: number of slots.
@@ -25,8 +26,7 @@ class MemoryStore(Generic[Snapshot]):
         Args:
             new_buffer: returns a new buffer, such as a model's `new_snapshot`.
             capacity: number of slots, at least 0; a schedule's `slots` is what it needs.
-            exchanges: the buffers are states, and may be swapped for the working state; see
-                `protocols.ExchangingStore`.
+            exchanges: the buffers are states, and change hands.
         """
         self.exchanges = exchanges
         self.capacity = capacity
@@ -34,64 +34,46 @@ class MemoryStore(Generic[Snapshot]):
         self._slots = Slots(capacity)
 
     def save(self, slot: int, step: int, fill: Callable[[Snapshot], None]) -> None:
-        """Let `fill` write the snapshot of `step` to `slot`, in place of what the slot holds.
-
-        The slot counts as empty when `fill` fails.
-
-        Raises:
-            SnapshotError: there is no such slot.
-        """
         self._slots.put(slot, None)
         fill(self._buffers[slot])
         self._slots.put(slot, step)
 
     def load(self, slot: int, step: int, read: Callable[[Snapshot], None]) -> None:
-        """Let `read` read the snapshot of `step` from `slot`, which keeps it.
-
-        Raises:
-            SnapshotError: there is no such slot, or it does not hold `step`.
-        """
         self._slots.require_held(slot, step)
         read(self._buffers[slot])
 
-    def fetch(self, slot: int, step: int) -> None:
-        """Do nothing: all slots are near."""
-
     def hand_over(self, slot: int, step: int, state: Snapshot) -> Snapshot:
-        """Keep `state` itself as the snapshot of `step`; see `protocols.ExchangingStore`."""
         self._slots.put(slot, step)
         buffer, self._buffers[slot] = self._buffers[slot], state
         return buffer
 
     def lend(self, places: Sequence[tuple[int, int]]) -> list[Snapshot]:
-        """Let the caller read the snapshots themselves; see `protocols.ExchangingStore`."""
+        buffers, require_held = self._buffers, self._slots.require_held
+        lent = []
         for slot, step in places:
-            self._slots.require_held(slot, step)
-        return [self._buffers[slot] for slot, _ in places]
+            require_held(slot, step)
+            lent.append(buffers[slot])
+        return lent
 
     def fills(self, slot: int) -> bool:
         """Every slot can be filled where it is."""
         return True
 
     def lend_to_fill(self, places: Sequence[tuple[int, int]]) -> list[Snapshot]:
-        """Let the caller make snapshots in the buffers; see `protocols.ExchangingStore`."""
+        buffers, put = self._buffers, self._slots.put
+        lent = []
         for slot, step in places:
-            self._slots.put(slot, step)
-        return [self._buffers[slot] for slot, _ in places]
+            put(slot, step)
+            lent.append(buffers[slot])
+        return lent
 
     def take_over(self, slot: int, step: int, state: Snapshot) -> Snapshot:
-        """Give the snapshot of `step` itself for `state`; see `protocols.ExchangingStore`."""
         self._slots.require_held(slot, step)
         self._slots.put(slot, None)
         buffer, self._buffers[slot] = self._buffers[slot], state
         return buffer
 
     def free(self, slot: int) -> None:
-        """Forget what `slot` holds.
-
-        Raises:
-            SnapshotError: there is no such slot, or it is empty.
-        """
         self._slots.free(slot)
 
     def close(self) -> None:
@@ -102,4 +84,4 @@ class MemoryStore(Generic[Snapshot]):
     @property
     def nbytes(self) -> int:
         """Bytes of all buffers, full or empty, by their own `nbytes`; 0 where they have none."""
-        return sum(getattr(buffer, "nbytes", 0) for buffer in self._buffers)
+        return bytes_of(self._buffers)

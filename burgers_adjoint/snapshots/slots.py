@@ -25,21 +25,24 @@ class Slots:
 
     def put(self, slot: int, step: int | None) -> None:
         """Let the slot hold a step, or nothing."""
-        self.require(slot)
+        if not 0 <= slot < len(self._steps):
+            self.require(slot)
         self._steps[slot] = step
 
     def require_held(self, slot: int, step: int) -> None:
         """Raise SnapshotError when the slot does not hold this step."""
-        self.require(slot)
+        if not 0 <= slot < len(self._steps):
+            self.require(slot)
         held = self._steps[slot]
-        if held is None:
-            raise SnapshotError(f"slot {slot} is empty: it does not hold step {step}")
         if held != step:
+            if held is None:
+                raise SnapshotError(f"slot {slot} is empty: it does not hold step {step}")
             raise SnapshotError(f"slot {slot} holds step {held}, not step {step}")
 
     def free(self, slot: int) -> None:
         """Empty a slot; raise SnapshotError when it is empty."""
-        self.require(slot)
+        if not 0 <= slot < len(self._steps):
+            self.require(slot)
         if self._steps[slot] is None:
             raise SnapshotError(f"slot {slot} is empty: there is nothing to free")
         self._steps[slot] = None

@@ -9,7 +9,7 @@ from time import perf_counter, thread_time
 from typing import Generic, Protocol, TypeVar
 
 from burgers_adjoint.checkpointing.residency import Move, Order, Residency
-from burgers_adjoint.errors import SnapshotError
+from burgers_adjoint.protocols import SnapshotStore, bytes_of
 from burgers_adjoint.snapshots.slots import Slots
 
 Snapshot = TypeVar("Snapshot")
@@ -37,6 +37,10 @@ class SlowStore(Protocol[Snapshot_contra]):
         """Give back what the store holds."""
         ...
 
+    def abandon(self) -> None:
+        """Remove what would be left behind, without waiting for anybody."""
+        ...
+
     @property
     def nbytes(self) -> int:
         """Bytes that the store holds in memory."""
@@ -54,8 +58,8 @@ class _Job(Generic[Snapshot]):
         self.seconds_worked = 0.0
 
 
-class BackgroundStore(Generic[Snapshot]):
-    """A `SnapshotStore` in front of a slow one, with a few buffers and a thread.
+class WriteBehindStore(SnapshotStore[Snapshot]):
+    """A store in front of a slow one, with a few buffers and a thread.
 
     `Residency` says what is in the buffers. Its orders are carried out one after the other, in the
     order in which they were given, which is the same on all ranks.
@@ -70,8 +74,6 @@ class BackgroundStore(Generic[Snapshot]):
 
     Attributes:
         capacity: number of slots.
-        exchanges: the buffers are states, and may be swapped for the working state; see
-            `protocols.ExchangingStore`.
         transfers: list to which every transfer is added, if there is one.
     """
 
@@ -93,7 +95,7 @@ class BackgroundStore(Generic[Snapshot]):
             capacity: number of slots.
             buffers: number of buffers, at least 2; never more are made than there are slots.
             threaded: whether the thread makes the transfers from the start.
-            exchanges: what `new_buffer` returns are states.
+            exchanges: what `new_buffer` returns are states, which change hands.
         """
         self.capacity = capacity
         self.exchanges = exchanges
@@ -127,12 +129,6 @@ class BackgroundStore(Generic[Snapshot]):
         self._placed(slot, step)
 
     def hand_over(self, slot: int, step: int, state: Snapshot) -> Snapshot:
-        """Keep `state` itself as the snapshot of `step`; see `protocols.ExchangingStore`.
-
-        Raises:
-            SnapshotError: there is no such slot.
-            StorageError: an earlier snapshot could not be written.
-        """
         buffer = self._place(slot, step)
         given, self._buffers[buffer] = self._buffers[buffer], state
         self._residency.lent.add(buffer)
@@ -150,11 +146,6 @@ class BackgroundStore(Generic[Snapshot]):
         read(self._buffers[self._bring(slot, step)])
 
     def lend(self, places: Sequence[tuple[int, int]]) -> list[Snapshot]:
-        """Let the caller read the snapshots themselves; see `protocols.ExchangingStore`.
-
-        Raises:
-            SnapshotError, StorageError: as for `load`.
-        """
         self._raise_failure()
         self._residency.lent.clear()
         # One buffer is kept for whatever else is loaded meanwhile.
@@ -164,22 +155,8 @@ class BackgroundStore(Generic[Snapshot]):
             self._await(buffer)
         return [self._buffers[buffer] for buffer in buffers]
 
-    def fills(self, slot: int) -> bool:
-        """No slot: what it is said to hold is about to be written."""
-        return False
-
-    def lend_to_fill(self, places: Sequence[tuple[int, int]]) -> list[Snapshot]:
-        """Refuse; see `fills`."""
-        raise SnapshotError("slots on disk cannot be filled by the caller")
-
     def take_over(self, slot: int, step: int, state: Snapshot) -> Snapshot:
-        """Give the snapshot of `step` itself for `state`; see `protocols.ExchangingStore`.
-
-        It cannot fail where the snapshot has just been lent.
-
-        Raises:
-            SnapshotError: as for `load`.
-        """
+        """Take over; it cannot fail where the snapshot has just been lent."""
         self._residency.lent.clear()
         buffer = self._bring(slot, step)
         # A write of it may be on its way, from the memory that is given away.
@@ -208,11 +185,7 @@ class BackgroundStore(Generic[Snapshot]):
         self._give(self._residency.settle())
 
     def flush(self) -> None:
-        """Write all that is alive, and wait until it is written.
-
-        Raises:
-            StorageError: a snapshot could not be written.
-        """
+        """Write all that is alive, and wait until it is written."""
         self._give(self._residency.flush())
         for buffer in range(len(self._buffers)):
             self._wait(buffer)
@@ -235,16 +208,12 @@ class BackgroundStore(Generic[Snapshot]):
         self._raise_failure()
 
     def abandon(self) -> None:
-        """Remove what the slow store leaves behind, without waiting for anybody."""
-        abandon = getattr(self._store, "abandon", None)
-        if abandon is not None:
-            abandon()
+        self._store.abandon()
 
     @property
     def nbytes(self) -> int:
         """Bytes of the buffers, and what the slow store holds in memory."""
-        own = sum(getattr(buffer, "nbytes", 0) for buffer in self._buffers)
-        return own + self._store.nbytes
+        return bytes_of(self._buffers) + self._store.nbytes
 
     def _place(self, slot: int, step: int) -> int:
         """A buffer for a new snapshot, which nobody uses any more."""

@@ -10,6 +10,7 @@ from burgers_adjoint.errors import ConfigError, NumericalError, agreed_error
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.grid import Grid
 from burgers_adjoint.parallel.reductions import exact_sum
+from burgers_adjoint.protocols import AdjointModel
 from burgers_adjoint.stepping.ending import Ending
 from burgers_adjoint.stepping.guards import FiniteGuard
 from burgers_adjoint.stepping.parts import Parts, Viewer
@@ -17,7 +18,7 @@ from burgers_adjoint.stepping.snapshot import Snapshot
 from burgers_adjoint.stepping.stepper import Cotangent, Directions, Value
 
 
-class Model:
+class Model(AdjointModel[np.ndarray, Cotangent, Any]):
     """Implements `protocols.OnlineModel`, `ExchangingModel` and `KeepingModel`.
 
     States are arrays (n_fields, rows, pitch) as `Layout` says; snapshots are `Snapshot`s, or other
@@ -57,7 +58,7 @@ class Model:
         for name, value in values.items():
             self.set_value(name, value)
         n_stages = len(self.stepper.stage_fields()) if parts.keep_stages else 0
-        self._n_stages = n_stages
+        self._n_stages, self.keeps = n_stages, n_stages > 0
         self._guard = FiniteGuard(
             self.grid, self.decomposition, self.layout, self.time_steps, parts.names, self._repeat
         )
@@ -285,11 +286,6 @@ class Model:
         return exact_sum(self.comm, products)
 
     # ---- states and snapshots
-
-    @property
-    def keeps(self) -> bool:
-        """Whether a snapshot is more than a state."""
-        return self._n_stages > 0
 
     @property
     def kept(self) -> bool:

@@ -6,10 +6,13 @@ from dataclasses import dataclass, field
 from burgers_adjoint.checkpointing.actions import (
     Action,
     Advance,
+    AdvanceSaving,
     Fetch,
     Free,
+    FusedAction,
     Load,
     Reverse,
+    ReverseLoading,
     Save,
     Seed,
     Turn,
@@ -57,8 +60,11 @@ class SymbolicMachine:
         if self.memory_slots < 0:
             self.memory_slots = self.slots
 
-    def perform(self, action: Action) -> None:
+    def perform(self, action: FusedAction) -> None:
         match action:
+            case AdvanceSaving() | ReverseLoading():
+                for part in action.parts():
+                    self.perform(part)
             case Advance(step0, step1):
                 self._require(self.position == step0, action, f"the state is at {self.position}")
                 self._require(step0 < step1, action, "it is no step forward")

@@ -27,7 +27,7 @@ ALLOWED = {
     "observing": {"errors", "kernels", "parallel", "stepping"},
     "equations": {"errors", "protocols", "kernels", "parallel", "stepping", "observing"},
     "verification": {"errors", "protocols"},
-    "output": {"errors", "config", "kernels", "parallel"},
+    "output": {"errors", "config", "checkpointing", "kernels", "parallel"},
     "inverse": {"errors", "kernels", "parallel", "equations", "observing", "output"},
     "restart": {"errors", "protocols", "config", "parallel"},
     "assembly": {

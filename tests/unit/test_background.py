@@ -10,7 +10,7 @@ import pytest
 from burgers_adjoint.checkpointing.residency import Move, Residency
 from burgers_adjoint.errors import StorageError
 from burgers_adjoint.snapshots import write_behind
-from burgers_adjoint.snapshots.write_behind import BackgroundStore
+from burgers_adjoint.snapshots.write_behind import WriteBehindStore
 
 Array = np.ndarray
 
@@ -39,13 +39,16 @@ class Slow:
     def close(self) -> None:
         self.kept.clear()
 
+    def abandon(self) -> None:
+        self.close()
+
     def _work(self) -> None:
         self.threads.append(threading.current_thread().name)
         time.sleep(self.seconds)
 
 
-def store_of(slow: Slow, threaded: bool, buffers: int = 3) -> BackgroundStore[Array]:
-    return BackgroundStore(
+def store_of(slow: Slow, threaded: bool, buffers: int = 3) -> WriteBehindStore[Array]:
+    return WriteBehindStore(
         slow, lambda: np.zeros(2), 10, buffers, threaded=threaded, exchanges=True
     )
 

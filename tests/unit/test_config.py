@@ -280,7 +280,7 @@ SCHEDULES = (
         ),
         (
             "snapshots.store=tape",
-            'snapshots.store = "tape": expected one of "hdf5", "hdf5_shared", "memory", "tiered"',
+            'snapshots.store = "tape": expected one of "memory", "hdf5", "hdf5_shared", "tiered"',
         ),
         (
             "snapshots.buffers=1",

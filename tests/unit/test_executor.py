@@ -9,19 +9,28 @@ from pathlib import Path
 import pytest
 from symbolic_machine import Recorded
 
-from burgers_adjoint.checkpointing.actions import Action, Advance, Load, Reverse, Save, Turn
+from burgers_adjoint.checkpointing.actions import (
+    Action,
+    Advance,
+    FusedAction,
+    Load,
+    Reverse,
+    Save,
+    Turn,
+)
 from burgers_adjoint.checkpointing.binomial import Binomial
 from burgers_adjoint.checkpointing.counts import Counts
 from burgers_adjoint.checkpointing.executor import Executor
 from burgers_adjoint.checkpointing.schedule import Schedule
 from burgers_adjoint.checkpointing.store_all import StoreAll
 from burgers_adjoint.errors import ScheduleError, SnapshotError
+from burgers_adjoint.protocols import AdjointModel
 from burgers_adjoint.snapshots.memory import MemoryStore
 
 Numbers = list[int]
 
 
-class Orbit:
+class Orbit(AdjointModel[Numbers, Numbers, Numbers]):
     """x -> x^2 + n modulo a prime: exact, not linear, and different at every step."""
 
     prime = 2**31 - 1
@@ -130,9 +139,9 @@ def test_the_seconds_are_those_of_the_calls(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_the_observer_sees_every_action_with_the_counts_after_it() -> None:
-    seen: list[tuple[Action, int, int]] = []
+    seen: list[tuple[FusedAction, int, int]] = []
 
-    def observer(action: Action, counts: Counts) -> None:
+    def observer(action: FusedAction, counts: Counts) -> None:
         seen.append((action, counts.forward_steps, counts.reverse_steps))
 
     model = Orbit()
@@ -152,21 +161,37 @@ def test_the_observer_sees_every_action_with_the_counts_after_it() -> None:
 
 
 def test_a_long_advance_pauses_for_the_observer() -> None:
-    seen: list[Action] = []
+    seen: list[FusedAction] = []
     model = Orbit()
 
-    def observer(action: Action, counts: Counts) -> None:
+    def observer(action: FusedAction, counts: Counts) -> None:
         seen.append(action)
         assert isinstance(action, Save) or executor.position == action.step1
         if len(seen) == 4:
             raise StopHereError
 
     executor = Executor(model, Binomial(700, 1), MemoryStore(model.new_snapshot, 1), observer)
-    executor.longest_advance = 300
+    executor.limit_runs(200)
     with pytest.raises(StopHereError):
         executor.run([3])
-    assert seen == [Save(0, 0), Advance(0, 300), Advance(300, 600), Advance(600, 699)]
-    assert executor.counts.forward_steps == 699
+    assert seen == [Save(0, 0), Advance(0, 200), Advance(200, 256), Advance(256, 456)]
+    assert executor.counts.forward_steps == 456
+
+
+def test_a_run_is_carried_on_in_the_middle_of_a_long_advance() -> None:
+    def observer(action: FusedAction, counts: Counts) -> None:
+        if counts.forward_steps == 256:
+            raise StopHereError
+
+    schedule, state, model = Binomial(700, 1), [3], Orbit()
+    store = MemoryStore(model.new_snapshot, 1)
+    first = Executor(model, schedule, store, observer)
+    with pytest.raises(StopHereError):
+        first.run(state)
+    rest = pickle.loads(pickle.dumps(schedule))
+    second = Executor(model, rest, store, counts=first.counts, position=first.position)
+    second.run(state)
+    assert second.cotangent == [derivative(3, 700)]
 
 
 class StopHereError(Exception):
@@ -181,7 +206,7 @@ def test_a_run_is_carried_on_after_any_action(make: Callable[[], Schedule]) -> N
     for stop in range(1, len(list(make())) + 1):
         left = stop
 
-        def observer(action: Action, counts: Counts) -> None:
+        def observer(action: FusedAction, counts: Counts) -> None:
             nonlocal left
             left -= 1
             if left == 0:
