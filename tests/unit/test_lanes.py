@@ -2,7 +2,7 @@
 
 import math
 from fractions import Fraction
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,35 +10,40 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from burgers_adjoint.kernels.compilation import compiled
-from burgers_adjoint.kernels.lanes import copy_lines, fma, row_kernel
+from burgers_adjoint.kernels.formula import fma, square_root
+from burgers_adjoint.kernels.lanes import row_kernel
+from burgers_adjoint.kernels.programs import Kind, Row
 from burgers_adjoint.kernels.tile_layout import LINE, aligned_zeros
 
 
-class Scale(NamedTuple):
-    factor: float
+def looped(formula: Any, n_inputs: int, n_outputs: int, numbers: tuple[float, ...] = ()) -> Any:
+    """A function of arrays, inputs then outputs, that runs the formula over all lines."""
+    inputs = tuple((Row(f"in{k}"), 0) for k in range(n_inputs))
+    outputs = tuple(Row(f"out{k}") for k in range(n_outputs))
+    row = row_kernel([Kind(formula, inputs, outputs, n_numbers=len(numbers))])
+
+    @compiled_here
+    def run(streams: Any, constants: Any, n_lines: Any) -> None:
+        row(0, 0, constants.ctypes.data, streams.ctypes.data, 0, n_lines, 0)
+
+    def call(*arrays: np.ndarray, n_lines: int | None = None) -> None:
+        entries = [word for array in arrays for word in (0, array.ctypes.data)]
+        lines = arrays[-1].size // LINE if n_lines is None else n_lines
+        run(np.array(entries, dtype=np.int64), np.array([*numbers, 0.0]), lines)
+
+    return call
 
 
-fused_row = row_kernel(lambda c, x, y, z: (fma(x, y, z),), Scale)
-mixed_row = row_kernel(lambda c, x, y: (-(c.factor * x) + 3.0 - y, fma(2.0, x, y)), Scale)
+def compiled_here(function: Any) -> Any:
+    """Compile without the cache, which does not see what a function closes over."""
+    return compiled(function, cache=False)
 
 
-@compiled
-def fused(x: Any, y: Any, z: Any, out: Any) -> None:
-    inputs = (np.int64(x.ctypes.data), np.int64(y.ctypes.data), np.int64(z.ctypes.data))
-    fused_row(Scale(0.0), inputs, (np.int64(out.ctypes.data),), (), out.size // LINE)
-
-
-@compiled
-def mixed(x: Any, y: Any, out0: Any, out1: Any) -> None:
-    inputs = (np.int64(x.ctypes.data), np.int64(y.ctypes.data))
-    outputs = (np.int64(out0.ctypes.data), np.int64(out1.ctypes.data))
-    mixed_row(Scale(0.1), inputs, outputs, (), out0.size // LINE)
-
-
-@compiled
-def copy(source: Any, target: Any, n_lines: Any) -> None:
-    addresses = (np.int64(source.ctypes.data),), (np.int64(target.ctypes.data),)
-    copy_lines((), addresses[0], addresses[1], addresses[0], n_lines)
+fused = looped(lambda c, points: [fma(*points)], 3, 1)
+mixed = looped(
+    lambda c, points: [-(c[0] * points[0]) + 3.0 - points[1], fma(2.0, *points)], 2, 2, (0.1,)
+)
+copy = looped(lambda c, points: points, 1, 1)
 
 
 def fuse_one(x: float, y: float, z: float) -> float:
@@ -88,10 +93,19 @@ def test_streams_may_coincide() -> None:
     np.testing.assert_array_equal(x, np.arange(2 * LINE) * (np.arange(2 * LINE) + 1.0))
 
 
+def test_square_roots_and_quotients_are_rounded_correctly() -> None:
+    x = np.abs(np.random.default_rng(4).normal(size=4 * LINE))
+    y, root, quotient = x[::-1].copy(), np.zeros_like(x), np.zeros_like(x)
+    both = looped(lambda c, points: [square_root(points[0]), points[0] / points[1]], 2, 2)
+    both(x, y, root, quotient)
+    np.testing.assert_array_equal(root, np.sqrt(x))
+    np.testing.assert_array_equal(quotient, x / y)
+
+
 @pytest.mark.parametrize("n_lines", [0, 1, 3])
 def test_copy_writes_so_many_lines(n_lines: int) -> None:
     source, target = np.arange(5.0 * LINE) + 1, np.zeros(5 * LINE)
-    copy(source, target, n_lines)
+    copy(source, target, n_lines=n_lines)
     np.testing.assert_array_equal(target, np.where(source <= n_lines * LINE, source, 0))
 
 

@@ -1,7 +1,6 @@
 """One line adds an integrator, a scheme, a term, a control or an initial state, from anywhere."""
 
 from collections.abc import Iterator
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from burgers_adjoint.config.registry import (
     TERMS,
     Registry,
 )
-from burgers_adjoint.equations.burgers.advection import upwind
+from burgers_adjoint.equations.burgers.advection.upwind import Upwind
 from burgers_adjoint.equations.burgers.controls import Kind
 from burgers_adjoint.equations.burgers.objectives.energy import FinalEnergy
 from burgers_adjoint.errors import ConfigError
@@ -54,13 +53,17 @@ def tilted(section: Any, grid: Grid, decomposition: Decomposition) -> np.ndarray
 
 # Heun's third-order method
 HEUN = Tableau(((), (1 / 3,), (0.0, 2 / 3)), (0.25, 0.0, 0.75), (0.0, 1 / 3, 2 / 3), 2.51, 1.73)
-SCHEME = SimpleNamespace(
-    REACH=2, LARGEST_RATE=1.372, LARGEST_DAMPING=4 / 3,
-    **{name: getattr(upwind, name) for name in ("rate", "tangent", "adjoint")},
-)  # fmt: skip
+
+
+class LikeUpwind(Upwind):
+    """Upwind by another name."""
+
+    name = "like_upwind"
+
+
 ADDED: list[tuple[Registry, str, Any]] = [
     (INTEGRATORS, "heun", HEUN),
-    (ADVECTION, "like_upwind", SCHEME),
+    (ADVECTION, "like_upwind", LikeUpwind),
     (TERMS, "early_energy", EarlyEnergy.of),
     (CONTROLS, "west_edge", Kind(lambda knots: (2,), points=west_edge)),
     (INITIAL_STATES, "tilted", tilted),
@@ -166,7 +169,7 @@ def test_a_name_stands_for_one_thing() -> None:
 
 def test_every_name_of_the_package_stands_for_something() -> None:
     own = [one for one in vars(registries).values() if isinstance(one, Registry)]
-    assert len(own) == 5
+    assert len(own) == 7
     for one in own:
         for name in one.names:
             assert one[name] is not None
