@@ -84,7 +84,7 @@ class StoreMaker:
         self.config = config
         self.comm: Any = decomposition.comm
         self._decomposition = decomposition
-        self._new_buffer = self._new_place = _resident(new_buffer)
+        self.new_buffer = self._new_place = _resident(new_buffer)
         self._own_points: Callable[[Any], np.ndarray] = np.asarray
         sample = np.asarray(new_buffer())
         self._shape, self._dtype = sample.shape, sample.dtype
@@ -217,7 +217,7 @@ class StoreMaker:
         if asynchronous:
             store = WriteBehindStore(
                 store,
-                self._new_place if swapped else self._new_buffer,
+                self._new_place if swapped else self.new_buffer,
                 capacity,
                 section.buffers,
                 # The moves of a file that ranks share have to be the same on all of them.
@@ -239,7 +239,7 @@ class StoreMaker:
         with agreed(comm):
             if not shared:
                 file = self._local_file(folder, capacity)
-        new_place = self._new_place if swapped else self._new_buffer
+        new_place = self._new_place if swapped else self.new_buffer
         own_points = self._own_points if swapped else np.asarray
         return HDF5Store(file, new_place, keep, not shared or comm.rank == 0, own_points)
 

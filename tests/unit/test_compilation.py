@@ -99,5 +99,5 @@ def test_kernels_of_somebody_else_are_not_run(
 def test_the_cache_follows_the_sources_of_all_kernels() -> None:
     folder = compilation.PACKAGE
     users = {path for path in folder.rglob("*.py") if "import compiled" in path.read_text("utf-8")}
-    assert len(users) > 3
+    assert len(users) >= 3
     assert users <= {path for pattern in compilation.COMPILED for path in folder.glob(pattern)}

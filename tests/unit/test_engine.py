@@ -26,7 +26,8 @@ def same(one: Any, other: Any) -> bool:
 @programs
 def test_steps_that_share_a_sweep_have_the_bits_of_single_ones(program: Any) -> None:
     together, singly = Case(program, ALONE), Case(program, ALONE, steps_per_exchange=1)
-    assert together.engine.steps_per_sweep > 1
+    # eight layers of halo per step leave no room for two of them in these tiles
+    assert together.engine.steps_per_sweep > 1 or program[:3] == ("rk4", "upwind", True)
     found = list(together.run(6))
     assert all(np.isfinite(one).all() for one in found)
     assert same(found, singly.run(6, singly=True))

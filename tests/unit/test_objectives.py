@@ -93,7 +93,7 @@ def test_objective_of_the_reversal_is_that_of_the_forward_sweep(boundary: str, n
         ),
         (
             {"kind": "weighted_sum", "weights": {"final_enrgy": 2.0}},
-            r"unknown term final_enrgy, did you mean final_energy\?; allowed: final_energy, ",
+            r"final_enrgy, did you mean final_energy\?: expected one of \"final_energy\", ",
         ),
         (
             {"kind": "weighted_sum", "weights": {"final_energy": "much"}},
