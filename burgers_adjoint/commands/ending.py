@@ -35,6 +35,9 @@ def failed(comm: Any, error: BaseException, debug: bool) -> int:
     if isinstance(error, MemoryError):
         end_alone(comm, f"out of memory: {error}", 1)
     hint = "" if debug else "; --debug shows where"
+    if isinstance(error, ImportError) and not (error.name or "").startswith("burgers_adjoint"):
+        does_not_fit = f"the packages below {sys.prefix} do not fit each other{hint}"
+        end_alone(comm, f"cannot import {error.name}: {error}; {does_not_fit}", 1)
     end_alone(comm, f"{type(error).__name__}: {error} (a bug in burgers-adjoint{hint})", 1)
 
 

@@ -22,6 +22,8 @@ from burgers_adjoint.errors import BurgersAdjointError, ConfigError, agreed_erro
 NAME = "burgers-adjoint"
 # Open MPI, other MPIs by PMI or PMIx, and Slurm's srun.
 LAUNCHER_VARIABLES = ("OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK", "SLURM_STEP_ID")
+# How many ranks a launcher has started, and which one this is.
+LAUNCHED = (("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"), ("PMI_SIZE", "PMI_RANK"))
 
 
 @dataclass(frozen=True)
@@ -190,11 +192,27 @@ def parse(arguments: Sequence[str]) -> tuple[Request | None, str, int]:
 
 
 def _world() -> Any:
+    """All ranks that the launcher has started; the end of the process where there is no MPI."""
     try:
         from mpi4py import MPI
-    except ImportError as error:
-        print(f"error: MPI cannot be used: {error}", file=sys.stderr)
+    except (ImportError, RuntimeError, OSError) as error:
+        print_on(
+            f"error: MPI cannot be used ({str(error).partition(chr(10))[0]}): run "
+            "`pip install mpich`, or load the MPI library that mpi4py was built for",
+            sys.stderr,
+        )
         sys.exit(1)
+    for size, rank in LAUNCHED:
+        started = int(os.environ.get(size, "1"))
+        if started > 1 and MPI.COMM_WORLD.size == 1:
+            if os.environ.get(rank, "0") == "0":
+                library = MPI.Get_library_version().split(",")[0].split("\n")[0].rstrip("\0")
+                print_on(
+                    f"error: mpiexec has started {started} processes, and each is alone: this "
+                    f"mpiexec is not the one of {' '.join(library.split())}, which mpi4py uses",
+                    sys.stderr,
+                )
+            sys.exit(1)
     return MPI.COMM_WORLD
 
 

@@ -30,10 +30,10 @@ def logging_as_before():
     logging.disable(logging.NOTSET)
 
 
-def start(*arguments, **options):
+def start(*arguments, env=None, **options):
     return subprocess.Popen(
         [sys.executable, "-m", "burgers_adjoint", *map(str, arguments)],
-        env=os.environ | PACKAGE,
+        env=os.environ | PACKAGE | (env or {}),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -136,6 +136,52 @@ def test_help_and_errors_of_usage_start_no_mpi():
         "assert not slow & sys.modules.keys(), slow & sys.modules.keys()\n"
     )
     subprocess.run([sys.executable, "-c", script], env=os.environ | PACKAGE, check=True, timeout=50)
+
+
+@pytest.mark.parametrize(
+    "error", ["RuntimeError('cannot load MPI library\\nlibmpi.so.12: no such file')",
+              "ImportError('libmpi.so.40: cannot open shared object file')"],
+)  # fmt: skip
+@pytest.mark.parametrize("command", COMMANDS)
+def test_without_an_mpi_library_one_line_says_what_to_do(tmp_path, command, error):
+    """mpi4py's wheels bring no MPI, and say so when they are imported."""
+    (tmp_path / "mpi4py").mkdir()
+    (tmp_path / "mpi4py/__init__.py").touch()
+    (tmp_path / "mpi4py/MPI.py").write_text(f"raise {error}\n")
+    path = os.pathsep.join([str(tmp_path), PACKAGE["PYTHONPATH"]])
+    script = "import sys; from burgers_adjoint.commands.line import main; main(sys.argv[1:])"
+    done = subprocess.run(
+        [sys.executable, "-c", script, command, *(["x"] if command == "resume" else [])],
+        env=os.environ | {"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(("error: MPI cannot be used (cannot load MPI library): run",
+                            "error: MPI cannot be used (libmpi.so.40: cannot"))  # fmt: skip
+    assert "`pip install mpich`" in line
+
+
+def test_ranks_that_do_not_see_each_other_are_refused(tmp_path):
+    """As the mpiexec of another MPI starts them: each would compute everything alone."""
+    launched = {"PMI_SIZE": "2", "PMI_RANK": "0"}
+    for rank in ("0", "1"):
+        launched["PMI_RANK"] = rank
+        code, stdout, stderr = finish(start("info", env=launched))
+        assert (code, stdout) == (1, "")
+        assert ("mpiexec has started 2 processes, and each is alone" in stderr) == (rank == "0")
+
+
+def test_a_package_that_cannot_be_imported_is_no_bug_of_ours(tmp_path):
+    (tmp_path / "h5py").mkdir()
+    (tmp_path / "h5py/__init__.py").write_text("from h5py import nothing\n")
+    path = os.pathsep.join([str(tmp_path), PACKAGE["PYTHONPATH"]])
+    process = start(*SMALL, "-o", tmp_path / "run", env={"PYTHONPATH": path})
+    code, _, stderr = finish(process)
+    assert code == 1
+    assert re.match("error: cannot import h5py: .*nothing.* do not fit each other", stderr)
 
 
 def test_version():

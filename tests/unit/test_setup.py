@@ -127,9 +127,11 @@ def test_without_root_the_exact_commands_are_printed(machine: Machine) -> None:
     machine.lacks("openmpi-bin", "python3-petsc4py")
     result = machine.set_up()
     assert result.returncode != 0
-    assert result.stderr.splitlines()[-2:] == [
+    assert result.stderr.splitlines()[-4:] == [
         "    sudo apt-get update",
         "    sudo apt-get install --yes --no-install-recommends openmpi-bin python3-petsc4py",
+        "or do without them, in an environment of Python 3.11 or newer:",
+        "    python3 -m pip install . mpich",
     ]
     assert machine.calls() == []
 
@@ -238,7 +240,8 @@ def test_other_systems_are_told_what_is_needed(machine: Machine) -> None:
     result = machine.set_up()
     assert result.returncode != 0
     assert "This set-up knows Debian 12 and its relatives only" in result.stderr
-    assert "python3 -m pip install --no-binary=h5py,mpi4py ." in result.stderr
+    assert "    python3 -m pip install . mpich\n" in result.stderr
+    assert "    CC=mpicc python3 -m pip install --no-binary=mpi4py ." in result.stderr
 
 
 def test_what_mpiexec_needs_can_be_put_into_a_shell() -> None:
