@@ -184,6 +184,31 @@ def test_a_package_that_cannot_be_imported_is_no_bug_of_ours(tmp_path):
     assert re.match("error: cannot import h5py: .*nothing.* do not fit each other", stderr)
 
 
+ABORT = """
+from burgers_adjoint.commands.ending import end_alone
+
+class Comm:
+    size, rank = 2, 1
+
+    def Abort(self, code):
+        {what}
+
+end_alone(Comm(), "why", 3)
+"""
+
+
+@pytest.mark.parametrize("what", ["pass", "raise RuntimeError"])
+def test_an_abort_that_returns_ends_the_process_all_the_same(what):
+    done = subprocess.run(
+        [sys.executable, "-c", ABORT.format(what=what)],
+        env=os.environ | PACKAGE,
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (3, "", "error: rank 1: why\n")
+
+
 def test_version():
     code, stdout, stderr = finish(start("--version"))
     assert (code, stderr) == (0, "")
