@@ -40,6 +40,7 @@ class Request:
     observe: str | None = None
     resume: str | None = None
     draw: str | None = None
+    keys: bool = False
 
 
 class Commands(click.Group):
@@ -153,6 +154,13 @@ _command("check", "Test the gradient; ends with 1 when a test fails.")
 _command("resume", "Go on with the interrupted run of an output folder.", "DIR")
 _command("optimize", "Recover controls from observations; ends with 1 when not converged.")
 _command("info", "Versions and the machine; with DIR, what that output folder holds.", "[DIR]")
+commands.commands["info"].params.append(
+    click.Option(
+        ["--keys"],
+        is_flag=True,
+        help="All keys of a configuration: values, meanings, what is allowed; a TOML file.",
+    )
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -363,9 +371,24 @@ def _info(request: Request, comm: Any) -> int:
     from burgers_adjoint.output.summary import print_information
     from burgers_adjoint.output.system import information
 
-    if request.config is not None and os.path.isdir(os.path.expanduser(request.config)):
+    folder = request.config is not None and os.path.isdir(os.path.expanduser(request.config))
+    if request.keys and folder:
+        raise agreed_error(
+            ConfigError(
+                f"--keys goes with a configuration file or none, not the folder {request.config}"
+            )
+        )
+    if folder:
         return _contents(request, comm)
-    _prepare(request, comm)
+    config = _prepare(request, comm)
+    if request.keys:
+        from burgers_adjoint.config.keys import as_toml, keys
+
+        def show(described: Any, stream: TextIO, terminal: bool) -> None:
+            print(as_toml(described), file=stream)
+
+        _report(request, comm, keys(config), show)
+        return 0
     _report(request, comm, information(comm), print_information)
     return 0
 

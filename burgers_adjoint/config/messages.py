@@ -49,9 +49,13 @@ def explain(data: Mapping[str, Any], message: str) -> str:
     if place is None:
         return message
     section, key = place.groups()
+    return f"{section}.{key} = {show(data[section][key])}: expected {allowed(section, key)}"
+
+
+def allowed(section: str, key: str) -> str:
+    """Say which values a key can have."""
     fields = {field.encode_name: field.type for field in _fields(section_type(section))}
-    value = show(data[section][key])
-    return f"{section}.{key} = {value}: expected {_describe(fields[key])}"
+    return _describe(fields[key])
 
 
 def _fields(section: type[Struct]) -> tuple[Any, ...]:
@@ -79,7 +83,8 @@ def _describe(kind: Type) -> str:
         case DictType():
             return f"a table of names, each {_describe(kind.value_type)}"
         case VarTupleType():
-            return f"a list that is not empty, each {_describe(kind.item_type)}"
+            filled = " that is not empty" if kind.min_length else ""
+            return f"a list{filled}, each {_describe(kind.item_type)}"
         case UnionType():
             choices = [_describe(item) for item in kind.types if not isinstance(item, NoneType)]
             return ", or ".join(choices)

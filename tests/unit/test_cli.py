@@ -184,6 +184,31 @@ def test_a_package_that_cannot_be_imported_is_no_bug_of_ours(tmp_path):
     assert re.match("error: cannot import h5py: .*nothing.* do not fit each other", stderr)
 
 
+def test_info_prints_all_keys_as_a_configuration(capsys, tmp_path):
+    """Where there is only the installed package, nothing else tells what can be set."""
+    assert ended("info", "--keys", "-s", "grid.nx=7") == 0
+    stdout = capsys.readouterr().out
+    assert "nx = 7 " in stdout
+    assert "points along x (a whole number >= 3)" in stdout
+    (tmp_path / "run.toml").write_text(stdout)
+    assert load(str(tmp_path / "run.toml")) == load(None, ["grid.nx=7"])
+    assert ended("info", tmp_path / "run.toml", "--keys", "--quiet", "--json", "-") == 0
+    described = json.loads(capsys.readouterr().out)
+    assert described["grid"]["nx"] == {
+        "value": 7,
+        "default": 100,
+        "meaning": "points along x",
+        "allowed": "a whole number >= 3",
+    }
+
+
+def test_keys_are_not_those_of_a_folder(capsys, tmp_path):
+    assert ended("info", tmp_path, "--keys") == 2
+    assert (
+        "--keys goes with a configuration file or none, not the folder" in capsys.readouterr().err
+    )
+
+
 ABORT = """
 from burgers_adjoint.commands.ending import end_alone
 
