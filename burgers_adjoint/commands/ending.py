@@ -70,7 +70,9 @@ def print_on(text: str, stream: TextIO) -> str | None:
     # File names and tables can hold what an ASCII stream cannot say.
     encoding = stream.encoding or "utf-8"
     try:
-        print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
+        # In one piece with its end: what another stream or rank writes comes before it or after.
+        stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+        stream.flush()
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         return None if isinstance(error, BrokenPipeError) else error.strerror

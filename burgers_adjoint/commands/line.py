@@ -274,7 +274,8 @@ def _report(
             launched = any(name in os.environ for name in LAUNCHER_VARIABLES)
             text = io.StringIO()
             show(summary, text, stream.isatty() and not launched)
-            failure = print_on(text.getvalue().rstrip(), stream)
+            lines = (line.rstrip() for line in text.getvalue().rstrip().splitlines())
+            failure = print_on("\n".join(lines), stream)
         if request.json == "-":
             failure = print_on(to_json(summary).rstrip(), sys.stdout)
         elif request.json is not None:

@@ -1,3 +1,4 @@
+import io
 import json
 import logging
 import os
@@ -12,9 +13,11 @@ import h5py
 import pytest
 
 from burgers_adjoint.commands import check, line, run
+from burgers_adjoint.commands.ending import print_on
 from burgers_adjoint.commands.line import Request, parse
 from burgers_adjoint.config import load
 from burgers_adjoint.errors import BurgersAdjointError, NumericalError, SnapshotError
+from burgers_adjoint.output.progress import Progress
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = ("gradient", "forward", "check", "resume", "info")
@@ -207,6 +210,30 @@ def test_keys_are_not_those_of_a_folder(capsys, tmp_path):
     assert (
         "--keys goes with a configuration file or none, not the folder" in capsys.readouterr().err
     )
+
+
+class Pieces(io.RawIOBase):
+    """What is handed to the system, piece by piece."""
+
+    def __init__(self):
+        self.pieces = []
+
+    def writable(self):
+        return True
+
+    def write(self, data):
+        self.pieces.append(bytes(data))
+        return len(data)
+
+
+def test_what_is_printed_leaves_with_the_end_of_its_last_line():
+    """What another stream or rank writes would else go on in the same line."""
+    raw = Pieces()
+    stream = io.TextIOWrapper(io.BufferedWriter(raw), line_buffering=True)
+    assert print_on("table\nof two lines", stream) is None
+    with Progress(stream=stream, terminal=False) as progress:
+        progress.say("one\ntwo")
+    assert raw.pieces == [b"table\nof two lines\n", b"one\ntwo\n"]
 
 
 ABORT = """
