@@ -231,6 +231,7 @@ def _run(request: Request) -> tuple[Any, int]:
         try:
             return comm, _COMMANDS[request.command](request, comm)
         except BaseException as error:
+            interrupts.settle()
             cause = KeyboardInterrupt() if interrupts.came else error
             return comm, failed(comm, cause, request.debug)
 

@@ -212,6 +212,35 @@ def test_keys_are_not_those_of_a_folder(capsys, tmp_path):
     )
 
 
+SLOW_MESSAGE = """
+import os, signal, sys, time
+from burgers_adjoint.commands import interrupts, line
+
+def interrupt(request, comm):
+    os.kill(os.getpid(), signal.SIGINT)
+
+def failed(comm, error, debug):
+    time.sleep(0.5)
+    print(type(error).__name__, file=sys.stderr)
+    return 130
+
+interrupts.SECONDS_BETWEEN_INTERRUPTS = 0.1
+line._COMMANDS["info"], line.failed = interrupt, failed
+line.main(["info"])
+"""
+
+
+def test_an_interrupt_does_not_interrupt_its_own_message():
+    done = subprocess.run(
+        [sys.executable, "-c", SLOW_MESSAGE],
+        env=os.environ | PACKAGE,
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+    assert (done.returncode, done.stderr) == (130, "KeyboardInterrupt\n")
+
+
 class Pieces(io.RawIOBase):
     """What is handed to the system, piece by piece."""
 
