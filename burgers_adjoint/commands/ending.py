@@ -9,7 +9,8 @@ from typing import Any, NoReturn, TextIO
 from burgers_adjoint.errors import BurgersAdjointError
 
 INTERRUPTED = 130
-SECONDS_BEHIND_A_RANK = 0.1
+SECONDS_BEHIND_A_RANK = 0.2
+SECONDS_FOR_THE_MESSAGE = 0.1
 LONGEST_SILENCE = 2.0
 
 
@@ -50,6 +51,8 @@ def end_alone(comm: Any, message: str, code: int) -> NoReturn:
     time.sleep(min(SECONDS_BEHIND_A_RANK * comm.rank, LONGEST_SILENCE))
     print_on(f"error: rank {comm.rank}: {message}", sys.stderr)
     sys.stdout.flush()
+    # MPICH's launcher drops what it has not read when the abort arrives.
+    time.sleep(SECONDS_FOR_THE_MESSAGE)
     try:
         comm.Abort(code)
     finally:
