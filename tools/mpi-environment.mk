@@ -13,6 +13,8 @@ export OMPI_MCA_hwloc_base_binding_policy ?= none
 export PRTE_MCA_hwloc_default_binding_policy ?= none
 # Many containers forbid reading another process's memory.
 export OMPI_MCA_btl_vader_single_copy_mechanism ?= none
+# Virtual machines and containers may lack the routes that it asks the kernel for unless told.
+export OMPI_MCA_reachable ?= weighted
 # A rank is one thread.
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1

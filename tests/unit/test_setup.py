@@ -239,7 +239,7 @@ def test_other_systems_are_told_what_is_needed(machine: Machine) -> None:
     (machine.stand_ins / "apt-get").unlink()
     result = machine.set_up()
     assert result.returncode != 0
-    assert "This set-up knows Debian 12 and its relatives only" in result.stderr
+    assert "This set-up knows Debian 12, 13 and their relatives only" in result.stderr
     assert "    python3 -m pip install . mpich\n" in result.stderr
     assert "    CC=mpicc python3 -m pip install --no-binary=mpi4py ." in result.stderr
 
