@@ -17,13 +17,10 @@ import click
 
 from burgers_adjoint.commands.ending import end, failed, print_on
 from burgers_adjoint.commands.interrupts import Interrupts
+from burgers_adjoint.commands.launcher import launched, world
 from burgers_adjoint.errors import BurgersAdjointError, ConfigError, agreed_error
 
 NAME = "burgers-adjoint"
-# Open MPI, other MPIs by PMI or PMIx, and Slurm's srun.
-LAUNCHER_VARIABLES = ("OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK", "SLURM_STEP_ID")
-# How many ranks a launcher has started, and which one this is.
-LAUNCHED = (("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"), ("PMI_SIZE", "PMI_RANK"))
 
 
 @dataclass(frozen=True)
@@ -172,7 +169,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     if request is not None:
         end(*_run(request))
     # Every rank has the same to say about its arguments. A rank alone need not start MPI for it.
-    comm = _world() if any(name in os.environ for name in LAUNCHER_VARIABLES) else None
+    comm = world() if launched() else None
     if comm is None or comm.rank == 0:
         print_on(message, sys.stderr if code else sys.stdout)
     end(comm, code)
@@ -199,34 +196,9 @@ def parse(arguments: Sequence[str]) -> tuple[Request | None, str, int]:
     return (result, "", 0) if isinstance(result, Request) else (None, text.getvalue().rstrip(), 0)
 
 
-def _world() -> Any:
-    """All ranks that the launcher has started; the end of the process where there is no MPI."""
-    try:
-        from mpi4py import MPI
-    except (ImportError, RuntimeError, OSError) as error:
-        print_on(
-            f"error: MPI cannot be used ({str(error).partition(chr(10))[0]}): run "
-            "`pip install mpich`, or load the MPI library that mpi4py was built for",
-            sys.stderr,
-        )
-        sys.exit(1)
-    for size, rank in LAUNCHED:
-        started = int(os.environ.get(size, "1"))
-        if started > 1 and MPI.COMM_WORLD.size == 1:
-            if os.environ.get(rank, "0") == "0":
-                library = MPI.Get_library_version().split(",")[0].split("\n")[0].rstrip("\0")
-                print_on(
-                    f"error: mpiexec has started {started} processes, and each is alone: this "
-                    f"mpiexec is not the one of {' '.join(library.split())}, which mpi4py uses",
-                    sys.stderr,
-                )
-            sys.exit(1)
-    return MPI.COMM_WORLD
-
-
 def _run(request: Request) -> tuple[Any, int]:
     """Carry out a request; returns the communicator and the exit code that all ranks agree on."""
-    comm = _world()
+    comm = world()
     with Interrupts() as interrupts:
         try:
             return comm, _COMMANDS[request.command](request, comm)
@@ -272,9 +244,8 @@ def _report(
         if not request.quiet:
             stream = sys.stderr if request.json == "-" else sys.stdout
             # mpiexec gives ranks a pseudo-terminal whose text may well end in a file.
-            launched = any(name in os.environ for name in LAUNCHER_VARIABLES)
             text = io.StringIO()
-            show(summary, text, stream.isatty() and not launched)
+            show(summary, text, stream.isatty() and not launched())
             lines = (line.rstrip() for line in text.getvalue().rstrip().splitlines())
             failure = print_on("\n".join(lines), stream)
         if request.json == "-":
@@ -384,12 +355,9 @@ def _info(request: Request, comm: Any) -> int:
         return _contents(request, comm)
     config = _prepare(request, comm)
     if request.keys:
-        from burgers_adjoint.config.keys import as_toml, keys
+        from burgers_adjoint.config.keys import keys, print_keys
 
-        def show(described: Any, stream: TextIO, terminal: bool) -> None:
-            print(as_toml(described), file=stream)
-
-        _report(request, comm, keys(config), show)
+        _report(request, comm, keys(config), print_keys)
         return 0
     _report(request, comm, information(comm), print_information)
     return 0

@@ -3,7 +3,7 @@
 import inspect
 import re
 import textwrap
-from typing import Any
+from typing import Any, TextIO
 
 from msgspec import Struct
 
@@ -46,6 +46,11 @@ def as_toml(described: dict[str, dict[str, dict[str, Any]]]) -> str:
             setting = f"# {key} = {example}" if value is None else f"{key} = {show(value)}"
             lines += _commented(setting, meaning)
     return "\n".join(lines)
+
+
+def print_keys(described: dict[str, dict[str, dict[str, Any]]], stream: TextIO, _: bool) -> None:
+    """Print what `keys` tells, on a terminal or elsewhere."""
+    print(as_toml(described), file=stream)
 
 
 def _commented(setting: str, comment: str) -> list[str]:

@@ -172,6 +172,7 @@ class Halo:
 
 
 def _release(requests: list[MPI.Prequest]) -> None:
-    for request in requests:
-        request.Free()
+    if not MPI.Is_finalized():
+        for request in requests:
+            request.Free()
     requests.clear()

@@ -12,7 +12,7 @@ from pathlib import Path
 import h5py
 import pytest
 
-from burgers_adjoint.commands import check, line, run
+from burgers_adjoint.commands import check, launcher, line, run
 from burgers_adjoint.commands.ending import print_on
 from burgers_adjoint.commands.line import Request, parse
 from burgers_adjoint.config import load
@@ -108,7 +108,7 @@ def test_options_may_stand_before_and_after_the_configuration():
     ],
 )
 def test_wrong_usage_is_named_and_ends_with_2(arguments, message, capsys, monkeypatch):
-    for name in line.LAUNCHER_VARIABLES:
+    for name in launcher.VARIABLES:
         monkeypatch.delenv(name, raising=False)
     assert ended(*arguments) == 2
     stdout, stderr = capsys.readouterr()
