@@ -221,7 +221,7 @@ def test_pip_itself_keeps_to_debians_versions(tmp_path: Path) -> None:
     python, tool = home / "bin/python", ROOT / "tools/debian_bindings.py"
     told = subprocess.run([python, tool], capture_output=True, text=True, check=True).stdout
     (home / "constraints.txt").write_text(told, encoding="utf-8")
-    words = ("--python", python, "install", "--no-index", "--dry-run", "numpy>=2")
+    words = ("--python", python, "install", "--no-index", "--dry-run", "numpy>=9")
     asked = subprocess.run([sys.executable, "-m", "pip", *words], capture_output=True, text=True)
     assert asked.returncode != 0
     assert "conflicting dependencies" in asked.stdout + asked.stderr
