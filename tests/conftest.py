@@ -11,9 +11,14 @@ from pathlib import Path
 
 import psutil
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).parents[1]
 SECONDS_FOR_THE_STACK_DUMP = 10
+
+# A busy machine takes its time over an example; what takes too long is up to the test's own limit.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 # Tests started by hand get the environment that the Makefile gives to `make test`.
 for name, value in re.findall(
