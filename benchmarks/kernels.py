@@ -74,8 +74,8 @@ def competitors_on(n: int) -> tuple[dict[str, Callable[[], object]], dict[str, i
     n_states = cast(Engine, blocked.stepper).adjoint_steps_per_sweep
     states = [blocked.initial_state(fields) for _ in range(n_states + 1)]
     noise = np.random.default_rng(0)
-    plain, with_viscosity = blocked.new_cotangent(), blocked.new_cotangent()
-    del plain.densities["viscosity"]
+    without = model_on(grid)
+    plain, with_viscosity = without.new_cotangent(), blocked.new_cotangent()
     for cotangent in (plain, with_viscosity):
         blocked.layout.interior(cotangent.field)[...] = noise.normal(size=fields.shape)
     blocked.snapshot(state, snapshot)

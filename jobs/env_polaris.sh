@@ -4,8 +4,9 @@
 # Once, on a login node:
 #     module use /soft/modulefiles; module load conda cray-hdf5-parallel; conda activate base
 #     python -m venv --system-site-packages .venv
-#     HDF5_MPI=ON CC=cc HDF5_DIR=$HDF5_DIR .venv/bin/pip install --no-binary=h5py h5py
 #     .venv/bin/pip install .
+# Any h5py will do; one on the parallel HDF5 of the module comes by
+#     HDF5_MPI=ON CC=cc HDF5_DIR=$HDF5_DIR .venv/bin/pip install --no-binary=h5py h5py
 
 if [[ -d /soft/modulefiles ]] && type module &>/dev/null; then
     module use /soft/modulefiles

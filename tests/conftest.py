@@ -6,13 +6,19 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).parents[1]
 SECONDS_FOR_THE_STACK_DUMP = 10
+
+# A busy machine takes its time over an example; what takes too long is up to the test's own limit.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 # Tests started by hand get the environment that the Makefile gives to `make test`.
 for name, value in re.findall(
@@ -37,7 +43,16 @@ def _environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 def _end(process: subprocess.Popen[str]) -> tuple[str, str]:
     """End a job that ran out of time with a stack dump of every rank; return all of its output."""
     family = psutil.Process(process.pid).children(recursive=True)
-    process.send_signal(signal.SIGABRT)  # passed on to the ranks by mpiexec
+    # Launchers differ in which signals they pass on: those that have no children are the ranks. All
+    # get it at once, since the first one's end is that of the others.
+    parents = set()
+    for member in family:
+        with suppress(psutil.NoSuchProcess):
+            parents.add(member.ppid())
+    for member in family:
+        if member.pid not in parents:
+            with suppress(ProcessLookupError):
+                os.kill(member.pid, signal.SIGABRT)
     try:
         output = process.communicate(timeout=SECONDS_FOR_THE_STACK_DUMP)
     except subprocess.TimeoutExpired:
@@ -45,10 +60,8 @@ def _end(process: subprocess.Popen[str]) -> tuple[str, str]:
         output = None
     # Ranks are in process groups of their own, and outlive an mpiexec that was killed.
     for member in family:
-        try:
+        with suppress(psutil.NoSuchProcess):
             member.kill()
-        except psutil.NoSuchProcess:
-            continue
     return output or process.communicate()
 
 
@@ -68,13 +81,17 @@ def mpi_environment() -> dict[str, str]:
 
 
 @pytest.fixture
-def mpiexec() -> Callable[..., subprocess.CompletedProcess[str]]:
+def mpiexec(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run Python on several ranks: mpiexec(n_ranks, *args, timeout=50, cwd=None, env=None).
 
-    `env` is added to the environment. The output is captured as text and the exit status is the
-    caller's to judge; a job that runs longer than `timeout` seconds fails the test, with its
-    output so far and the stacks of all ranks.
+    `env` is added to the environment. The output is captured as text, standard error past the
+    launcher, which has lines of its own there; the exit status is the caller's to judge. A job that
+    runs longer than `timeout` seconds fails the test, with its output so far and the stacks of all
+    ranks.
     """
+    errors = tmp_path_factory.mktemp("ranks") / "stderr"
 
     def run(
         n_ranks: int,
@@ -83,7 +100,9 @@ def mpiexec() -> Callable[..., subprocess.CompletedProcess[str]]:
         cwd: str | os.PathLike[str] | None = None,
         env: Mapping[str, str] | None = None,
     ) -> subprocess.CompletedProcess[str]:
-        command = ["mpiexec", "-n", str(n_ranks), sys.executable, *map(os.fspath, args)]
+        program = [sys.executable, *map(os.fspath, args)]
+        command = ["mpiexec", "-n", str(n_ranks), "sh", "-c", 'exec "$@" 2>>"$0"', errors, *program]
+        errors.write_text("", encoding="utf-8")
         process = subprocess.Popen(
             command,
             cwd=cwd,
@@ -95,17 +114,19 @@ def mpiexec() -> Callable[..., subprocess.CompletedProcess[str]]:
             start_new_session=True,
         )
         try:
-            stdout, stderr = process.communicate(timeout=timeout)
+            stdout, launchers = process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
-            stdout, stderr = _end(process)
+            stdout, launchers = _end(process)
             pytest.fail(
-                f"{' '.join(command)}\nran longer than {timeout} s\n"
-                f"--- standard output\n{stdout}\n--- standard error\n{stderr}",
+                f"{n_ranks} ranks of {' '.join(program)}\nran longer than {timeout} s\n"
+                f"--- standard output\n{stdout}\n--- standard error\n{errors.read_text()}"
+                f"\n--- of the launcher\n{launchers}",
                 pytrace=False,
             )
         except BaseException:
             _end(process)
             raise
-        return subprocess.CompletedProcess(command, process.returncode, stdout, stderr)
+        written = errors.read_text(errors="replace")
+        return subprocess.CompletedProcess(command, process.returncode, stdout, written)
 
     return run

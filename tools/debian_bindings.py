@@ -1,7 +1,8 @@
 """Make Debian's MPI, HDF5 and PETSc bindings usable in the virtual environment that runs this.
 
 Prints the pip constraints that hold every binding, and the numpy they are built for, at Debian's
-version: a copy from elsewhere would bring its own MPI or another binary interface.
+version: a copy from elsewhere would bring its own MPI or another binary interface. The virtual
+environment's own pip is told to keep to them, whatever is installed later.
 """
 
 import site
@@ -14,7 +15,7 @@ SITE_PACKAGES = Path(sysconfig.get_path("purelib"))
 
 
 def main() -> None:
-    """Write the .pth file and h5py's metadata, print the constraints."""
+    """Write the .pth file, h5py's metadata and pip's configuration, print the constraints."""
     # Debian keeps petsc4py beside each build of PETSc; `real` is double precision.
     found = sorted(Path("/usr/lib/petscdir").glob("*/*-real/lib/python3/dist-packages/petsc4py"))
     if not found:
@@ -39,6 +40,11 @@ def main() -> None:
     )
     (metadata / "INSTALLER").write_text("debian\n", encoding="utf-8")
 
+    # pip splits a list at spaces, which the path of the checkout may have: a URL has none.
+    constraints = Path(sys.prefix, "constraints.txt").as_uri()
+    Path(sys.prefix, "pip.conf").write_text(
+        f"[install]\nconstraint = {constraints}\n", encoding="utf-8"
+    )
     for name in ("h5py", "mpi4py", "numpy", "petsc4py"):
         print(f"{name}=={version(name)}")
 

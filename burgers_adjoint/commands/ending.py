@@ -9,7 +9,8 @@ from typing import Any, NoReturn, TextIO
 from burgers_adjoint.errors import BurgersAdjointError
 
 INTERRUPTED = 130
-SECONDS_BEHIND_A_RANK = 0.1
+SECONDS_BEHIND_A_RANK = 0.2
+SECONDS_FOR_THE_MESSAGE = 0.1
 LONGEST_SILENCE = 2.0
 
 
@@ -35,6 +36,9 @@ def failed(comm: Any, error: BaseException, debug: bool) -> int:
     if isinstance(error, MemoryError):
         end_alone(comm, f"out of memory: {error}", 1)
     hint = "" if debug else "; --debug shows where"
+    if isinstance(error, ImportError) and not (error.name or "").startswith("burgers_adjoint"):
+        does_not_fit = f"the packages below {sys.prefix} do not fit each other{hint}"
+        end_alone(comm, f"cannot import {error.name}: {error}; {does_not_fit}", 1)
     end_alone(comm, f"{type(error).__name__}: {error} (a bug in burgers-adjoint{hint})", 1)
 
 
@@ -47,8 +51,12 @@ def end_alone(comm: Any, message: str, code: int) -> NoReturn:
     time.sleep(min(SECONDS_BEHIND_A_RANK * comm.rank, LONGEST_SILENCE))
     print_on(f"error: rank {comm.rank}: {message}", sys.stderr)
     sys.stdout.flush()
-    comm.Abort(code)
-    raise AssertionError("Abort does not return")
+    # MPICH's launcher drops what it has not read when the abort arrives.
+    time.sleep(SECONDS_FOR_THE_MESSAGE)
+    try:
+        comm.Abort(code)
+    finally:
+        os._exit(code)  # MPICH's returns now and then, and leaves the end to the launcher
 
 
 def end(comm: Any, code: int) -> NoReturn:
@@ -65,7 +73,9 @@ def print_on(text: str, stream: TextIO) -> str | None:
     # File names and tables can hold what an ASCII stream cannot say.
     encoding = stream.encoding or "utf-8"
     try:
-        print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
+        # In one piece with its end: what another stream or rank writes comes before it or after.
+        stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+        stream.flush()
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         return None if isinstance(error, BrokenPipeError) else error.strerror

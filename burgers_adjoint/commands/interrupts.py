@@ -30,6 +30,11 @@ class Interrupts:
             signal.signal(signal.SIGALRM, self._alarm)
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
+    def settle(self) -> None:
+        """Interrupt no more: it has come through, and its message is to."""
+        if self._active:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+
     def _interrupt(self, number: int, frame: object) -> NoReturn:
         self.came = True
         # What is swallowed would be reported with a traceback.

@@ -17,11 +17,10 @@ import click
 
 from burgers_adjoint.commands.ending import end, failed, print_on
 from burgers_adjoint.commands.interrupts import Interrupts
+from burgers_adjoint.commands.launcher import launched, world
 from burgers_adjoint.errors import BurgersAdjointError, ConfigError, agreed_error
 
 NAME = "burgers-adjoint"
-# Open MPI, other MPIs by PMI or PMIx, and Slurm's srun.
-LAUNCHER_VARIABLES = ("OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK", "SLURM_STEP_ID")
 
 
 @dataclass(frozen=True)
@@ -38,6 +37,7 @@ class Request:
     observe: str | None = None
     resume: str | None = None
     draw: str | None = None
+    keys: bool = False
 
 
 class Commands(click.Group):
@@ -151,6 +151,13 @@ _command("check", "Test the gradient; ends with 1 when a test fails.")
 _command("resume", "Go on with the interrupted run of an output folder.", "DIR")
 _command("optimize", "Recover controls from observations; ends with 1 when not converged.")
 _command("info", "Versions and the machine; with DIR, what that output folder holds.", "[DIR]")
+commands.commands["info"].params.append(
+    click.Option(
+        ["--keys"],
+        is_flag=True,
+        help="All keys of a configuration: values, meanings, what is allowed; a TOML file.",
+    )
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -162,7 +169,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     if request is not None:
         end(*_run(request))
     # Every rank has the same to say about its arguments. A rank alone need not start MPI for it.
-    comm = _world() if any(name in os.environ for name in LAUNCHER_VARIABLES) else None
+    comm = world() if launched() else None
     if comm is None or comm.rank == 0:
         print_on(message, sys.stderr if code else sys.stdout)
     end(comm, code)
@@ -189,22 +196,14 @@ def parse(arguments: Sequence[str]) -> tuple[Request | None, str, int]:
     return (result, "", 0) if isinstance(result, Request) else (None, text.getvalue().rstrip(), 0)
 
 
-def _world() -> Any:
-    try:
-        from mpi4py import MPI
-    except ImportError as error:
-        print(f"error: MPI cannot be used: {error}", file=sys.stderr)
-        sys.exit(1)
-    return MPI.COMM_WORLD
-
-
 def _run(request: Request) -> tuple[Any, int]:
     """Carry out a request; returns the communicator and the exit code that all ranks agree on."""
-    comm = _world()
+    comm = world()
     with Interrupts() as interrupts:
         try:
             return comm, _COMMANDS[request.command](request, comm)
         except BaseException as error:
+            interrupts.settle()
             cause = KeyboardInterrupt() if interrupts.came else error
             return comm, failed(comm, cause, request.debug)
 
@@ -245,10 +244,10 @@ def _report(
         if not request.quiet:
             stream = sys.stderr if request.json == "-" else sys.stdout
             # mpiexec gives ranks a pseudo-terminal whose text may well end in a file.
-            launched = any(name in os.environ for name in LAUNCHER_VARIABLES)
             text = io.StringIO()
-            show(summary, text, stream.isatty() and not launched)
-            failure = print_on(text.getvalue().rstrip(), stream)
+            show(summary, text, stream.isatty() and not launched())
+            lines = (line.rstrip() for line in text.getvalue().rstrip().splitlines())
+            failure = print_on("\n".join(lines), stream)
         if request.json == "-":
             failure = print_on(to_json(summary).rstrip(), sys.stdout)
         elif request.json is not None:
@@ -345,9 +344,21 @@ def _info(request: Request, comm: Any) -> int:
     from burgers_adjoint.output.summary import print_information
     from burgers_adjoint.output.system import information
 
-    if request.config is not None and os.path.isdir(os.path.expanduser(request.config)):
+    folder = request.config is not None and os.path.isdir(os.path.expanduser(request.config))
+    if request.keys and folder:
+        raise agreed_error(
+            ConfigError(
+                f"--keys goes with a configuration file or none, not the folder {request.config}"
+            )
+        )
+    if folder:
         return _contents(request, comm)
-    _prepare(request, comm)
+    config = _prepare(request, comm)
+    if request.keys:
+        from burgers_adjoint.config.keys import keys, print_keys
+
+        _report(request, comm, keys(config), print_keys)
+        return 0
     _report(request, comm, information(comm), print_information)
     return 0
 

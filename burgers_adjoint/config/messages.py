@@ -52,10 +52,14 @@ def explain(data: Mapping[str, Any], message: str, names: Mapping[str, Sequence[
     if found is None:
         return message
     section, key = found.groups()
+    shown = f"{section}.{key} = {show(data[section][key])}"
+    return f"{shown}: expected {allowed(section, key, names.get(f'{section}.{key}'))}"
+
+
+def allowed(section: str, key: str, names: Sequence[str] | None = None) -> str:
+    """Say which values a key can have; names are those of a text."""
     fields = {field.encode_name: field.type for field in _fields(section_type(section))}
-    value = show(data[section][key])
-    place = f"{section}.{key}"
-    return f"{place} = {value}: expected {_describe(fields[key], names.get(place))}"
+    return _describe(fields[key], names)
 
 
 def _fields(section: type[Struct]) -> tuple[Any, ...]:
@@ -90,7 +94,8 @@ def _describe(kind: Type, names: Sequence[str] | None = None) -> str:
         case DictType():
             return f"a table of names, each {_describe(kind.value_type)}"
         case VarTupleType():
-            return f"a list that is not empty, each {_describe(kind.item_type, names)}"
+            filled = " that is not empty" if kind.min_length else ""
+            return f"a list{filled}, each {_describe(kind.item_type, names)}"
         case UnionType():
             choices = [_describe(item) for item in kind.types if not isinstance(item, NoneType)]
             return ", or ".join(choices)

@@ -17,7 +17,16 @@ Text = Annotated[str, Meta(min_length=1)]
 
 
 class Grid(Struct, frozen=True, forbid_unknown_fields=True):
-    """Points and extent of the domain; a periodic grid does not repeat its first point."""
+    """Points and extent of the domain.
+
+    Attributes:
+        nx: points along x.
+        ny: points along y.
+        x: extent; a dirichlet grid has points on both ends, a periodic one does not repeat the
+            first point.
+        y: likewise.
+        boundary: "dirichlet" keeps boundary points at their initial values.
+    """
 
     nx: Points = 100
     ny: Points = 100
@@ -29,7 +38,12 @@ class Grid(Struct, frozen=True, forbid_unknown_fields=True):
 class Physics(Struct, frozen=True, forbid_unknown_fields=True):
     """Coefficients of the equation and its advection scheme.
 
-    smooth_speed is what |speed| of the upwind scheme is rounded off with at rest.
+    Attributes:
+        viscosity: nu, the same everywhere.
+        advection: "central" is of second order; "upwind" is of third order, biased, for low
+            viscosity.
+        smooth_speed: what |speed| of the upwind scheme is rounded off with at rest, so that it has
+            a derivative there.
     """
 
     viscosity: Annotated[float, Meta(ge=0)] = 0.01
@@ -38,9 +52,14 @@ class Physics(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Initial(Struct, frozen=True, forbid_unknown_fields=True):
-    """The initial state: a formula, or `/u` and `/v` of shape (ny, nx) in an HDF5 file.
+    """The initial state.
 
-    center and width are (x, y), one width serves both; amplitude is (u, v).
+    Attributes:
+        kind: a formula, or a "file" with `/u` and `/v` of shape (ny, nx) in HDF5.
+        center: (x, y).
+        width: one for both directions, or [x, y]; each > 0.
+        amplitude: (u, v).
+        path: of the HDF5 file of kind = "file", and only of it.
     """
 
     kind: Text = "gaussian"
@@ -53,11 +72,19 @@ class Initial(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Time(Struct, frozen=True, forbid_unknown_fields=True):
-    """The time steps; an unstable dt is refused unless allow_unstable.
+    """The time steps.
 
-    until, a stop time, takes the place of steps; with cfl, dt is the largest step; steady ends the
-    run when nothing changes faster than that, and steps (or until) is its end at the latest. stages
-    says whether snapshots keep the states of the integrator's stages for the adjoint.
+    Attributes:
+        dt: length of a step; with cfl of the longest one.
+        steps: how many; with steady, at the latest after so many.
+        until: stop time, in place of steps; the last step ends there; for example 1.0.
+        cfl: steps follow the flow, up to this share of the stability limit; for example 0.5.
+        steady: ends the run when nothing changes faster than that per unit of time; for example
+            1e-6.
+        integrator: forward Euler; "ssprk3" and "rk4" are of third and fourth order.
+        stages: "keep": snapshots keep the states of the integrator's stages, for the adjoint to
+            find.
+        allow_unstable: true goes on with a dt beyond the stability limits.
     """
 
     dt: Positive = 1e-3
@@ -71,17 +98,32 @@ class Time(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Objective(Struct, frozen=True, forbid_unknown_fields=True):
-    """The scalar whose gradient is computed: one term, or a sum with a weight for each."""
+    """The scalar whose gradient is computed.
+
+    Attributes:
+        kind: "final_energy" is the mean of u^2 + v^2 at the end, over the points that are not
+            boundary; "running_energy" and "running_enstrophy" are integrals over the run; "misfit"
+            is the distance to observations.
+        weights: of the terms of a weighted sum: { final_energy = 1.0, running_enstrophy = 0.1 }.
+    """
 
     kind: Text = "final_energy"
     weights: dict[str, float] = {}
 
 
 class Observations(Struct, frozen=True, forbid_unknown_fields=True):
-    """What the misfit compares with: an HDF5 file; or how `forward --observe` makes one.
+    """What the misfit compares with, or how `forward --observe` makes it.
 
-    times wins over count, which spreads that many over the run; sensors over sensor_grid, which
-    spreads (py, px) of them over the domain.
+    Attributes:
+        path: HDF5 file that a misfit compares with; `forward --observe` makes one.
+        between_steps: what to do with a time between two steps; "nearest" takes the closer one.
+        kind: what `forward --observe` sees: whole fields, or "sensors" at some points.
+        times: when; not given, count times spread over the run.
+        count: how many times, where times is not given.
+        sensors: [[x, y], ...]; not given, sensor_grid spread over the domain.
+        sensor_grid: [py, px] sensors.
+        noise: standard deviation of each observed value.
+        seed: of the noise.
     """
 
     path: str = ""
@@ -96,7 +138,12 @@ class Observations(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Gradient(Struct, frozen=True, forbid_unknown_fields=True):
-    """What the gradient is taken with respect to, and in which inner product."""
+    """What the gradient is taken with respect to.
+
+    Attributes:
+        controls: any of them together; "viscosity_field" is added to the viscosity.
+        inner_product: "l2" divides fields by the area of a cell.
+    """
 
     controls: Annotated[tuple[Text, ...], Meta(min_length=1)] = ("initial", "viscosity")
     inner_product: Literal["euclidean", "l2"] = "euclidean"
@@ -105,8 +152,11 @@ class Gradient(Struct, frozen=True, forbid_unknown_fields=True):
 class Controls(Struct, frozen=True, forbid_unknown_fields=True):
     """More about the controls, by their names.
 
-    knots are the times of the forcing in time; TAO sees values over scale, and keeps them between
-    lower and upper.
+    Attributes:
+        knots: times of the forcing in time, which is linear in between.
+        scale: TAO sees values over scale: { viscosity = 0.01 }.
+        lower: bounds: { viscosity = 1e-4 }.
+        upper: likewise.
     """
 
     knots: tuple[float, ...] = ()
@@ -118,8 +168,10 @@ class Controls(Struct, frozen=True, forbid_unknown_fields=True):
 class Background(Struct, frozen=True, forbid_unknown_fields=True):
     """What is known of controls beforehand, by their names; added to the objective.
 
-    J has 1/2 sum ((m - prior) / deviation)^2 and smoothness / 2 times the sum of the squared
-    differences of m - prior between neighbours; the prior is what the configuration describes.
+    Attributes:
+        deviation: J has 1/2 sum ((m - prior) / deviation)^2: { initial = 0.5 }; the prior is what
+            the configuration describes.
+        smoothness: J has smoothness / 2 sum (difference of neighbours in m - prior)^2.
     """
 
     deviation: dict[str, float] = {}
@@ -127,10 +179,20 @@ class Background(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Truth(Struct, frozen=True, forbid_unknown_fields=True):
-    """What `optimize` is to find in a twin experiment, whose observations are made from it.
+    """What `optimize` is to find in a twin experiment.
 
-    The initial fields as in [initial]; the other controls, where they are controls, are a viscosity
-    and Gaussian bumps of the viscosity field and of the forcing.
+    Attributes:
+        twin: true makes the observations from this truth.
+        kind: initial fields, as in [initial].
+        center: as in [initial].
+        width: as in [initial].
+        amplitude: as in [initial].
+        path: as in [initial].
+        viscosity: where that is a control.
+        bump_center: (x, y) of Gaussian bumps.
+        bump_width: (x, y) of Gaussian bumps; each > 0.
+        viscosity_bump: height of that of the control viscosity_field.
+        forcing_bump: heights, (u, v), of that of the forcing.
     """
 
     twin: bool = False
@@ -147,7 +209,16 @@ class Truth(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Tao(Struct, frozen=True, forbid_unknown_fields=True):
-    """How PETSc's TAO minimises."""
+    """How PETSc's TAO minimises.
+
+    Attributes:
+        type: a first-order method.
+        gatol: converged when the gradient norm is below this.
+        grtol: converged when the gradient norm is below this share of the objective.
+        gttol: converged when the gradient norm is below this share of the first one.
+        iterations: at most.
+        evaluations: of objective and gradient, at most.
+    """
 
     type: Literal["blmvm", "bqnls", "bncg", "bqnkls", "bqnktr", "bqnktl", "lmvm", "cg", "owlqn"] = (
         "blmvm"
@@ -160,16 +231,28 @@ class Tao(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Petsc(Struct, frozen=True, forbid_unknown_fields=True):
-    """Options for PETSc, as on its command line."""
+    """Options for PETSc.
+
+    Attributes:
+        options: as on PETSc's command line: "-tao_ls_type armijo".
+    """
 
     options: str = ""
 
 
 class Checkpointing(Struct, frozen=True, forbid_unknown_fields=True):
-    """The schedule of the reverse sweep; snapshots count the one of the initial state.
+    """The schedule of the reverse sweep.
 
-    period is that of "periodic", the shortest one for which the snapshots are enough when it is not
-    given; arguments are those of a class of checkpoint_schedules.
+    Attributes:
+        schedule: "binomial": the least recomputation; "store_all": none, all kept; "periodic";
+            "online": the end is found on the way; "multistage", "two_level": memory and disk;
+            "checkpoint_schedules:CLASS"; "auto": the fastest schedule and store, by a short
+            measurement.
+        snapshots: that may be alive at once, the one of the initial state included.
+        snapshots_on_disk: beside those in memory, of "multistage" and "two_level".
+        period: of "periodic"; the shortest one for the snapshots when it is not given; for example
+            50.
+        arguments: of the CLASS: { snapshots_in_ram = 3 }.
     """
 
     schedule: str = "binomial"
@@ -182,7 +265,16 @@ class Checkpointing(Struct, frozen=True, forbid_unknown_fields=True):
 class Snapshots(Struct, frozen=True, forbid_unknown_fields=True):
     """Where snapshots live, and how much memory they may take.
 
-    memory is a size per rank ("2 GiB"), or a share of what is free on a node.
+    Attributes:
+        store: "memory"; "hdf5": a file per rank; "hdf5_shared": one file of all; "tiered": memory,
+            then a file per rank.
+        directory: of the files; the output folder when empty.
+        asynchronous: a thread writes behind and fetches ahead; not given, where cores are idle, and
+            not for hdf5_shared; for example true.
+        buffers: between the model and the disk.
+        keep: whether the files stay after the run.
+        memory: per rank at most, or a share of what is free on a node, such as 0.5; for example "2
+            GiB".
     """
 
     store: str = "memory"
@@ -194,7 +286,17 @@ class Snapshots(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Restart(Struct, frozen=True, forbid_unknown_fields=True):
-    """Durable data to go on from after an interruption; seconds where nothing else is said."""
+    """Durable data from which an interrupted run goes on.
+
+    Attributes:
+        enabled: true keeps such data on the disk.
+        directory: of that data; empty: restart in the output folder.
+        overhead: share of the time that saving may cost.
+        mtbf: mean time between failures [s]; sets the interval in place of overhead; for example
+            86400.0.
+        keep: generations.
+        walltime: stop, with everything saved, before so many seconds are over; for example 3600.0.
+    """
 
     enabled: bool = False
     directory: str = ""
@@ -205,10 +307,15 @@ class Restart(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Parallel(Struct, frozen=True, forbid_unknown_fields=True):
-    """How the grid is cut: (py, px) ranks, or chosen from the number of ranks when not given.
+    """How the grid is cut and halos are exchanged.
 
-    steps_per_exchange layers of halo are exchanged once in so many steps; chosen from the tile when
-    not given. overlap advances the interior of the tiles meanwhile.
+    Attributes:
+        process_grid: (py, px) ranks; chosen from the number of ranks when not given; for example
+            [2, 3].
+        steps_per_exchange: layers of halo, exchanged once in so many steps; chosen from the tile
+            when not given; for example 8.
+        overlap: advance the interior while the halo is under way: ranks of whole rows, euler,
+            central.
     """
 
     process_grid: tuple[Count, Count] | None = None
@@ -217,7 +324,13 @@ class Parallel(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Output(Struct, frozen=True, forbid_unknown_fields=True):
-    """The folder of the results, dumps of every k-th step (0: none), and pictures."""
+    """What a run leaves.
+
+    Attributes:
+        directory: of config.toml, results.h5 and the pictures.
+        every: k: fields of every k-th step of the reversal go to dumps/; 0: none.
+        plots: gradient.png and others, where matplotlib is installed.
+    """
 
     directory: Text = "output"
     every: Annotated[int, Meta(ge=0, le=2**53)] = 0
@@ -225,7 +338,12 @@ class Output(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Check(Struct, frozen=True, forbid_unknown_fields=True):
-    """The random directions of `check`, and how many grid points it differences."""
+    """How `check` tests the gradient.
+
+    Attributes:
+        seed: of the random directions and points.
+        points: grid points that are checked by finite differences.
+    """
 
     seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
     points: Annotated[int, Meta(ge=1, le=1000)] = 3

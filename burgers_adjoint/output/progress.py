@@ -67,7 +67,7 @@ class Progress:
     def say(self, line: str) -> None:
         """Show a line that stays."""
         if self.shown:
-            print(line, file=self._stream, flush=True)
+            self._write(line)
 
     def end(self) -> None:
         """Stop showing; the terminal is as it was."""
@@ -98,7 +98,11 @@ class Progress:
             self._bar.update(self._task, completed=done)
         elif now - self._last_line >= SECONDS_BETWEEN_LINES:
             self._last_line = now
-            print(self._line(done, now - self._begun), file=self._stream, flush=True)
+            self._write(self._line(done, now - self._begun))
+
+    def _write(self, line: str) -> None:
+        self._stream.write(line + "\n")  # `print` may hand over the end by itself
+        self._stream.flush()
 
     def _line(self, done: int, seconds: float) -> str:
         if self._total is None:

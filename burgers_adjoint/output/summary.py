@@ -13,6 +13,8 @@ PUBLISHED_ENERGY = 0.08426001732938161
 PUBLISHED_POINTWISE_SQUARE_NORM = 1.3020729832060115e-6
 EXACT_POINTWISE_SQUARE_NORM = 1.3020741709303739e-6
 
+WIDTH = 80  # of what is not printed on a terminal
+WIDEST = 10_000  # columns that no table needs
 UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
 
@@ -68,7 +70,7 @@ def print_summary(summary: Mapping[str, Any], stream: TextIO, terminal: bool) ->
         terminal: whether to use colours and the width of the terminal, else 80 columns.
     """
     console = _console(stream, terminal)
-    console.print(_table(("", ""), _summary_rows(summary)))
+    _print_table(console, ("", ""), _summary_rows(summary))
     published = summary.get("published")
     if published:
         rows = [
@@ -81,7 +83,7 @@ def print_summary(summary: Mapping[str, Any], stream: TextIO, terminal: bool) ->
             for row in published
         ]
         header = ("Burgers.jl", "published", "ours", "apart")
-        console.print(_table(header, rows, unbroken=(1, 2, 3)))
+        _print_table(console, header, rows, unbroken=(1, 2, 3))
         for row in published:
             if row["note"]:
                 console.print(f"{row['quantity']}: {row['note']}.", style="dim")
@@ -104,7 +106,7 @@ def print_plan(summary: Mapping[str, Any], stream: TextIO, terminal: bool) -> No
         for option in summary["options"]
     ]
     header = ("schedule", "store", "slots", "memory", "steps", "saves", "to disk", "seconds")
-    console.print(_table(header, rows, unbroken=tuple(range(len(header)))))
+    _print_table(console, header, rows, unbroken=tuple(range(len(header))))
     console.print(
         f"{summary['steps']} time steps on {summary['ranks']} ranks, per rank; slots in memory + "
         f"on disk; measured in {summary['seconds']['planning']:.2g} s",
@@ -127,7 +129,7 @@ def print_checks(summary: Mapping[str, Any], stream: TextIO, terminal: bool) -> 
         )
         for check in checks
     ]
-    console.print(_table(("check", "value", "", "allowed"), rows, unbroken=(1, 2)))
+    _print_table(console, ("check", "value", "", "allowed"), rows, unbroken=(1, 2))
     for reason in summary.get("left_out", ()):
         console.print(f"left out: {reason}", style="dim")
     failed = sum(not check["passed"] for check in checks)
@@ -148,7 +150,7 @@ def print_information(information: Mapping[str, Any], stream: TextIO, terminal: 
             )
         )
     rows.append(("compiled kernels", information["kernel_cache"]))
-    _console(stream, terminal).print(_table(("", ""), rows))
+    _print_table(_console(stream, terminal), ("", ""), rows)
 
 
 def print_contents(found: Mapping[str, Any], stream: TextIO, terminal: bool) -> None:
@@ -160,10 +162,10 @@ def print_contents(found: Mapping[str, Any], stream: TextIO, terminal: bool) -> 
         ("results", "results.h5" if found["results"] else "none"),
         ("restart data", found["restart"] if found["generations"] else "none"),
     ]
-    console.print(_table(("", ""), rows))
+    _print_table(console, ("", ""), rows)
     if found["generations"]:
         header = ("generation", "saved", "how far", "snapshots", "ranks", "size")
-        console.print(_table(header, map(_generation, found["generations"])))
+        _print_table(console, header, map(_generation, found["generations"]))
 
 
 def _generation(found: Mapping[str, Any]) -> tuple[str, ...]:
@@ -286,24 +288,43 @@ def _console(stream: TextIO, terminal: bool) -> Any:
         file=stream,
         force_terminal=terminal,
         no_color=not terminal,
-        width=None if terminal else 80,
+        width=None if terminal else WIDTH,
         highlight=False,
         markup=False,
         emoji=False,
     )
 
 
-def _table(
-    header: tuple[str, ...], rows: Iterable[tuple[str, ...]], unbroken: tuple[int, ...] = (0,)
-) -> Any:
+def _print_table(
+    console: Any,
+    header: tuple[str, ...],
+    rows: Iterable[tuple[str, ...]],
+    unbroken: tuple[int, ...] = (),
+) -> None:
+    """Print a table whose first column, and the unbroken ones, have one line a row.
+
+    Words of the others stay whole. Where that is wider than the terminal, so is the table: a number
+    that goes on in the next line can be read, one that is cut cannot.
+    """
     from rich import box
+    from rich.cells import cell_len
+    from rich.measure import Measurement
     from rich.table import Table
     from rich.text import Text
 
+    rows = list(rows)
     named = any(header)
     table = Table(box=box.SIMPLE_HEAD if named else box.SIMPLE, show_header=named)
     for index, name in enumerate(header):
-        table.add_column(name, overflow="fold", no_wrap=index in unbroken)
+        whole = index in (0, *unbroken)
+        cells = [name, *(row[index] for row in rows)]
+        pieces = cells if whole else [word for cell in cells for word in cell.split()]
+        least = max(map(cell_len, pieces), default=0)
+        table.add_column(name, overflow="fold", no_wrap=whole, min_width=least)
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
-    return table
+    unlimited = console.options.update(max_width=WIDEST)
+    width = console.width
+    console.width = max(width, Measurement.get(console, unlimited, table).minimum)
+    console.print(table)
+    console.width = width

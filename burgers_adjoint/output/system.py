@@ -44,7 +44,7 @@ def information(comm: Any) -> dict[str, Any]:
     import psutil
     from mpi4py import MPI
 
-    from burgers_adjoint.kernels.compilation import cache_directory
+    from burgers_adjoint.kernels.cache import kernel_folder
 
     node = comm.Split_type(MPI.COMM_TYPE_SHARED)
     here = {
@@ -58,7 +58,7 @@ def information(comm: Any) -> dict[str, Any]:
     nodes = [found for found in comm.allgather(here if node.rank == 0 else None) if found]
     node.Free()
     # One rank's word, so that all return the same.
-    found = {"versions": versions(), "kernel_cache": str(cache_directory())}
+    found = {"versions": versions(), "kernel_cache": str(kernel_folder())}
     return comm.bcast(found, root=0) | {"ranks": comm.size, "nodes": nodes}
 
 

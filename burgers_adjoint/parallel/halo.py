@@ -1,5 +1,6 @@
 """Halo exchange: every neighbour gets one message with the edges of all fields."""
 
+import weakref
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
@@ -94,7 +95,11 @@ class Halo:
         assert depth <= min(decomposition.smallest_tile), "a halo reaches beyond the neighbour"
         self.seconds = 0.0
         self.n_fields = n_fields
-        outgoing, incoming, self._requests = [], [], []
+        outgoing, incoming = [], []
+        self._requests: list[MPI.Prequest] = []
+        # Some MPI libraries complain of requests that are left at the end, so they are released on
+        # every way there: with this object, or at the end of the process, if nobody has closed it.
+        self._release = weakref.finalize(self, _release, self._requests)
         sides = []
         size = 0
         for number, (north, east) in enumerate(DIRECTIONS):
@@ -170,6 +175,11 @@ class Halo:
 
     def close(self) -> None:
         """Release the requests."""
-        for request in self._requests:
+        self._release()
+
+
+def _release(requests: list[MPI.Prequest]) -> None:
+    if not MPI.Is_finalized():
+        for request in requests:
             request.Free()
-        self._requests.clear()
+    requests.clear()

@@ -1,15 +1,31 @@
 """Tests that all ranks of one MPI job run together: a failure on one rank is a failure on all."""
 
 import faulthandler
+import os
 import signal
 import sys
+import time
 from collections.abc import Generator
+from typing import NoReturn
 
 import pytest
 from mpi4py import MPI
 
 # mpiexec ends the remaining ranks with SIGTERM when one has run into its time limit.
 faulthandler.register(signal.SIGTERM, file=sys.__stderr__, all_threads=True, chain=True)
+
+# pytest-timeout leaves when it has printed the stacks, and the launcher then kills the other ranks,
+# which are about to print theirs.
+SECONDS_FOR_THE_OTHERS = 3.0
+_leave = os._exit
+
+
+def _leave_after_the_others(status: int) -> NoReturn:
+    time.sleep(SECONDS_FOR_THE_OTHERS)
+    _leave(status)
+
+
+os._exit = _leave_after_the_others
 
 # A test that fails on one rank leaves messages of its own communicator behind.
 COMM = MPI.COMM_WORLD.Dup()

@@ -1,5 +1,6 @@
 """Halo exchange in all eight directions, for every process grid that the ranks allow."""
 
+import gc
 from collections.abc import Iterator
 
 import numpy as np
@@ -130,6 +131,23 @@ def test_exchanges_can_be_repeated_with_new_values(periodic: bool) -> None:
         assert halo.seconds > 0
     halo.close()
     other.close()
+
+
+def test_requests_are_released_by_close_and_without_it() -> None:
+    """Some MPI libraries print a line for each that is left at the end of the process."""
+    decomposition = Decomposition(COMM, (13, 17), periodic=True)
+    for closes in (True, False):
+        halo = Halo(decomposition, frame_of(decomposition, 2), 2, n_fields=2, corners=True)
+        requests = list(halo._requests)
+        assert (MPI.REQUEST_NULL in requests) is False
+        assert bool(requests) == (SIZE > 1)
+        if closes:
+            halo.close()
+            halo.close()
+        else:
+            del halo
+            gc.collect()
+        assert all(request == MPI.REQUEST_NULL for request in requests)
 
 
 def test_padding_beyond_the_frame_is_left_alone() -> None:

@@ -43,6 +43,7 @@ done
 read -r first rest <"$STAND_INS/stop"
 echo "$rest" >"$STAND_INS/stop"
 [[ -z $first ]] || set -- "$1" "$DRIVER" "0:steps:$first:usr1" -- "${@:4}"
+unset PBS_NODEFILE # MPICH's would look for the nodes
 exec @MPIEXEC@ -n "$ranks" "$@"
 """
 SRUN = """#!/bin/bash

@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import pytest
 from mpi4py import MPI
 
@@ -436,11 +437,11 @@ main(["forward"])
 def test_one_failing_rank_ends_all_with_a_parallel_file_open(
     mpiexec: Run, tmp_path: Path, failure: str, code: int
 ) -> None:
+    if not h5py.get_config().mpi:
+        pytest.skip("h5py is built without MPI")
     environment = PACKAGE | {"H5PY_ALWAYS_USE_MPI": "1"}
     script = OPEN_FILE.format(failure=failure)
     done = mpiexec(3, "-c", script, tmp_path / "file.h5", env=environment, timeout=40)
-    if "h5py was built without MPI support" in done.stderr:
-        pytest.skip("h5py is built without MPI")
     assert done.returncode == code
     assert done.stderr.count("error: ") == 1
     assert f"error: rank {0 if 'every' in failure else 1}: " in done.stderr

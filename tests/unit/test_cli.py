@@ -1,3 +1,4 @@
+import io
 import json
 import logging
 import os
@@ -11,10 +12,12 @@ from pathlib import Path
 import h5py
 import pytest
 
-from burgers_adjoint.commands import check, line, run
+from burgers_adjoint.commands import check, launcher, line, run
+from burgers_adjoint.commands.ending import print_on
 from burgers_adjoint.commands.line import Request, parse
 from burgers_adjoint.config import load
 from burgers_adjoint.errors import BurgersAdjointError, NumericalError, SnapshotError
+from burgers_adjoint.output.progress import Progress
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = ("gradient", "forward", "check", "resume", "info")
@@ -30,10 +33,10 @@ def logging_as_before():
     logging.disable(logging.NOTSET)
 
 
-def start(*arguments, **options):
+def start(*arguments, env=None, **options):
     return subprocess.Popen(
         [sys.executable, "-m", "burgers_adjoint", *map(str, arguments)],
-        env=os.environ | PACKAGE,
+        env=os.environ | PACKAGE | (env or {}),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -105,7 +108,7 @@ def test_options_may_stand_before_and_after_the_configuration():
     ],
 )
 def test_wrong_usage_is_named_and_ends_with_2(arguments, message, capsys, monkeypatch):
-    for name in line.LAUNCHER_VARIABLES:
+    for name in launcher.VARIABLES:
         monkeypatch.delenv(name, raising=False)
     assert ended(*arguments) == 2
     stdout, stderr = capsys.readouterr()
@@ -136,6 +139,155 @@ def test_help_and_errors_of_usage_start_no_mpi():
         "assert not slow & sys.modules.keys(), slow & sys.modules.keys()\n"
     )
     subprocess.run([sys.executable, "-c", script], env=os.environ | PACKAGE, check=True, timeout=50)
+
+
+@pytest.mark.parametrize(
+    "error", ["RuntimeError('cannot load MPI library\\nlibmpi.so.12: no such file')",
+              "ImportError('libmpi.so.40: cannot open shared object file')"],
+)  # fmt: skip
+@pytest.mark.parametrize("command", COMMANDS)
+def test_without_an_mpi_library_one_line_says_what_to_do(tmp_path, command, error):
+    """mpi4py's wheels bring no MPI, and say so when they are imported."""
+    (tmp_path / "mpi4py").mkdir()
+    (tmp_path / "mpi4py/__init__.py").touch()
+    (tmp_path / "mpi4py/MPI.py").write_text(f"raise {error}\n")
+    path = os.pathsep.join([str(tmp_path), PACKAGE["PYTHONPATH"]])
+    script = "import sys; from burgers_adjoint.commands.line import main; main(sys.argv[1:])"
+    done = subprocess.run(
+        [sys.executable, "-c", script, command, *(["x"] if command == "resume" else [])],
+        env=os.environ | {"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(("error: MPI cannot be used (cannot load MPI library): run",
+                            "error: MPI cannot be used (libmpi.so.40: cannot"))  # fmt: skip
+    assert "`pip install mpich`" in line
+
+
+def test_ranks_that_do_not_see_each_other_are_refused(tmp_path):
+    """As the mpiexec of another MPI starts them: each would compute everything alone."""
+    launched = {"PMI_SIZE": "2", "PMI_RANK": "0"}
+    for rank in ("0", "1"):
+        launched["PMI_RANK"] = rank
+        code, stdout, stderr = finish(start("info", env=launched))
+        assert (code, stdout) == (1, "")
+        assert ("mpiexec has started 2 processes, and each is alone" in stderr) == (rank == "0")
+
+
+def test_a_package_that_cannot_be_imported_is_no_bug_of_ours(tmp_path):
+    (tmp_path / "h5py").mkdir()
+    (tmp_path / "h5py/__init__.py").write_text("from h5py import nothing\n")
+    path = os.pathsep.join([str(tmp_path), PACKAGE["PYTHONPATH"]])
+    process = start(*SMALL, "-o", tmp_path / "run", env={"PYTHONPATH": path})
+    code, _, stderr = finish(process)
+    assert code == 1
+    assert re.match("error: cannot import h5py: .*nothing.* do not fit each other", stderr)
+
+
+def test_info_prints_all_keys_as_a_configuration(capsys, tmp_path):
+    """Where there is only the installed package, nothing else tells what can be set."""
+    assert ended("info", "--keys", "-s", "grid.nx=7") == 0
+    stdout = capsys.readouterr().out
+    assert "nx = 7 " in stdout
+    assert "points along x (a whole number >= 3)" in stdout
+    (tmp_path / "run.toml").write_text(stdout)
+    assert load(str(tmp_path / "run.toml")) == load(None, ["grid.nx=7"])
+    assert ended("info", tmp_path / "run.toml", "--keys", "--quiet", "--json", "-") == 0
+    described = json.loads(capsys.readouterr().out)
+    assert described["grid"]["nx"] == {
+        "value": 7,
+        "default": 100,
+        "meaning": "points along x",
+        "allowed": "a whole number >= 3",
+    }
+
+
+def test_keys_are_not_those_of_a_folder(capsys, tmp_path):
+    assert ended("info", tmp_path, "--keys") == 2
+    assert (
+        "--keys goes with a configuration file or none, not the folder" in capsys.readouterr().err
+    )
+
+
+SLOW_MESSAGE = """
+import os, signal, sys, time
+from burgers_adjoint.commands import interrupts, line
+
+def interrupt(request, comm):
+    os.kill(os.getpid(), signal.SIGINT)
+
+def failed(comm, error, debug):
+    time.sleep(0.5)
+    print(type(error).__name__, file=sys.stderr)
+    return 130
+
+interrupts.SECONDS_BETWEEN_INTERRUPTS = 0.1
+line._COMMANDS["info"], line.failed = interrupt, failed
+line.main(["info"])
+"""
+
+
+def test_an_interrupt_does_not_interrupt_its_own_message():
+    done = subprocess.run(
+        [sys.executable, "-c", SLOW_MESSAGE],
+        env=os.environ | PACKAGE,
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+    assert (done.returncode, done.stderr) == (130, "KeyboardInterrupt\n")
+
+
+class Pieces(io.RawIOBase):
+    """What is handed to the system, piece by piece."""
+
+    def __init__(self):
+        self.pieces = []
+
+    def writable(self):
+        return True
+
+    def write(self, data):
+        self.pieces.append(bytes(data))
+        return len(data)
+
+
+def test_what_is_printed_leaves_with_the_end_of_its_last_line():
+    """What another stream or rank writes would else go on in the same line."""
+    raw = Pieces()
+    stream = io.TextIOWrapper(io.BufferedWriter(raw), line_buffering=True)
+    assert print_on("table\nof two lines", stream) is None
+    with Progress(stream=stream, terminal=False) as progress:
+        progress.say("one\ntwo")
+    assert raw.pieces == [b"table\nof two lines\n", b"one\ntwo\n"]
+
+
+ABORT = """
+from burgers_adjoint.commands.ending import end_alone
+
+class Comm:
+    size, rank = 2, 1
+
+    def Abort(self, code):
+        {what}
+
+end_alone(Comm(), "why", 3)
+"""
+
+
+@pytest.mark.parametrize("what", ["pass", "raise RuntimeError"])
+def test_an_abort_that_returns_ends_the_process_all_the_same(what):
+    done = subprocess.run(
+        [sys.executable, "-c", ABORT.format(what=what)],
+        env=os.environ | PACKAGE,
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (3, "", "error: rank 1: why\n")
 
 
 def test_version():

@@ -1,5 +1,6 @@
 import pickle
 import re
+import tomllib
 from pathlib import Path
 
 import msgspec
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from burgers_adjoint.config import Config, from_dict, load
+from burgers_adjoint.config.keys import EXAMPLE, as_toml, keys
 from burgers_adjoint.errors import ConfigError
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -22,13 +24,46 @@ def test_defaults_are_the_published_problem():
     assert (config.initial.kind, config.initial.width) == ("gaussian", 1.65)
 
 
-def test_default_file_spells_out_every_key_with_its_default():
-    assert load(str(CONFIGS / "default.toml")) == Config()
-    text = (CONFIGS / "default.toml").read_text()
-    for section in Config.__struct_fields__:
-        assert f"[{section}]" in text
-        for key in getattr(Config(), section).__struct_fields__:
-            assert re.search(rf"^(# )?{key} = ", text, re.MULTILINE), f"{section}.{key}"
+def test_default_file_is_what_the_command_prints():
+    """`burgers-adjoint info --keys >configs/default.toml` makes it."""
+    path = CONFIGS / "default.toml"
+    assert path.read_text() == as_toml(keys(Config())) + "\n"
+    assert load(str(path)) == Config()
+
+
+def test_every_key_is_explained():
+    for section, table in keys(Config()).items():
+        assert list(table) == list(getattr(Config(), section).__struct_fields__)
+        for key, told in table.items():
+            assert told["meaning"], f"{section}.{key}: no line in the docstring of its section"
+            assert told["allowed"]
+
+
+def test_keys_that_are_not_set_stand_there_with_an_example():
+    described = keys(Config())
+    unset = [
+        (section, key, told["meaning"].partition(EXAMPLE)[2])
+        for section, table in described.items()
+        for key, told in table.items()
+        if told["value"] is None
+    ]
+    assert len(unset) > 5
+    for section, key, example in unset:
+        config = load(None, [f"{section}.{key}={example}", *OTHERWISE.get(key, [])])
+        assert getattr(getattr(config, section), key) is not None
+        assert f"\n# {key} = {example} " in as_toml(described)
+
+
+# what goes with an example
+OTHERWISE = {"steady": ["checkpointing.schedule=online"]}
+
+
+def test_keys_show_the_values_of_a_configuration():
+    config = load(None, ["grid.nx=7", "time.until=2.5", "initial.path=a.h5", "initial.kind=file"])
+    text = as_toml(keys(config))
+    assert from_dict(tomllib.loads(text)) == config
+    assert keys(config)["grid"]["nx"]["default"] == 100
+    assert keys(config)["grid"]["nx"]["allowed"] == "a whole number >= 3"
 
 
 def test_published_file_is_the_default_problem():

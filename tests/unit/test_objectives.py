@@ -25,6 +25,11 @@ def problem(boundary: str, weights: dict[str, float]) -> Problem:
     return Problem(from_dict(sections), MPI.COMM_SELF)
 
 
+def trapezoidal(values: list[float], dx: float) -> float:
+    """NumPy's own has another name in each of the supported versions."""
+    return dx * (sum(values) - (values[0] + values[-1]) / 2)
+
+
 def expected_terms(one: Problem) -> dict[str, float]:
     grid = one.grid
     inner = (slice(None),) if grid.periodic else (slice(1, -1), slice(1, -1))
@@ -41,8 +46,8 @@ def expected_terms(one: Problem) -> dict[str, float]:
     points = grid.nx * grid.ny
     return {
         "final_energy": energies[-1] / points,
-        "running_energy": np.trapz(energies, dx=0.02) / points,
-        "running_enstrophy": np.trapz(enstrophies, dx=0.02) / points,
+        "running_energy": trapezoidal(energies, 0.02) / points,
+        "running_enstrophy": trapezoidal(enstrophies, 0.02) / points,
     }
 
 

@@ -11,8 +11,8 @@ from burgers_adjoint.commands.check import check
 from burgers_adjoint.config import Config, from_dict
 from burgers_adjoint.config import registry as registries
 from burgers_adjoint.config.registry import (
-    ANY,
     ADVECTION,
+    ANY,
     CONTROLS,
     INITIAL_STATES,
     INTEGRATORS,

@@ -4,6 +4,8 @@ import os
 import shutil
 import stat
 import subprocess
+import sys
+import venv
 from pathlib import Path
 
 import pytest
@@ -27,8 +29,11 @@ echo "apt-get $*" >>"$STAND_INS/calls"
 FAKE_PYTHON = """#!/bin/bash
 echo "python $*" >>"$STAND_INS/calls"
 case "$*" in
-    *'-m venv'*) mkdir -p .venv/bin && cp "$STAND_INS/python3" .venv/bin/python ;;
-    *'-m pip'*) [[ ! -e $STAND_INS/pip-fails ]] ;;
+    *'-m venv'*) rm -rf .venv && mkdir -p .venv/bin && cp "$STAND_INS/python3" .venv/bin/python ;;
+    *debian_bindings*) printf '%s\n' numpy==1.24.2 mpi4py==3.1.4 ;;
+    *'-m pip'*)
+        [[ ! -e $STAND_INS/pip-fails ]] || exit 1
+        mkdir -p .venv/lib/python3.11/site-packages/{click-8.1.7,numba-0.60.0}.dist-info ;;
 esac
 """
 
@@ -49,6 +54,7 @@ class Machine:
         self.program("set-up", script, self.checkout / "tools")
         for name in ("bash", "cat", "cp", "dirname", "env", "flock", "grep", "mkdir", "mktemp"):
             self.link(name)
+        self.site_packages = self.checkout / ".venv/lib/python3.11/site-packages"
         for name in ("rm", "sha256sum"):
             self.link(name)
         self.program("dpkg-query", DPKG_QUERY)
@@ -121,9 +127,11 @@ def test_without_root_the_exact_commands_are_printed(machine: Machine) -> None:
     machine.lacks("openmpi-bin", "python3-petsc4py")
     result = machine.set_up()
     assert result.returncode != 0
-    assert result.stderr.splitlines()[-2:] == [
+    assert result.stderr.splitlines()[-4:] == [
         "    sudo apt-get update",
         "    sudo apt-get install --yes --no-install-recommends openmpi-bin python3-petsc4py",
+        "or do without them, in an environment of Python 3.11 or newer:",
+        "    python3 -m pip install . mpich",
     ]
     assert machine.calls() == []
 
@@ -169,6 +177,56 @@ def test_failed_remake_does_not_leave_the_old_stamp(machine: Machine) -> None:
     assert machine.calls() == MAKES_VENV
 
 
+@pytest.mark.parametrize("name", ["numpy", "mpi4py"])
+def test_a_copy_in_front_of_debians_is_noticed(machine: Machine, name: str) -> None:
+    assert machine.set_up().returncode == 0
+    machine.calls()
+    (machine.site_packages / f"{name}-9.1.dist-info").mkdir()
+    result = machine.set_up()
+    assert result.returncode == 0, result.stderr
+    said = result.stderr.splitlines()
+    assert said[0].startswith(f"{name}-9.1 is in the way of Debian's {name}==")
+    assert "--constraint .venv/constraints.txt" in said[-1]
+    assert machine.calls() == MAKES_VENV
+    assert (machine.set_up().stderr, machine.calls()) == ("", [])
+
+
+def test_a_package_that_is_gone_is_noticed(machine: Machine) -> None:
+    assert machine.set_up().returncode == 0
+    machine.calls()
+    (machine.site_packages / "numba-0.60.0.dist-info").rmdir()
+    result = machine.set_up()
+    assert result.stderr.splitlines()[0] == "numba-0.60.0 is gone"
+    assert machine.calls() == MAKES_VENV
+
+
+def test_what_users_add_and_upgrade_stays(machine: Machine) -> None:
+    assert machine.set_up().returncode == 0
+    machine.calls()
+    (machine.site_packages / "scipy-1.10.1.dist-info").mkdir()
+    (machine.site_packages / "click-8.1.7.dist-info").rename(
+        machine.site_packages / "click-8.2.0.dist-info"
+    )
+    assert (machine.set_up().stderr, machine.calls()) == ("", [])
+
+
+@pytest.mark.skipif(
+    not Path("/usr/lib/petscdir").exists() or not sys.base_prefix.startswith("/usr"),
+    reason="the bindings are not Debian's",
+)
+def test_pip_itself_keeps_to_debians_versions(tmp_path: Path) -> None:
+    """Also where somebody asks for a newer NumPy by name, and the path has a space in it."""
+    home = tmp_path / "a venv"
+    venv.create(home, system_site_packages=True, symlinks=True)
+    python, tool = home / "bin/python", ROOT / "tools/debian_bindings.py"
+    told = subprocess.run([python, tool], capture_output=True, text=True, check=True).stdout
+    (home / "constraints.txt").write_text(told, encoding="utf-8")
+    words = ("--python", python, "install", "--no-index", "--dry-run", "numpy>=9")
+    asked = subprocess.run([sys.executable, "-m", "pip", *words], capture_output=True, text=True)
+    assert asked.returncode != 0
+    assert "conflicting dependencies" in asked.stdout + asked.stderr
+
+
 def test_moved_checkout_gets_a_new_venv(machine: Machine) -> None:
     assert machine.set_up().returncode == 0
     machine.calls()
@@ -181,8 +239,9 @@ def test_other_systems_are_told_what_is_needed(machine: Machine) -> None:
     (machine.stand_ins / "apt-get").unlink()
     result = machine.set_up()
     assert result.returncode != 0
-    assert "This set-up knows Debian 12 and its relatives only" in result.stderr
-    assert "python3 -m pip install --no-binary=h5py,mpi4py ." in result.stderr
+    assert "This set-up knows Debian 12, 13 and their relatives only" in result.stderr
+    assert "    python3 -m pip install . mpich\n" in result.stderr
+    assert "    CC=mpicc python3 -m pip install --no-binary=mpi4py ." in result.stderr
 
 
 def test_what_mpiexec_needs_can_be_put_into_a_shell() -> None:
