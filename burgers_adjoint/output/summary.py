@@ -159,6 +159,7 @@ def print_contents(found: Mapping[str, Any], stream: TextIO, terminal: bool) -> 
         ("configuration", "config.toml" if found["configuration"] else "none"),
         ("results", "results.h5" if found["results"] else "none"),
         ("restart data", found["restart"] if found["generations"] else "none"),
+        *([("in use by", found["running"])] if found.get("running") else ()),
     ]
     console.print(_table(("", ""), rows))
     if found["generations"]:
