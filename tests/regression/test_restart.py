@@ -1,9 +1,11 @@
 """Runs that are stopped and resumed, as users meet them: messages, exit codes, the same bits."""
 
+import itertools
 import json
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -125,6 +127,14 @@ def test_large_tiles_whose_states_are_swapped_are_saved_right(config: Config) ->
                 gradient(other(config, *keys), stop)
         assert gradient(other(config, *keys))["digest"] == whole["digest"]
         shutil.rmtree(config.output.directory)
+
+
+def test_a_clock_that_is_set_back_stops_no_saves(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backwards = itertools.count(0, -3600)
+    monkeypatch.setattr(time, "time", lambda: 1.8e9 + next(backwards))
+    assert gradient(other(config, "restart.mtbf=0.001"))["restart"]["saves"] > 0
 
 
 def test_a_running_objective_is_carried_over(config: Config) -> None:
