@@ -4,6 +4,7 @@ A job script measures the last, from the time of the note of the stop to the end
 """
 
 import os
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def steps_done(folder: Path, run: str) -> int | None:
 
 
 def note_stop(folder: Path, why: str | None) -> None:
-    """Write down why a run has stopped, when everything is saved: a signal, or "walltime".
+    """Write down when a run has stopped with everything saved, and why: a signal, or "walltime".
 
     None takes back the note of an earlier run.
     """
@@ -41,7 +42,7 @@ def note_stop(folder: Path, why: str | None) -> None:
         if why is None:
             (folder / STOPPED).unlink(missing_ok=True)
             return
-        (folder / STOPPED).write_text(f"{why}\n", encoding="utf-8")
+        (folder / STOPPED).write_text(f"{why} {time.time():.0f}\n", encoding="utf-8")
 
 
 def way_out(folder: Path) -> float | None:

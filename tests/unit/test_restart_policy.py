@@ -230,7 +230,9 @@ def test_notes_of_a_stop_and_of_what_it_took(tmp_path) -> None:
     (tmp_path / "way-out").write_text("soon")
     assert way_out(tmp_path) is None
     note_stop(tmp_path, "SIGTERM")
-    assert (tmp_path / "stopped").read_text() == "SIGTERM\n"
+    why, when = (tmp_path / "stopped").read_text().split()
+    assert why == "SIGTERM"
+    assert int(when) == pytest.approx(time.time(), abs=30)
     note_stop(tmp_path, None)
     assert not (tmp_path / "stopped").exists()
 
