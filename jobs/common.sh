@@ -118,7 +118,8 @@ goes_on() {
     local over=''
     [[ -z $job_end ]] || ((${signalled_at:-$ended} < job_end - 5)) || over=1
     if [[ -z $over && (-n $signalled_at || $stopped == SIGTERM || $stopped == SIGINT) ]]; then
-        echo "the chain ends: this job was cancelled${stopped:+, with everything saved}" >&2
+        echo "the chain ends: this job was cancelled${stopped:+, with everything saved}" \
+            "(one that was requeued starts again by itself)" >&2
         return 1
     elif ((status != 75)) && [[ -z $over ]]; then
         return 1

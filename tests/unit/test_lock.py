@@ -9,6 +9,7 @@ import threading
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mpi4py import MPI
@@ -156,6 +157,38 @@ def test_a_run_whose_lock_was_taken_over_ends(tmp_path: Path) -> None:
     _, errors = process.communicate(timeout=50)
     assert process.returncode == 1
     assert f"error: {tmp_path} was taken over by another run: host" in errors
+
+
+def test_of_two_that_find_a_dead_holder_one_takes_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, replace(this_run(1), token="dead", process=ended_process()))
+    first, second = (FolderLock(tmp_path, this_run(1)) for _ in range(2))
+    dead = second._dead
+
+    def late(*found: Any) -> bool:
+        """Find the holder dead; then the other run takes its place before this one does."""
+        verdict = dead(*found)
+        if holder_of(tmp_path) != first.me:
+            first.acquire()
+        return verdict
+
+    monkeypatch.setattr(second, "_dead", late)
+    with pytest.raises(ConfigError, match="in use by another run"):
+        second.acquire()
+    assert holder_of(tmp_path) == first.me
+    assert os.listdir(tmp_path) == [NAME]
+
+
+def test_who_dies_while_taking_over_is_taken_over(tmp_path: Path) -> None:
+    dead = replace(this_run(1), token="dead", process=ended_process())
+    taker = replace(dead, token="taker")
+    write(tmp_path, dead)
+    (tmp_path / f"{NAME}.after-dead").write_text(json.dumps(asdict(taker)))
+    mine = FolderLock(tmp_path, this_run(1))
+    mine.acquire()
+    assert holder_of(tmp_path) == mine.me
+    assert os.listdir(tmp_path) == [NAME]
 
 
 # Takes the folder again and again; a file that is made exclusively shows whether it is alone.
