@@ -34,7 +34,7 @@ lint: env
 	@$(PYTHON) -m ruff check --quiet
 	@$(PYTHON) -m ruff format --check --quiet
 	@$(PYTHON) -m mypy
-	@shellcheck .ci/run tools/set-up tools/mpi-tests tools/test-mpich tools/try-debian
+	@shellcheck .ci/run tools/set-up tools/mpi-tests tools/test-mpich tools/try-debian tools/slurm-chain
 	@shellcheck --external-sources jobs/*
 
 mpi-environment:

@@ -18,7 +18,7 @@ NNODES=$(sort -u "$PBS_NODEFILE" | wc -l)
 # Working snapshots go to the SSD of each node, which is wiped between jobs; restart data does not.
 # shellcheck disable=SC2034  # the scripts use it
 SNAPSHOTS=()
-# shellcheck disable=SC2034  # the scripts use it
-if [[ -d /local/scratch && -w /local/scratch ]]; then
+if [[ -d /local/scratch ]] && usable_on_every_node /local/scratch; then
+    # shellcheck disable=SC2034  # the scripts use it
     SNAPSHOTS=(-s snapshots.store=hdf5 -s snapshots.directory=/local/scratch)
 fi

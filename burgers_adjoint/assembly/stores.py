@@ -3,6 +3,7 @@
 import os
 import secrets
 import shutil
+import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -263,14 +264,16 @@ class StoreMaker:
                     tempfile.TemporaryFile(dir=folder).close()
                     if free < total:
                         raise ConfigError(
-                            f"the snapshots need {total} bytes in {folder} ({n_ranks} ranks), "
+                            f"the snapshots need {total} bytes in {folder} of node "
+                            f"{socket.gethostname()} ({n_ranks} ranks), "
                             f"{free} are free there: use fewer (checkpointing.snapshots) or "
                             "another folder (snapshots.directory)"
                         )
             except OSError as error:
                 raise StorageError(
-                    f"cannot use the snapshot folder {folder}, which is to hold {total} bytes: "
-                    f"{error.strerror}"
+                    f"cannot use the snapshot folder {folder} on node {socket.gethostname()}, "
+                    f"which is to hold {total} bytes: {error.strerror}; "
+                    "-s snapshots.directory=DIR names another one, for resume, too"
                 ) from error
         return folder
 

@@ -103,6 +103,8 @@ class DurableRun:
         self._vital: dict[str, np.ndarray] = {}
         self._lost = 0
         self._resume_seconds = 0.0
+        self._begun: float | None = None
+        self._ended: float | None = None
         if resume != "never":
             with self._timed():
                 self._find(resume)
@@ -186,7 +188,22 @@ class DurableRun:
     def facts(self) -> dict[str, Any]:
         """What this run and those before it have gone through."""
         before = 0 if self.found is None else self.found.facts["resumed"] + 1
-        return {"resumed": before, "lost_steps": self._lost}
+        return {"resumed": before, "lost_steps": self._lost, "seconds_sweeps": self._sweeping()}
+
+    def _sweeping(self) -> float:
+        """Seconds that the sweeps of this job and those before it have taken."""
+        now = time.perf_counter() if self._ended is None else self._ended
+        return self._before("seconds_sweeps") + (now - self._begun if self._begun else 0.0)
+
+    def _before(self, name: str) -> float:
+        """Seconds that earlier jobs have counted."""
+        if self.found is None:
+            return 0.0
+        return float({**self.found.facts, **self.found.counts}.get(name, 0.0))
+
+    def of_this_job(self, seconds: dict[str, float]) -> dict[str, float]:
+        """What this job alone has taken of the parts that all have: forward, adjoint, snapshots."""
+        return {part: taken - self._before(f"seconds_{part}") for part, taken in seconds.items()}
 
     def schedule(self) -> Schedule:
         """The configured schedule, or one for what remains, which `reverse` makes anew."""
@@ -230,9 +247,11 @@ class DurableRun:
                 executor = self._go_on(state, store, observed)
         self.schedule_used = executor.schedule
         self.keeper.watch(executor, GradientContents(problem, self.facts, executor), store)
+        self._begun = time.perf_counter()
         with self.keeper:
             executor.run(state)
             self.keeper.finish()
+        self._ended = time.perf_counter()
         return problem.result(executor)
 
     def _go_on(
@@ -341,19 +360,24 @@ class DurableRun:
             self.keeper.done(done)
 
         self.keeper.watch(sweeps, sweeps, None)
+        self._begun = time.perf_counter()
         with self.keeper:
             objective = problem.sweep(problem.fields, updated, start=(state, bins, n))
             self.keeper.finish()
+        self._ended = time.perf_counter()
         return objective
 
     def conclude(self, summary: dict[str, Any]) -> None:
         """Note that the results are written: nothing is left to resume."""
         self.keeper.conclude(summary)
 
-    def report(self, forward_steps: int, planned: int | None) -> dict[str, Any]:
-        """What interruptions and saving have cost.
+    def report(
+        self, forward_steps: int, planned: int | None, seconds: dict[str, float]
+    ) -> dict[str, Any]:
+        """What interruptions and saving have cost, and what all jobs together have taken.
 
         Args:
+            seconds: that all jobs have taken for the parts of the sweeps.
             forward_steps: taken by the whole run, those that were lost left out.
             planned: forward steps of a run without interruptions; None when nobody knows.
         """
@@ -362,6 +386,10 @@ class DurableRun:
             "resumed": facts["resumed"],
             "lost_steps": facts["lost_steps"],
             "repeated_steps": None if planned is None else forward_steps - planned,
+            "seconds_of_all_jobs": {
+                name: self.comm.allreduce(taken, op=MPI.MAX)
+                for name, taken in {"sweeps": facts["seconds_sweeps"], **seconds}.items()
+            },
             "resume_seconds": self.comm.allreduce(self._resume_seconds, op=MPI.MAX),
             **self.keeper.report(),
         }

@@ -9,8 +9,9 @@ import io
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
 import click
@@ -38,6 +39,7 @@ class Request:
     resume: str | None = None
     draw: str | None = None
     keys: bool = False
+    wait: float = 0.0
 
 
 class Commands(click.Group):
@@ -112,9 +114,19 @@ def _command(name: str, help_text: str, argument: str = "[CONFIG.toml]") -> None
         help="Go on with an interrupted run if there is one (auto), or discard it (never).",
     )
 
+    wait = click.option(
+        "--wait",
+        type=click.FloatRange(min=0),
+        default=0.0,
+        metavar="SECONDS",
+        help="Wait so long for another run to leave the output folder.",
+    )
+    runs = name in ("gradient", "forward", "check", "optimize", "resume")
+
     @commands.command(name, help=help_text, context_settings=HELP)
     @click.argument("config", required=required, metavar=argument)
     @(resume if name in ("gradient", "forward") else lambda command: command)
+    @(wait if runs else lambda command: command)
     @click.option(
         "-s",
         "overrides",
@@ -209,24 +221,54 @@ def _run(request: Request) -> tuple[Any, int]:
 
 
 def _prepare(request: Request, comm: Any) -> Any:
-    """The configuration as rank 0 reads it, on all ranks; and what would spoil the end, now."""
+    """The configuration as rank 0 reads it, on all ranks."""
     from burgers_adjoint.config import load
-    from burgers_adjoint.output.files import require_writable
     from burgers_adjoint.parallel.failure import agreed
 
     config = None
     with agreed(comm):
         if comm.rank == 0:
             config = load(request.config, request.overrides, request.directory)
-            if request.json not in (None, "-"):
-                require_writable(request.json)
-            if request.draw is not None:
-                require_writable(request.draw)
-            if request.observe is not None:
-                require_writable(request.observe)
     if request.quiet:
         logging.disable(logging.WARNING)
     return comm.bcast(config, root=0)
+
+
+def _require_writable(request: Request, comm: Any) -> None:
+    """Find out now what would spoil the end: files that cannot be written. Collective."""
+    from burgers_adjoint.output.files import require_writable
+    from burgers_adjoint.parallel.failure import agreed
+
+    json = None if request.json == "-" else request.json
+    with agreed(comm):
+        if comm.rank == 0:
+            for path in (json, request.draw, request.observe):
+                if path is not None:
+                    require_writable(path)
+
+
+@contextlib.contextmanager
+def _alone(request: Request, comm: Any, config: Any) -> Iterator[None]:
+    """Hold the folders that a run writes to. Collective.
+
+    Not that of working snapshots, whose files have names of their run's own: many runs may share
+    the disk of a node.
+    """
+    from burgers_adjoint.commands.durable import folder_of
+    from burgers_adjoint.output.lock import locked
+
+    folders = [(Path(config.output.directory), "output folder")]
+    if config.restart.enabled:
+        folders.append((folder_of(config), "folder of the restart data"))
+
+    def say(message: str) -> None:
+        if not request.quiet:
+            print_on(message, sys.stderr)
+
+    with locked(folders, comm, say, request.wait):
+        # what another run may be writing is left alone
+        _require_writable(request, comm)
+        yield
 
 
 def _report(
@@ -257,11 +299,16 @@ def _report(
 
 
 def _sweep(request: Request, comm: Any) -> int:
+    config = _prepare(request, comm)
+    with _alone(request, comm, config):
+        return _sweep_alone(request, comm, config)
+
+
+def _sweep_alone(request: Request, comm: Any, config: Any) -> int:
     from burgers_adjoint.commands import run
     from burgers_adjoint.output.progress import Progress
     from burgers_adjoint.output.summary import print_summary
 
-    config = _prepare(request, comm)
     if request.resume is not None and not config.restart.enabled:
         raise agreed_error(
             ConfigError("--resume needs restart data: set restart.enabled = true from the start")
@@ -278,11 +325,6 @@ def _sweep(request: Request, comm: Any) -> int:
 
 def _resume(request: Request, comm: Any) -> int:
     """Go on with the command that has left restart data, or controls, in the folder."""
-    from burgers_adjoint.commands.durable import folder_of
-    from burgers_adjoint.commands.optimize import controls_are_of
-    from burgers_adjoint.output.results import BEST
-    from burgers_adjoint.restart.reader import shared_manifests
-
     folder = os.path.expanduser(request.config or "")
     configuration = os.path.join(folder, "config.toml")
     if not comm.bcast(os.path.isfile(configuration) if comm.rank == 0 else None, root=0):
@@ -291,18 +333,28 @@ def _resume(request: Request, comm: Any) -> int:
         )
     request = replace(request, config=configuration, directory=request.directory or folder)
     config = _prepare(request, comm)
+    with _alone(request, comm, config):
+        return _resume_alone(request, comm, config)
+
+
+def _resume_alone(request: Request, comm: Any, config: Any) -> int:
+    from burgers_adjoint.commands.durable import folder_of
+    from burgers_adjoint.commands.optimize import controls_are_of
+    from burgers_adjoint.output.results import BEST
+    from burgers_adjoint.restart.reader import shared_manifests
+
     manifests, _ = shared_manifests(comm, folder_of(config)) if config.restart.enabled else ([], [])
     if not manifests and controls_are_of(config, comm):
-        return _optimize(request, comm, resumed=True)
+        return _optimize_alone(request, comm, config, resumed=True)
     if not config.restart.enabled:
         raise agreed_error(
             ConfigError(
-                f"the run in {folder} kept no restart data: restart.enabled = false; nor is there "
-                f"a {BEST} of an optimize"
+                f"the run in {config.output.directory} kept no restart data: restart.enabled = "
+                f"false; nor is there a {BEST} of an optimize"
             )
         )
     command = manifests[0].command if manifests else "gradient"
-    return _sweep(replace(request, command=command, resume="must"), comm)
+    return _sweep_alone(replace(request, command=command, resume="must"), comm, config)
 
 
 def _plan(request: Request, comm: Any) -> int:
@@ -310,6 +362,7 @@ def _plan(request: Request, comm: Any) -> int:
     from burgers_adjoint.output.summary import print_plan
 
     config = _prepare(request, comm)
+    _require_writable(request, comm)
     _report(request, comm, run.plan(config, comm, request.draw), print_plan)
     return 0
 
@@ -320,18 +373,24 @@ def _check(request: Request, comm: Any) -> int:
     from burgers_adjoint.output.summary import print_checks
 
     config = _prepare(request, comm)
-    with Progress(comm.rank == 0 and not request.quiet) as progress:
-        summary = check(config, comm, progress)
-    _report(request, comm, summary, print_checks)
+    with _alone(request, comm, config):
+        with Progress(comm.rank == 0 and not request.quiet) as progress:
+            summary = check(config, comm, progress)
+        _report(request, comm, summary, print_checks)
     return 0 if all(done["passed"] for done in summary["checks"]) else 1
 
 
-def _optimize(request: Request, comm: Any, resumed: bool = False) -> int:
+def _optimize(request: Request, comm: Any) -> int:
+    config = _prepare(request, comm)
+    with _alone(request, comm, config):
+        return _optimize_alone(request, comm, config)
+
+
+def _optimize_alone(request: Request, comm: Any, config: Any, resumed: bool = False) -> int:
     from burgers_adjoint.commands.optimize import optimize, summary_when_converged
     from burgers_adjoint.output.progress import Progress
     from burgers_adjoint.output.summary import print_summary
 
-    config = _prepare(request, comm)
     summary = summary_when_converged(config, comm) if resumed else None
     if summary is None:
         with Progress(comm.rank == 0 and not request.quiet) as progress:
@@ -354,6 +413,7 @@ def _info(request: Request, comm: Any) -> int:
     if folder:
         return _contents(request, comm)
     config = _prepare(request, comm)
+    _require_writable(request, comm)
     if request.keys:
         from burgers_adjoint.config.keys import keys, print_keys
 
@@ -366,6 +426,7 @@ def _info(request: Request, comm: Any) -> int:
 def _contents(request: Request, comm: Any) -> int:
     """Tell what an output folder holds and how far its run was."""
     from burgers_adjoint.commands.durable import folder_of
+    from burgers_adjoint.output.lock import holder_of
     from burgers_adjoint.output.summary import print_contents
     from burgers_adjoint.parallel.failure import agreed
     from burgers_adjoint.restart.contents import contents
@@ -379,10 +440,13 @@ def _contents(request: Request, comm: Any) -> int:
         directory=folder,
     )
     config = _prepare(request, comm)
+    _require_writable(request, comm)
     found = None
     with agreed(comm):
         if comm.rank == 0:
+            holder = holder_of(Path(folder)) or holder_of(folder_of(config))
             found = contents(folder, folder_of(config), there)
+            found["running"] = str(holder) if holder and holder.alive() is not False else None
     _report(request, comm, comm.bcast(found, root=0), print_contents)
     return 0
 

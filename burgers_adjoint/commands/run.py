@@ -76,7 +76,7 @@ def forward(
     summary["snapshot_bytes"] = 0
     summary["published"] = published_comparison(config, objective, None)
     if durable is not None:
-        summary["restart"] = durable.report(problem.n_steps, problem.n_steps)
+        summary["restart"] = durable.report(problem.n_steps, problem.n_steps, {})
     _write(problem, directory, problem.model.final, {}, summary)
     if observe is not None and observer is not None:
         from burgers_adjoint.inverse import observation_file
@@ -154,8 +154,9 @@ def gradient(
         "adjoint": counts.seconds_adjoint,
         "snapshots": counts.seconds_snapshots,
     }
+    own = seconds if durable is None else durable.of_this_job(seconds)
     summary = summarize(
-        problem, result.objective, result.final, result.gradient, startup, sweeps, seconds
+        problem, result.objective, result.final, result.gradient, startup, sweeps, own
     )
     summary["schedule"] = {
         "name": schedule.name,
@@ -188,7 +189,7 @@ def gradient(
     if durable is not None:
         whole = problem.schedule()
         planned = None if whole.n_steps is None else whole.predicted_forward_steps
-        summary["restart"] = durable.report(counts.forward_steps, planned)
+        summary["restart"] = durable.report(counts.forward_steps, planned, seconds)
     reported = _in_inner_product(problem, result.gradient)
     _write(problem, directory, result.final, reported, summary)
     if durable is not None:

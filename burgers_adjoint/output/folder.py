@@ -19,14 +19,23 @@ def prepare_directory(config: Config, comm: Any) -> Path:
     directory = Path(config.output.directory)
     with agreed(comm):
         if comm.rank == 0:
-            try:
-                directory.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise BurgersAdjointError(
-                    f"cannot make the output folder {directory}: {_why_no_folder(error)}"
-                ) from error
+            make_folder(directory, "output folder")
             write_text(directory / "config.toml", config.to_toml())
     return directory
+
+
+def make_folder(folder: Path, title: str) -> None:
+    """Make a folder unless it is there; the title says in messages what it is for.
+
+    Raises:
+        BurgersAdjointError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BurgersAdjointError(
+            f"cannot make the {title} {folder}: {_why_no_folder(error)}"
+        ) from error
 
 
 def _why_no_folder(error: OSError) -> str:

@@ -161,6 +161,7 @@ def print_contents(found: Mapping[str, Any], stream: TextIO, terminal: bool) -> 
         ("configuration", "config.toml" if found["configuration"] else "none"),
         ("results", "results.h5" if found["results"] else "none"),
         ("restart data", found["restart"] if found["generations"] else "none"),
+        *([("in use by", found["running"])] if found.get("running") else ()),
     ]
     _print_table(console, ("", ""), rows)
     if found["generations"]:
@@ -251,6 +252,9 @@ def _summary_rows(summary: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     ):
         if said := [f"{name} {seconds[name]:.3g}" for name in names if name in seconds]:
             yield title, ", ".join(said)
+    if restart and restart["resumed"]:
+        totals = restart["seconds_of_all_jobs"].items()
+        yield "  of all jobs", ", ".join(f"{name} {taken:.3g}" for name, taken in totals)
     if "peak_rss_bytes" in summary:
         yield "peak memory", f"{_size(summary['peak_rss_bytes'])} on the largest rank"
     if "ranks" in summary:

@@ -24,11 +24,11 @@ from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.failure import agreed
 from burgers_adjoint.protocols import SnapshotStore
 from burgers_adjoint.restart.choice import worth_saving
-from burgers_adjoint.restart.deadline import deadline
+from burgers_adjoint.restart.deadline import Deadline
 from burgers_adjoint.restart.manifest import Manifest, next_generation
 from burgers_adjoint.restart.parts import Fields
 from burgers_adjoint.restart.policy import Pace, Policy
-from burgers_adjoint.restart.progress import note_progress
+from burgers_adjoint.restart.progress import guessed_way_out, note_progress, note_stop, way_out
 from burgers_adjoint.restart.signals import SIGNALS, StopSignals
 from burgers_adjoint.restart.sweeps import Contents, Sweeps
 from burgers_adjoint.restart.writer import Writer
@@ -108,7 +108,7 @@ class Keeper:
     ) -> None:
         """Say what is to be saved, and where its snapshots are, before the sweeps begin."""
         self._sweeps, self._contents, self._store = sweeps, contents, store
-        now = time.time()
+        now = time.monotonic()
         ny, nx = self.decomposition.tile_shape
         nbytes = 2 * 8 * ny * nx
         self._policy = Policy(
@@ -118,7 +118,11 @@ class Keeper:
             now,
         )
         self._begun = now
-        self._deadline = deadline(self.settings.walltime) if self.comm.rank == 0 else None
+        self._deadline: Deadline | None = None
+        if self.comm.rank == 0:
+            note_stop(self.folder, None)
+            self._deadline = Deadline(self.settings.walltime)
+            self._way_out = way_out(self.folder) or guessed_way_out(self.comm.size)
         self._steps = self._done()
         self._next_look, self._last_look = self._steps, now
         self._gap = 1
@@ -167,10 +171,10 @@ class Keeper:
             wishes[0] = BY_WALLTIME + 1 + [number.name for number in SIGNALS].index(received)
         wishes[1] = self.writer.busy
         if self.comm.rank == 0:
-            now = time.time()
+            now = time.monotonic()
             counts = self._sweeps.counted()
             self._pace.measure(counts, self.writer.stage is not None)
-            if self._deadline is not None and now >= self._deadline - self._margin():
+            if self._deadline is not None and self._deadline.seconds_left() <= self._margin():
                 wishes[0] = max(wishes[0], BY_WALLTIME)
             wishes[2] = self.writer.stage is None and self._policy.due(now, self._seconds_left())
             wishes[3] = self._steps_ahead(now)
@@ -192,13 +196,13 @@ class Keeper:
     def _margin(self) -> float:
         """Seconds before the deadline at which to stop."""
         assert self._deadline is not None
-        share = 0.01 * (self._deadline - self._begun)
-        return 1 + min(share, 60) + 3 * self._policy.slowest
+        share = 0.01 * (time.monotonic() - self._begun + self._deadline.seconds_left())
+        return self._way_out + min(share, 60) + 3 * self._policy.slowest
 
     def _save(self, most: int) -> None:
         """Begin to save: copy what changes, and let the writer do the rest."""
         sweeps = self._sweeps
-        self._policy.begun(time.time())
+        self._policy.begun(time.monotonic())
         self._generation += 1
         suffix = f"{self._generation:08d}"
         new: dict[str, Fields] = {}
@@ -285,7 +289,7 @@ class Keeper:
             return
         self._failed = False
         self._final = self.writer.kept[-1].final
-        self._policy.ended(time.time(), self._stall, self._pace.take_excess())
+        self._policy.ended(time.monotonic(), self._stall, self._pace.take_excess())
         self._stall = 0.0
 
     def _return_buffers(self) -> None:
@@ -321,6 +325,8 @@ class Keeper:
             f"at step {self._sweeps.swept_to} of {self._sweeps.n_steps or '?'} of the {sweep} sweep"
         )
         why = "the end of the walltime" if reason == BY_WALLTIME else SIGNALS[reason - 2].name
+        if self.comm.rank == 0:
+            note_stop(self.folder, "walltime" if reason == BY_WALLTIME else why)
         raise agreed_error(
             InterruptedRunError(
                 f"stopped by {why} {at}; everything is saved: {self.identity.goes_on_with} goes on"
@@ -329,14 +335,14 @@ class Keeper:
 
     def _time_left(self) -> bool:
         left = True
-        if self.comm.rank == 0 and self._deadline is not None:
-            left = time.time() < self._deadline - self._margin() / 2
+        if self._deadline is not None:
+            left = self._deadline.seconds_left() > self._margin() / 2
         return bool(self.comm.bcast(left, root=0))
 
     def finish(self) -> None:
         """End the sweeps: wait for what is being written. Collective."""
         self._drain()
-        self._elapsed = time.time() - self._begun
+        self._elapsed = time.monotonic() - self._begun
 
     def conclude(self, summary: dict[str, Any]) -> None:
         """Leave a note that the run is done, with its summary, in place of its data. Collective."""

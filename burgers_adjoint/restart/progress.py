@@ -1,10 +1,16 @@
-"""A note of how far a run is, so that the next one can say what was lost."""
+"""Notes for the next job: how far a run is, why it stopped, and how long a job takes to end.
+
+A job script measures the last, from the time of the note of the stop to the end of the launcher.
+"""
 
 import os
+import time
 from contextlib import suppress
 from pathlib import Path
 
 NAME = "progress"
+STOPPED = "stopped"
+WAY_OUT = "way-out"
 
 
 def note_progress(folder: Path, run: str, steps: int) -> None:
@@ -25,3 +31,28 @@ def steps_done(folder: Path, run: str) -> int | None:
         return int(steps) if name == run else None
     except (OSError, ValueError):
         return None
+
+
+def note_stop(folder: Path, why: str | None) -> None:
+    """Write down when a run has stopped with everything saved, and why: a signal, or "walltime".
+
+    None takes back the note of an earlier run.
+    """
+    with suppress(OSError):
+        if why is None:
+            (folder / STOPPED).unlink(missing_ok=True)
+            return
+        (folder / STOPPED).write_text(f"{why} {time.time():.0f}\n", encoding="utf-8")
+
+
+def way_out(folder: Path) -> float | None:
+    """Seconds from a stop to the end of the launcher, as measured before; None when unknown."""
+    try:
+        return max(1.0, float((folder / WAY_OUT).read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return None
+
+
+def guessed_way_out(ranks: int) -> float:
+    """Seconds that it may take on so many ranks."""
+    return 5.0 + 0.01 * ranks

@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from socket import gethostname
 from typing import Any
 
 import h5py
@@ -241,7 +242,7 @@ def test_a_folder_that_cannot_be_is_an_error_of_all_ranks(folder, store):
     if COMM.rank == 0:
         (folder / "file").write_text("no folder")
     COMM.Barrier()
-    message = rf"^cannot use the snapshot folder {folder}/file/sub, which is to hold \d+ bytes: Not"
+    message = rf"^cannot use the snapshot folder {folder}/file/sub on node {gethostname()}, .* Not"
     with pytest.raises(StorageError, match=message) as error:
         make(folder / "file" / "sub", {"store": store})
     assert error.value.agreed
@@ -254,7 +255,7 @@ def test_a_folder_that_is_read_only_is_an_error_of_all_ranks(small_disk, store):
     if COMM.rank == 0:
         subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     COMM.Barrier()
-    message = rf"^cannot use the snapshot folder {small_disk}, .* bytes: Read-only file system$"
+    message = rf"^cannot use the snapshot folder {small_disk} on node .* Read-only file system; -s "
     with pytest.raises(StorageError, match=message) as error:
         make(small_disk, {"store": store})
     assert error.value.agreed

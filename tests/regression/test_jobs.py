@@ -42,18 +42,33 @@ while (($#)); do
 done
 read -r first rest <"$STAND_INS/stop"
 echo "$rest" >"$STAND_INS/stop"
-[[ -z $first ]] || set -- "$1" "$DRIVER" "0:steps:$first:usr1" -- "${@:4}"
+signal=${first#*:}
+[[ $first == *:* ]] || signal=usr1
+[[ -z $first ]] || set -- "$1" "$DRIVER" "*:steps:${first%%:*}:$signal" -- "${@:4}"
+[[ -z ${JOB_SIGNAL-} ]] || { sleep 1; kill -"$JOB_SIGNAL" "$PPID"; } &
 unset PBS_NODEFILE # MPICH's would look for the nodes
-exec @MPIEXEC@ -n "$ranks" "$@"
+@MPIEXEC@ -n "$ranks" "$@"
+status=$?
+exit "${MPIEXEC_STATUS:-$status}"
 """
 SRUN = """#!/bin/bash
 exec mpiexec -n 2 "$@"
 """
 RECORD = """#!/bin/bash
 (printf '%s' "${0##*/}"; printf ' %q' "$@"; echo) >>"$STAND_INS/calls"
+[[ ! -e $STAND_INS/server-away ]] || { echo "qsub: cannot connect to server" >&2; exit 111; }
+# a variable without a value is sent with the one that it has here
+while (($#)); do
+    [[ $1 == -v ]] && env -0 | grep -zE "^(${2//,/|})=" >"$STAND_INS/sent"
+    shift
+done
 echo 2.server
 """
+SQUEUE = """#!/bin/bash
+echo "${TIME_LEFT:-30:00}"
+"""
 QSTAT = """#!/bin/bash
+[[ $1 == -f ]] || { grep -qx "$1" "$STAND_INS/queue"; exit; }
 [[ "$*" != *"-F json"* ]] || exec cat "$STAND_INS/job.json"
 cat "$STAND_INS/job.txt"
 """
@@ -80,7 +95,8 @@ class Cluster:
         mpiexec = shutil.which("mpiexec")
         assert mpiexec is not None
         programs = {"mpiexec": MPIEXEC.replace("@MPIEXEC@", mpiexec), "srun": SRUN, "qstat": QSTAT}
-        programs |= {"qsub": RECORD, "scontrol": RECORD}
+        programs |= {"qsub": RECORD, "scontrol": RECORD, "squeue": SQUEUE}
+        (folder / "queue").write_text("")
         for name, text in programs.items():
             (folder / name).write_text(text)
             (folder / name).chmod(0o755)
@@ -94,8 +110,7 @@ class Cluster:
             "PBS_O_WORKDIR": str(ROOT),
             "PBS_JOBID": "1.server",
             "PBS_O_QUEUE": "prod",
-            "SLURM_SUBMIT_DIR": str(ROOT),
-            "SLURM_JOB_ID": "7",
+            "RETRY_SECONDS": "0",
             "CONFIG": str(folder / "config.toml"),
             "OUTPUT": str(folder / "run"),
             "RANKS_PER_NODE": "1",
@@ -104,10 +119,11 @@ class Cluster:
     def run(self, script: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run a job script; what it called is in `calls` afterwards."""
         self.calls.write_text("")
+        job = {"SLURM_SUBMIT_DIR": str(ROOT), "SLURM_JOB_ID": "7"} if "slurm" in script else {}
         return subprocess.run(
             ["bash", JOBS / script],
             cwd=self.folder,
-            env=_environment({**self.variables, **variables}),
+            env=_environment({**self.variables, **job, **variables}),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -118,6 +134,11 @@ class Cluster:
         """Words of all calls of a program."""
         lines = self.calls.read_text().splitlines()
         return [shlex.split(line)[1:] for line in lines if line.startswith(f"{program} ")]
+
+    def sent(self) -> dict[str, str]:
+        """Variables that the last submitted job gets."""
+        items = (self.folder / "sent").read_text().split("\0")
+        return dict(item.split("=", 1) for item in items if item)
 
     def summary(self, name: str = "run/summary.json") -> dict:
         return json.loads((self.folder / name).read_text())
@@ -150,8 +171,7 @@ def test_a_chain_of_three_jobs_comes_to_the_right_digest(cluster: Cluster) -> No
         assert words_after(submitted, "-q") == ["prod"]
         assert words_after(submitted, "-A") == ["MyProject"]
         assert "walltime=00:30:00" in words_after(submitted, "-l")
-        (given,) = words_after(submitted, "-v")
-        variables = dict(item.split("=", 1) for item in given.split(","))
+        variables = cluster.sent()
         assert variables["ATTEMPT"] == str(attempt + 1)
     done = cluster.run("polaris_chain.pbs", **variables)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -188,7 +208,7 @@ def test_a_chain_goes_on_where_the_answer_is_no_json_and_the_data_elsewhere(
     assert words_after(submitted, "-q") == ["workq"]
     assert words_after(submitted, "-A") == []
     # Not the interpreter of the first job alone.
-    assert f"PYTHON={sys.executable}" in " ".join(submitted)
+    assert cluster.sent()["PYTHON"] == sys.executable
 
 
 def test_a_chain_ends_where_it_does_not_advance_or_is_too_long(cluster: Cluster) -> None:
@@ -202,7 +222,7 @@ def test_a_chain_ends_where_it_does_not_advance_or_is_too_long(cluster: Cluster)
     stuck.chmod(0o755)
     done = cluster.run("generic_chain.pbs", PYTHON=str(stuck))
     assert done.returncode == 1, done.stdout + done.stderr
-    assert "not submitted again: the run did not advance" in done.stderr
+    assert "the chain ends: the run did not advance" in done.stderr
     assert cluster.called("qsub") == []
 
 
@@ -221,6 +241,86 @@ def test_slurm_queues_the_job_again(cluster: Cluster) -> None:
     done = cluster.run("generic_chain.slurm", SLURM_RESTART_COUNT="1")
     assert "run 2 of the job: exit status 0" in done.stdout
     assert cluster.called("scontrol") == []
+
+
+@pytest.mark.parametrize(
+    "script", ["generic_chain.pbs", "polaris_chain.pbs", "generic_chain.slurm"]
+)
+def test_a_job_that_was_cancelled_stays_cancelled(cluster: Cluster, script: str) -> None:
+    """`qdel`, `qrerun` and `scancel` signal shell and ranks; this launcher passes 75 on."""
+    for stop, status in (("250:term", ""), ("600:usr1", ""), ("900:term", "1")):
+        cluster.stop.write_text(f"{stop}\n")
+        signal = "TERM" if "usr1" in stop else ""  # it comes while the run stops by itself
+        done = cluster.run(
+            script, JOB_SIGNAL=signal, **({"MPIEXEC_STATUS": status} if status else {})
+        )
+        assert done.returncode == int(status or 75), done.stdout + done.stderr
+        assert "everything is saved" in done.stderr
+        assert cluster.called("qsub") == cluster.called("scontrol") == []
+        assert "this job was cancelled, with everything saved" in done.stderr or status
+
+
+def test_a_job_that_was_killed_at_the_end_of_its_time_goes_on_from_what_was_saved(
+    cluster: Cluster,
+) -> None:
+    cluster.stop.write_text("250:term\n")
+    over = {"MPIEXEC_STATUS": "137", "TIME_LEFT": "0:01"}
+    done = cluster.run("generic_chain.slurm", OPTIONS="-s restart.walltime=1000", **over)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "the job was killed at the end of its time" in done.stdout
+    assert cluster.called("scontrol") == [["requeue", "7"]]
+    assert int((cluster.folder / "run/restart/way-out").read_text()) >= 1
+
+
+def test_a_job_that_runs_again_makes_no_second_successor(cluster: Cluster) -> None:
+    cluster.stop.write_text("250\n")
+    assert cluster.run("generic_chain.pbs").returncode == 0
+    assert len(cluster.called("qsub")) == 1
+    (cluster.folder / "queue").write_text("2.server\n")
+    cluster.stop.write_text("500\n")
+    done = cluster.run("generic_chain.pbs")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "not submitted again: 2.server is in the queue already" in done.stdout
+    assert cluster.called("qsub") == []
+
+
+def test_the_next_job_has_the_name_and_the_variables_of_this_one(cluster: Cluster) -> None:
+    job = {**JOB, "Job_Name": "mine", "Variable_List": {"EXTRA": "x", "PBS_O_HOME": "/"}}
+    (cluster.folder / "job.json").write_text(json.dumps({"Jobs": {"1.server": job}}))
+    config = cluster.folder / "with, comma.toml"
+    config.write_text(CONFIG)
+    cluster.stop.write_text("250\n")
+    done = cluster.run("generic_chain.pbs", CONFIG=str(config), EXTRA="a, 'b' \"c\"")
+    assert done.returncode == 0, done.stdout + done.stderr
+    (submitted,) = cluster.called("qsub")
+    assert words_after(submitted, "-N") == ["mine"]
+    assert cluster.sent()["CONFIG"] == str(config)
+    assert cluster.sent()["EXTRA"] == "a, 'b' \"c\""
+    assert not any(name.startswith("PBS_") for name in cluster.sent())
+
+
+def test_a_qsub_that_fails_leaves_advice(cluster: Cluster) -> None:
+    (cluster.folder / "server-away").write_text("")
+    cluster.stop.write_text("250\n")
+    done = cluster.run("generic_chain.pbs")
+    assert done.returncode == 75
+    assert len(cluster.called("qsub")) == 3
+    assert "the next job could not be submitted; everything is saved" in done.stderr
+    assert f"burgers-adjoint resume {cluster.folder}/run" in done.stderr
+
+
+@pytest.mark.parametrize("script", sorted(JOBS.glob("*_*.[ps][bl]*")), ids=lambda path: path.name)
+def test_a_script_says_from_where_to_submit_it(cluster: Cluster, script: Path) -> None:
+    elsewhere = cluster.folder / "elsewhere"
+    elsewhere.mkdir()
+    where = {"PBS_O_WORKDIR": str(elsewhere), "SLURM_SUBMIT_DIR": str(elsewhere)}
+    done = cluster.run(script.name, OUTPUT="output/stray", **where)
+    assert done.returncode == 2
+    assert done.stderr.startswith(
+        f"{elsewhere} has no jobs/common.sh: submit from the repository's"
+    )
+    assert done.stderr.count("\n") == 1
+    assert list(elsewhere.iterdir()) == []
 
 
 def test_scaling_takes_more_ranks_with_the_index(cluster: Cluster) -> None:

@@ -1,9 +1,11 @@
 """Runs that are stopped and resumed, as users meet them: messages, exit codes, the same bits."""
 
+import itertools
 import json
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -126,6 +128,28 @@ def test_large_tiles_whose_states_are_swapped_are_saved_right(config: Config) ->
                 gradient(other(config, *keys), stop)
         assert gradient(other(config, *keys))["digest"] == whole["digest"]
         shutil.rmtree(config.output.directory)
+
+
+def test_seconds_are_those_of_the_last_job_and_the_totals_are_told_too(config: Config) -> None:
+    for stop in (200, 700):
+        with pytest.raises(InterruptedRunError):
+            gradient(config, stop)
+    summary = gradient(config)
+    own, all_jobs = summary["seconds"], summary["restart"]["seconds_of_all_jobs"]
+    for seconds in (own, all_jobs):
+        parts = seconds["forward"] + seconds["adjoint"] + seconds["snapshots"]
+        assert 0 < parts <= seconds["sweeps"]
+    assert all_jobs["sweeps"] > own["sweeps"]
+    assert all_jobs["forward"] > own["forward"]
+    assert all_jobs["adjoint"] > own["adjoint"]
+
+
+def test_a_clock_that_is_set_back_stops_no_saves(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backwards = itertools.count(0, -3600)
+    monkeypatch.setattr(time, "time", lambda: 1.8e9 + next(backwards))
+    assert gradient(other(config, "restart.mtbf=0.001"))["restart"]["saves"] > 0
 
 
 def test_a_running_objective_is_carried_over(config: Config) -> None:
@@ -393,6 +417,24 @@ def test_wrong_usage_is_named(
     done = mpiexec(1, "-m", "burgers_adjoint", *arguments, cwd=tmp_path, env=PACKAGE)
     assert done.returncode == 2
     assert f"error: {message}" in done.stderr
+
+
+def test_resume_may_put_working_snapshots_elsewhere(
+    mpiexec: Run, config: Config, tmp_path: Path
+) -> None:
+    scratch = tmp_path / "scratch"
+    with pytest.raises(InterruptedRunError):
+        gradient(other(config, "snapshots.store=hdf5", f"snapshots.directory={scratch}"), 200)
+    shutil.rmtree(scratch)
+    scratch.write_text("another node has no such folder")
+    resume = ("-m", "burgers_adjoint", "resume", config.output.directory, "--quiet")
+    refused = mpiexec(2, *resume, env=PACKAGE)
+    assert refused.returncode == 1
+    said = f"cannot use the snapshot folder {scratch} on node {os.uname().nodename}, which"
+    assert said in refused.stderr
+    assert "-s snapshots.directory=DIR names another one" in refused.stderr
+    done = mpiexec(2, *resume, "-s", f"snapshots.directory={tmp_path / 'new'}", env=PACKAGE)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_walltime_stops_the_run_in_time(mpiexec: Run, tmp_path: Path) -> None:

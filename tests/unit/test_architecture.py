@@ -66,7 +66,7 @@ USERS = {
     "click": {"commands.line"},
     "msgspec": {"config", "output", "assembly", "commands", "restart"},
     "checkpoint_schedules": {"checkpointing.interop"},
-    "psutil": {"parallel.memory", "output.system", "restart.deadline"},
+    "psutil": {"parallel.memory", "output.system"},
 }  # fmt: skip
 # These cost a second to import, or may be absent: only where and when they are used.
 LAZY = {"checkpoint_schedules", "matplotlib", "petsc4py", "rich"}

@@ -4,15 +4,18 @@ import os
 import signal
 import stat
 import time
+from pathlib import Path
 
 import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from burgers_adjoint.restart import deadline as deadlines
 from burgers_adjoint.restart.choice import thinned, worth_saving
-from burgers_adjoint.restart.deadline import deadline
+from burgers_adjoint.restart.deadline import Deadline, ask
 from burgers_adjoint.restart.policy import SEEN, Pace, Policy, daly_interval
+from burgers_adjoint.restart.progress import note_stop, way_out
 from burgers_adjoint.restart.signals import StopSignals
 
 
@@ -144,39 +147,99 @@ def test_thinning_keeps_as_many_as_may_be(steps: set[int], most: int) -> None:
     assert len(left) == min(most, len(steps))
 
 
-def test_the_deadline_is_told_by_the_configuration_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    born = psutil.Process().create_time()
-    assert deadline(60.0, {"SLURM_JOB_END_TIME": "5"}) == born + 60.0
-    assert deadline(None, {"SLURM_JOB_END_TIME": "1234"}) == 1234.0
-    assert deadline(None, {"SLURM_JOB_END_TIME": "soon"}) is None
-    assert deadline(None, {}) is None
+def test_the_deadline_is_told_by_the_configuration_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_in(tmp_path, monkeypatch, "squeue", "echo 10")
+    age = time.time() - psutil.Process().create_time()
+    left = Deadline(1e6, {"SLURM_JOB_ID": "5"}).seconds_left()
+    assert left + age == pytest.approx(1e6, abs=30)
+    assert not (tmp_path / "arguments").exists()
+    assert Deadline(None, {}).seconds_left() == math.inf
+
+
+def test_the_deadline_does_not_move_with_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    deadline = Deadline(1e6, {})
+    before = deadline.seconds_left()
+    monkeypatch.setattr(time, "time", lambda: 0.0)
+    assert deadline.seconds_left() == pytest.approx(before, abs=30)
+
+
+@pytest.mark.parametrize(
+    ("answer", "seconds"),
+    [("59", 59), ("5:00", 300), ("1:02:03", 3723), ("2-01:00:00", 176400), ("UNLIMITED", math.inf)],
+)
+def test_slurm_is_asked_for_the_time_left(tmp_path, monkeypatch, answer, seconds) -> None:
+    stand_in(tmp_path, monkeypatch, "squeue", f"echo {answer}")
+    assert ask({"SLURM_JOB_ID": "7"}) == seconds
+    assert (tmp_path / "arguments").read_text() == "-h -j 7 -o %L\n"
+
+
+def test_newer_slurms_leave_the_end_in_the_environment() -> None:
+    end = {"SLURM_JOB_ID": "7", "SLURM_JOB_END_TIME": str(time.time() + 1e6)}
+    assert ask(end) == pytest.approx(1e6, abs=30)
 
 
 @pytest.mark.parametrize("answer", ["", "{}", '{"Jobs": {}}', '{"Jobs": {"1": {}}}'])
-def test_an_unclear_answer_of_pbs_is_no_deadline(tmp_path, monkeypatch, caplog, answer) -> None:
-    stand_in(tmp_path, monkeypatch, answer)
-    assert deadline(None, {"PBS_JOBID": "1.server"}) is None
-    assert "give the seconds that it may take as restart.walltime" in caplog.text
+def test_an_unclear_answer_of_pbs_is_no_deadline(tmp_path, monkeypatch, answer) -> None:
+    stand_in(tmp_path, monkeypatch, "qstat", f"echo '{answer}'")
+    with pytest.raises((ValueError, KeyError)):
+        ask({"PBS_JOBID": "1.server"})
+
+
+def test_a_server_that_is_away_at_first_is_asked_again(tmp_path, monkeypatch, caplog) -> None:
+    monkeypatch.setattr(deadlines, "FIRST_RETRY_SECONDS", 0.01)
+    job = {"stime": "Sat Nov 21 09:00:00 2099", "Resource_List": {"walltime": "01:02:03"}}
+    answer = json.dumps({"Jobs": {"1.server": job}})
+    stand_in(
+        tmp_path, monkeypatch, "qstat",
+        f"echo >>{tmp_path}/asked\n[ $(wc -l <{tmp_path}/asked) -gt 4 ] || exit 111\n"
+        f"echo '{answer}'",
+    )  # fmt: skip
+    deadline = Deadline(None, {"PBS_JOBID": "1.server"})
+    assert deadline.seconds_left() == math.inf
+    while deadline.seconds_left() == math.inf:
+        time.sleep(0.01)
+    assert caplog.text.count("cannot find out when this job ends") == 1
+    assert "restart.walltime" in caplog.text
+
+
+JOB_END = time.mktime((2026, 11, 21, 9, 0, 0, 0, 0, -1)) + 3600 + 2 * 60 + 3
 
 
 def test_pbs_is_asked_for_the_deadline(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     job = {"stime": "Sat Nov 21 09:00:00 2026", "Resource_List": {"walltime": "01:02:03"}}
-    stand_in(tmp_path, monkeypatch, json.dumps({"Jobs": {"1.server.domain": job}}))
-    start = time.mktime((2026, 11, 21, 9, 0, 0, 0, 0, -1))
-    assert deadline(None, {"PBS_JOBID": "1.server"}) == start + 3600 + 2 * 60 + 3
+    answer = json.dumps({"Jobs": {"1.server.domain": job}})
+    stand_in(tmp_path, monkeypatch, "qstat", f"echo '{answer}'")
+    monkeypatch.setattr(time, "time", lambda: 1000.0)
+    assert ask({"PBS_JOBID": "1.server"}) == JOB_END - 1000
     assert (tmp_path / "arguments").read_text() == "-f -F json 1.server\n"
 
 
 def test_pbs_is_asked_in_text_where_its_json_is_none(tmp_path, monkeypatch) -> None:
     text = "    stime = Sat Nov 21 09:00:00 2026\n    Resource_List.walltime = 01:\n\t02:03\n"
-    stand_in(tmp_path, monkeypatch, text)
-    start = time.mktime((2026, 11, 21, 9, 0, 0, 0, 0, -1))
-    assert deadline(None, {"PBS_JOBID": "1"}) == start + 3600 + 2 * 60 + 3
+    stand_in(tmp_path, monkeypatch, "qstat", f"echo '{text}'")
+    monkeypatch.setattr(time, "time", lambda: 1000.0)
+    assert ask({"PBS_JOBID": "1"}) == JOB_END - 1000
 
 
-def stand_in(folder, monkeypatch: pytest.MonkeyPatch, answer: str) -> None:
-    program = folder / "qstat"
-    program.write_text(f"#!/bin/sh\necho \"$@\" >{folder}/arguments\necho '{answer}'\n")
+def test_notes_of_a_stop_and_of_what_it_took(tmp_path) -> None:
+    assert way_out(tmp_path) is None
+    (tmp_path / "way-out").write_text("2.75\n")
+    assert way_out(tmp_path) == 2.75
+    (tmp_path / "way-out").write_text("soon")
+    assert way_out(tmp_path) is None
+    note_stop(tmp_path, "SIGTERM")
+    why, when = (tmp_path / "stopped").read_text().split()
+    assert why == "SIGTERM"
+    assert int(when) == pytest.approx(time.time(), abs=30)
+    note_stop(tmp_path, None)
+    assert not (tmp_path / "stopped").exists()
+
+
+def stand_in(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, script: str) -> None:
+    program = folder / name
+    program.write_text(f'#!/bin/sh\necho "$@" >{folder}/arguments\n{script}\n')
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
 
