@@ -1,6 +1,6 @@
 """A new advection scheme is its two formulas: everything else follows from them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -23,12 +23,18 @@ class FourthOrder:
     largest_rate = 1.372  # largest of sin k (4 - cos k) / 3
     largest_damping = 0.0
 
-    def weights(self, speed: Any, w: Any, smooth: Any) -> Line:
-        far, near = speed * (w * (1 / 12)), speed * (w * (1 / 6) + 0.5)
-        return Line(far, -near, None, near, -far)
+    n_numbers = 2
 
-    def weights_by_speed(self, speed: Any, w: Any, smooth: Any) -> Line:
-        return self.weights(1.0, w, smooth)
+    def numbers(self, spacing: float) -> Sequence[float]:
+        return 1 / (12 * spacing), 1 / (2 * spacing)
+
+    def weights(self, c: Sequence[Any], speed: Any, w: Any, smooth: Any, k: Any) -> Line:
+        far, near = speed * (w * c[0]), speed * (w * (2.0 * c[0]) + c[1])
+        return Line(-far, near + k, None, k - near, far)
+
+    def slopes(self, c: Sequence[Any], speed: Any, w: Any, smooth: Any) -> Line:
+        far, near = w * c[0], w * (2.0 * c[0]) + c[1]
+        return Line(-far, near, None, -near, far)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -3,9 +3,9 @@
     du/dt = -u u_x - v u_y + nu (u_xx + u_yy) + f_u,        the same for v,
 
 with a viscosity nu, a number or a field nu(x, y), and a forcing f, steady and piecewise linear in
-time. A scheme gives the weights with which a point reads its line of neighbours, `weights(speed, w,
-smooth)`, and their derivative with respect to the speed, `weights_by_speed`; tangent and adjoint
-follow from these two. Diffusion is second-order central.
+time. A scheme gives the weights with which a point reads its line of neighbours, and their
+derivative by the speed; tangent and adjoint follow from these two. Diffusion is second-order
+central.
 
 Formulas are specialised: what is a number is no stream, and what there is not is not computed.
 """
@@ -28,45 +28,61 @@ FIELDS = ("viscosity_field", "forcing", "forcing_in_time")
 
 
 class Scheme(Protocol):
-    """An advection scheme: weights times points are speed times derivative, times the spacing.
+    """An advection scheme: the weights with which a point reads its line of neighbours.
 
-    `w` is 1 where all five points are there, and 0 beside the boundary of the domain, where the
-    outer two are not; a scheme of reach 1 does not look at it. largest_rate and largest_damping are
-    the largest imaginary and real parts of its symbol, times the spacing, over the speed.
+    They are those of -speed q_x + nu q_xx along one axis, but for the point's own part of the
+    diffusion, -2 k: `k`, nu over the spacing squared, is the weight of diffusion of the points
+    before and after. `w` is 1 where all five points are there, and 0 beside the boundary of the
+    domain, where the outer two are not; a scheme of reach 1 does not look at it.
+
+    Attributes:
+        largest_rate, largest_damping: largest imaginary and real part of the symbol of speed q_x,
+            times the spacing, over the speed.
+        n_numbers: of `numbers`.
     """
 
     name: str
     reach: int
     largest_rate: float
     largest_damping: float
+    n_numbers: int
 
-    def weights(self, speed: Any, w: Any, smooth: Any) -> Line: ...
+    def numbers(self, spacing: float) -> Sequence[float]:
+        """What weights are computed of, along an axis with points so far apart."""
+        ...
 
-    def weights_by_speed(self, speed: Any, w: Any, smooth: Any) -> Line: ...
+    def weights(self, c: Sequence[Any], speed: Any, w: Any, smooth: Any, k: Any) -> Line: ...
+
+    def slopes(self, c: Sequence[Any], speed: Any, w: Any, smooth: Any) -> Line:
+        """Derivative of the weights by the speed."""
+        ...
 
 
 class Numbers(NamedTuple):
-    """1 / dx, 1 / dy, their squares, a scheme's `smooth`, nu, and weights of two knots."""
+    """1 / dx^2, 1 / dy^2, -2 times their sum; each times nu; smooth; weights of two knots."""
 
-    x: Any
-    y: Any
     xx: Any
     yy: Any
+    rest: Any
+    nu_xx: Any
+    nu_yy: Any
+    nu_rest: Any
     smooth: Any
-    nu: Any
     knot0: Any
     knot1: Any
 
 
 def laplacian(c: Numbers, q: Cross) -> Any:
     """q_xx + q_yy."""
-    x, y = fma(-2.0, q.here, q.east + q.west), fma(-2.0, q.here, q.north + q.south)
-    return fma(c.xx, x, c.yy * y)
+    return fma(c.xx, q.east + q.west, fma(c.yy, q.north + q.south, c.rest * q.here))
 
 
-def advection(c: Numbers, x_weights: Line, y_weights: Line, q: Cross) -> Any:
-    """u q_x + v q_y."""
-    return fma(c.x, dot(x_weights, along_x(q)), c.y * dot(y_weights, along_y(q)))
+class Axis(NamedTuple):
+    """What a point has along x or y: `k` and `w` of the points of its line, numbers of a scheme."""
+
+    c: Sequence[Any]
+    k: Line
+    w: Sequence[Any]
 
 
 class Burgers:
@@ -85,7 +101,6 @@ class Burgers:
 
     fields: Sequence[str] = ("u", "v")
     whole_step: bool = False
-    n_numbers: int = len(Numbers._fields)
 
     def __init__(
         self,
@@ -100,6 +115,7 @@ class Burgers:
     ) -> None:
         self.scheme, self.viscosity, self.knots = scheme, viscosity, tuple(knots)
         self.reach = scheme.reach
+        self.n_numbers = len(Numbers._fields) + 2 * scheme.n_numbers
         self._spacing, self._shape, self._smooth = spacing, shape, smooth_speed**2
         self._viscosity_field: np.ndarray | None = None
         self._forces = ["forcing"] * forcing + [*KNOTS] * bool(self.knots)
@@ -120,11 +136,11 @@ class Burgers:
         return bool(self.knots)
 
     def numbers(self, time: float, dt: float) -> Sequence[float]:
-        """See `Numbers`."""
-        (dx, dy), (_, weight) = self._spacing, self._at(time)
-        return Numbers(
-            1 / dx, 1 / dy, 1 / dx**2, 1 / dy**2, self._smooth, self.viscosity, 1.0 - weight, weight
-        )
+        """See `Numbers`; those of the scheme along x and y follow."""
+        (dx, dy), (_, weight), nu = self._spacing, self._at(time), self.viscosity
+        spaces = 1 / dx**2, 1 / dy**2, -2 * (1 / dx**2 + 1 / dy**2)
+        own = *spaces, *(nu * one for one in spaces), self._smooth, 1.0 - weight, weight
+        return *own, *self.scheme.numbers(dx), *self.scheme.numbers(dy)
 
     def sources(self, time: float) -> Mapping[str, Hashable]:
         """Keys of the data; the knots are those around the time."""
@@ -209,30 +225,43 @@ class Burgers:
 
     # formulas
 
-    def _nu(self, c: Numbers, s: Streams) -> Any:
-        return s["viscosity"][0].here if "viscosity" in self.streams else c.nu
-
-    def _inner(self, s: Streams) -> tuple[Sequence[Any], Sequence[Any]]:
-        """`w` of the points along x and y, of a scheme that looks at it."""
-        if not self.profiles:
-            return [1.0] * 5, [1.0] * 5
-        return s["inner_x"], s["inner_y"]
-
-    def _weights(self, c: Numbers, q: Crosses, s: Streams) -> tuple[Line, Line]:
-        w_x, w_y = self._inner(s)
-        u, v = q
+    def _split(self, c: Sequence[Any], s: Streams) -> tuple[Numbers, Axis, Axis]:
+        """Numbers by name, and what there is along x and y."""
+        n_own, n_scheme = len(Numbers._fields), self.scheme.n_numbers
+        own, rest = Numbers(*c[:n_own]), c[n_own:]
+        lines = Line(*[own.nu_xx] * 5), Line(*[own.nu_yy] * 5)
+        if "viscosity" in self.streams:
+            nu = s["viscosity"][0]
+            lines = _scaled(own.xx, along_x(nu)), _scaled(own.yy, along_y(nu))
+        everywhere = [1.0] * (2 * self.reach + 1)
+        inner_x, inner_y = (s.get(name, everywhere) for name in ("inner_x", "inner_y"))
         return (
-            self.scheme.weights(u.here, w_x[2], c.smooth),
-            self.scheme.weights(v.here, w_y[2], c.smooth),
+            own,
+            Axis(rest[:n_scheme], lines[0], inner_x),
+            Axis(rest[n_scheme:], lines[1], inner_y),
         )
 
-    def _slopes(self, c: Numbers, q: Crosses, s: Streams) -> tuple[Line, Line]:
-        w_x, w_y = self._inner(s)
-        u, v = q
-        return (
-            self.scheme.weights_by_speed(u.here, w_x[2], c.smooth),
-            self.scheme.weights_by_speed(v.here, w_y[2], c.smooth),
-        )
+    def _weights(self, c: Numbers, axis: Axis, speed: Any) -> Line:
+        k, w = axis.k.here, axis.w[self.reach]
+        return self.scheme.weights(axis.c, speed, w, c.smooth, k)
+
+    def _slopes(self, c: Numbers, axis: Axis, speed: Any) -> Line:
+        return self.scheme.slopes(axis.c, speed, axis.w[self.reach], c.smooth)
+
+    def _opposite(self, c: Numbers, axis: Axis, speeds: Line) -> Line:
+        """Weights with which the points of a line read the one in its middle."""
+        weights: list[Any] = [None] * 5
+        for place in range(2 - self.reach, 3 + self.reach):
+            w, k = axis.w[place - 2 + self.reach], axis.k[place]
+            theirs = self.scheme.weights(axis.c, speeds[place], w, c.smooth, k)
+            weights[place] = theirs[4 - place]
+        return Line(*weights)
+
+    def _own(self, c: Numbers, s: Streams) -> Any:
+        """Weight of diffusion of the point itself."""
+        if "viscosity" in self.streams:
+            return c.rest * s["viscosity"][0].here
+        return c.nu_rest
 
     def _forcing(self, c: Numbers, f: int, s: Streams) -> Any:
         """The forcing of a field; None where there is none."""
@@ -244,85 +273,76 @@ class Burgers:
 
     def rate(self, c: Sequence[Any], q: Crosses, s: Streams) -> Sequence[Any]:
         """(du/dt, dv/dt)."""
-        c = Numbers(*c)
-        weights = self._weights(c, q, s)
-        rates = []
-        for f, one in enumerate(q):
-            force = self._forcing(c, f, s)
-            moved = advection(c, *weights, one)
-            rest = -moved if force is None else force - moved
-            rates.append(fma(self._nu(c, s), laplacian(c, one), rest))
-        return rates
+        own, x, y = self._split(c, s)
+        u, v = q
+        weights = self._weights(own, x, u.here), self._weights(own, y, v.here)
+        here = self._own(own, s)
+        return [weigh(here, *weights, one, self._forcing(own, f, s)) for f, one in enumerate(q)]
 
     def tangent(
         self, c: Sequence[Any], q: Crosses, dq: Crosses, s: Streams, ds: Streams
     ) -> Sequence[Any]:
         """Derivative of `rate`."""
-        c = Numbers(*c)
-        weights, (x_slopes, y_slopes) = self._weights(c, q, s), self._slopes(c, q, s)
-        du, dv = dq
+        own, x, y = self._split(c, s)
+        (u, v), (du, dv) = q, dq
+        weights = self._weights(own, x, u.here), self._weights(own, y, v.here)
+        slopes = self._slopes(own, x, u.here), self._slopes(own, y, v.here)
+        here = self._own(own, s)
         # a perturbation has the shape of the value: those of the forcing add up as it does
         forces = {name: [Cross(one) for one in ds[name]] for name in self._forces}
         rates = []
         for f, (one, d_one) in enumerate(zip(q, dq, strict=True)):
             # the weights times the perturbed points, plus the perturbed weights times the points
-            moved = (
-                advection(c, *weights, d_one)
-                + c.x * du.here * dot(x_slopes, along_x(one))
-                + c.y * dv.here * dot(y_slopes, along_y(one))
-            )
-            force = self._forcing(c, f, forces)
-            rest = -moved if force is None else force - moved
-            rest = fma(ds["viscosity"][0], laplacian(c, one), rest)
-            rates.append(fma(self._nu(c, s), laplacian(c, d_one), rest))
+            total = weigh(here, *weights, d_one, self._forcing(own, f, forces))
+            total = fma(du.here, dot(slopes[0], along_x(one)), total)
+            total = fma(dv.here, dot(slopes[1], along_y(one)), total)
+            rates.append(fma(ds["viscosity"][0], laplacian(own, one), total))
         return rates
 
     def adjoint(self, c: Sequence[Any], q: Crosses, p: Crosses, s: Streams) -> Sequence[Any]:
         """The weight with which a neighbour reads this point stands in the neighbour's own line."""
-        c = Numbers(*c)
+        own, x, y = self._split(c, s)
         u, v = q
-        w_x, w_y = self._inner(s)
-        x_weights = self._opposite(along_x(u), w_x, c.smooth)
-        y_weights = self._opposite(along_y(v), w_y, c.smooth)
-        x_slopes, y_slopes = self._slopes(c, q, s)
-        gathered = [
-            self._diffused(c, one, s) - advection(c, x_weights, y_weights, one) for one in p
-        ]
+        weights = self._opposite(own, x, along_x(u)), self._opposite(own, y, along_y(v))
+        here = self._own(own, s)
+        gathered = [weigh(here, *weights, one) for one in p]
         # the point's own u and v set its own weights, with which it reads both fields
         first, second = (one.here for one in p)
-        own_x = fma(dot(x_slopes, along_x(v)), second, dot(x_slopes, along_x(u)) * first)
-        own_y = fma(dot(y_slopes, along_y(v)), second, dot(y_slopes, along_y(u)) * first)
-        return fma(-c.x, own_x, gathered[0]), fma(-c.y, own_y, gathered[1])
+        results = []
+        for slopes, along, total in (
+            (self._slopes(own, x, u.here), along_x, gathered[0]),
+            (self._slopes(own, y, v.here), along_y, gathered[1]),
+        ):
+            by_u, by_v = dot(slopes, along(u)), dot(slopes, along(v))
+            results.append(fma(by_u, first, fma(by_v, second, total)))
+        return results
 
     def sensitivities(
         self, c: Sequence[Any], q: Crosses, p: Sequence[Any], s: Streams
     ) -> Mapping[str, Sequence[Any]]:
         """Transposes of the tangent's terms in the viscosity and the forcings."""
-        c = Numbers(*c)
+        own = Numbers(*c[: len(Numbers._fields)])
         u, v = q
         found: dict[str, Sequence[Any]] = {
-            "viscosity": [fma(p[0], laplacian(c, u), p[1] * laplacian(c, v))]
+            "viscosity": [fma(p[0], laplacian(own, u), p[1] * laplacian(own, v))]
         }
         for name in self._forces:
-            weight = {"knot0": c.knot0, "knot1": c.knot1}.get(name)
+            weight = {"knot0": own.knot0, "knot1": own.knot1}.get(name)
             found[name] = p if weight is None else [weight * one for one in p]
         return found
 
-    def _opposite(self, speeds: Line, w: Sequence[Any], smooth: Any) -> Line:
-        """Weights with which the points of a line read the one in its middle."""
-        weights: list[Any] = [None] * 5
-        for k in range(2 - self.reach, 3 + self.reach):
-            w_k = w[k - 2 + len(w) // 2]
-            weights[k] = self.scheme.weights(speeds[k], w_k, smooth)[4 - k]
-        return Line(*weights)
 
-    def _diffused(self, c: Numbers, r: Cross, s: Streams) -> Any:
-        """Transpose of nu times the Laplacian."""
-        if "viscosity" not in self.streams:
-            return c.nu * laplacian(c, r)
-        nu = s["viscosity"][0]
-        lines = [
-            fma(-2.0 * n.here, one.here, fma(n.before, one.before, n.after * one.after))
-            for n, one in ((along_x(nu), along_x(r)), (along_y(nu), along_y(r)))
-        ]
-        return fma(c.xx, lines[0], c.yy * lines[1])
+def weigh(here: Any, x_weights: Line, y_weights: Line, q: Cross, force: Any = None) -> Any:
+    """Sum of all points of a field, each times its weight, and of the force where there is one."""
+    for weight in (x_weights.here, y_weights.here):
+        here = here if weight is None else here + weight
+    total = here * q.here if force is None else fma(here, q.here, force)
+    for weights, points in ((x_weights, along_x(q)), (y_weights, along_y(q))):
+        for place in (3, 1, 4, 0):  # the near ones first
+            if weights[place] is not None:
+                total = fma(weights[place], points[place], total)
+    return total
+
+
+def _scaled(factor: Any, line: Line) -> Line:
+    return Line(*(None if one is None else factor * one for one in line))

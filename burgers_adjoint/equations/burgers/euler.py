@@ -14,10 +14,10 @@ class FusedBurgers(Burgers):
     """`Burgers` whose formulas are those of a whole step of forward Euler; see `stencil`."""
 
     whole_step = True
-    n_numbers = len(Coefficients._fields)
 
     def __init__(self, spacing: tuple[float, float], viscosity: float) -> None:
         super().__init__(spacing, None, Central(), viscosity)
+        self.n_numbers = len(Coefficients._fields)
 
     def numbers(self, time: float, dt: float) -> Sequence[float]:
         return stencil.coefficients(self.viscosity, dt, *self._spacing)

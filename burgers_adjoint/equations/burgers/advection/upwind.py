@@ -9,6 +9,7 @@ sqrt(speed^2 + smooth), whose derivative exists at rest too. Beside the boundary
 becomes the second-order central difference.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from burgers_adjoint.equations.burgers.lines import Line
@@ -22,22 +23,28 @@ class Upwind:
     reach = 2
     largest_rate = 1.372  # of the imaginary part of the symbol, times spacing / speed
     largest_damping = 4 / 3  # of the real part, likewise
+    n_numbers = 2
 
-    def weights(self, speed: Any, w: Any, smooth: Any) -> Line:
+    def numbers(self, spacing: float) -> Sequence[float]:
+        return 0.5 / spacing, 1 / (12 * spacing)
+
+    def weights(self, c: Sequence[Any], speed: Any, w: Any, smooth: Any, k: Any) -> Line:
         magnitude = square_root(fma(speed, speed, smooth))
-        return _weights(speed, magnitude, w)
+        return _weights(c, speed, magnitude, w, fma(c[0], speed, k), fma(-c[0], speed, k))
 
-    def weights_by_speed(self, speed: Any, w: Any, smooth: Any) -> Line:
+    def slopes(self, c: Sequence[Any], speed: Any, w: Any, smooth: Any) -> Line:
         magnitude = square_root(fma(speed, speed, smooth))
-        return _weights(1.0, speed / magnitude, w)
+        return _weights(c, 1.0, speed / magnitude, w, c[0], -c[0])
 
 
-def _weights(speed: Any, magnitude: Any, w: Any) -> Line:
-    centred, biased = speed * (w * (1 / 12)), magnitude * (w * (1 / 12))
+def _weights(c: Sequence[Any], speed: Any, magnitude: Any, w: Any, before: Any, after: Any) -> Line:
+    """What is third order, beside what is second order before and after the point."""
+    twelfth = w * c[1]
+    centred, biased = twelfth * speed, twelfth * magnitude
     return Line(
-        biased + centred,
-        fma(-4.0, biased, fma(-2.0, centred, -0.5 * speed)),
-        6.0 * biased,
-        fma(-4.0, biased, fma(2.0, centred, 0.5 * speed)),
-        biased - centred,
+        -(biased + centred),
+        fma(4.0, biased, fma(2.0, centred, before)),
+        -6.0 * biased,
+        fma(4.0, biased, fma(-2.0, centred, after)),
+        centred - biased,
     )
