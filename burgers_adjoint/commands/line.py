@@ -6,40 +6,22 @@ and come to the same result. MPI and everything that computes is imported when i
 
 import contextlib
 import io
-import logging
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn, TextIO
+from typing import Any, NoReturn
 
 import click
 
 from burgers_adjoint.commands.ending import end, failed, print_on
 from burgers_adjoint.commands.interrupts import Interrupts
 from burgers_adjoint.commands.launcher import launched, world
-from burgers_adjoint.errors import BurgersAdjointError, ConfigError, agreed_error
+from burgers_adjoint.commands.request import Request, alone, prepare, report, require_writable
+from burgers_adjoint.errors import ConfigError, agreed_error
 
 NAME = "burgers-adjoint"
-
-
-@dataclass(frozen=True)
-class Request:
-    """One parsed command line."""
-
-    command: str
-    config: str | None
-    overrides: tuple[str, ...]
-    directory: str | None
-    json: str | None
-    quiet: bool
-    debug: bool
-    observe: str | None = None
-    resume: str | None = None
-    draw: str | None = None
-    keys: bool = False
-    wait: float = 0.0
 
 
 class Commands(click.Group):
@@ -220,87 +202,9 @@ def _run(request: Request) -> tuple[Any, int]:
             return comm, failed(comm, cause, request.debug)
 
 
-def _prepare(request: Request, comm: Any) -> Any:
-    """The configuration as rank 0 reads it, on all ranks."""
-    from burgers_adjoint.config import load
-    from burgers_adjoint.parallel.failure import agreed
-
-    config = None
-    with agreed(comm):
-        if comm.rank == 0:
-            config = load(request.config, request.overrides, request.directory)
-    if request.quiet:
-        logging.disable(logging.WARNING)
-    return comm.bcast(config, root=0)
-
-
-def _require_writable(request: Request, comm: Any) -> None:
-    """Find out now what would spoil the end: files that cannot be written. Collective."""
-    from burgers_adjoint.output.files import require_writable
-    from burgers_adjoint.parallel.failure import agreed
-
-    json = None if request.json == "-" else request.json
-    with agreed(comm):
-        if comm.rank == 0:
-            for path in (json, request.draw, request.observe):
-                if path is not None:
-                    require_writable(path)
-
-
-@contextlib.contextmanager
-def _alone(request: Request, comm: Any, config: Any) -> Iterator[None]:
-    """Hold the folders that a run writes to. Collective.
-
-    Not that of working snapshots, whose files have names of their run's own: many runs may share
-    the disk of a node.
-    """
-    from burgers_adjoint.commands.durable import folder_of
-    from burgers_adjoint.output.lock import locked
-
-    folders = [(Path(config.output.directory), "output folder")]
-    if config.restart.enabled:
-        folders.append((folder_of(config), "folder of the restart data"))
-
-    def say(message: str) -> None:
-        if not request.quiet:
-            print_on(message, sys.stderr)
-
-    with locked(folders, comm, say, request.wait):
-        # what another run may be writing is left alone
-        _require_writable(request, comm)
-        yield
-
-
-def _report(
-    request: Request, comm: Any, summary: Any, show: Callable[[Any, TextIO, bool], None]
-) -> None:
-    """Print a summary on rank 0 and write its JSON. Collective."""
-    from burgers_adjoint.output.files import write_text
-    from burgers_adjoint.output.summary import to_json
-    from burgers_adjoint.parallel.failure import agreed
-
-    with agreed(comm):
-        if comm.rank != 0:
-            return
-        failure = None
-        if not request.quiet:
-            stream = sys.stderr if request.json == "-" else sys.stdout
-            # mpiexec gives ranks a pseudo-terminal whose text may well end in a file.
-            text = io.StringIO()
-            show(summary, text, stream.isatty() and not launched())
-            lines = (line.rstrip() for line in text.getvalue().rstrip().splitlines())
-            failure = print_on("\n".join(lines), stream)
-        if request.json == "-":
-            failure = print_on(to_json(summary).rstrip(), sys.stdout)
-        elif request.json is not None:
-            write_text(request.json, to_json(summary))
-        if failure is not None:
-            raise BurgersAdjointError(f"cannot write to standard output: {failure}")
-
-
 def _sweep(request: Request, comm: Any) -> int:
-    config = _prepare(request, comm)
-    with _alone(request, comm, config):
+    config = prepare(request, comm)
+    with alone(request, comm, config):
         return _sweep_alone(request, comm, config)
 
 
@@ -319,7 +223,7 @@ def _sweep_alone(request: Request, comm: Any, config: Any) -> int:
             summary = run.forward(config, comm, progress, request.observe, resume)
         else:
             summary = run.gradient(config, comm, progress, resume)
-    _report(request, comm, summary, print_summary)
+    report(request, comm, summary, print_summary)
     return 0
 
 
@@ -332,8 +236,8 @@ def _resume(request: Request, comm: Any) -> int:
             ConfigError(f"{folder} is not the output folder of a run: it has no config.toml")
         )
     request = replace(request, config=configuration, directory=request.directory or folder)
-    config = _prepare(request, comm)
-    with _alone(request, comm, config):
+    config = prepare(request, comm)
+    with alone(request, comm, config):
         return _resume_alone(request, comm, config)
 
 
@@ -361,9 +265,9 @@ def _plan(request: Request, comm: Any) -> int:
     from burgers_adjoint.commands import run
     from burgers_adjoint.output.summary import print_plan
 
-    config = _prepare(request, comm)
-    _require_writable(request, comm)
-    _report(request, comm, run.plan(config, comm, request.draw), print_plan)
+    config = prepare(request, comm)
+    require_writable(request, comm)
+    report(request, comm, run.plan(config, comm, request.draw), print_plan)
     return 0
 
 
@@ -372,17 +276,17 @@ def _check(request: Request, comm: Any) -> int:
     from burgers_adjoint.output.progress import Progress
     from burgers_adjoint.output.summary import print_checks
 
-    config = _prepare(request, comm)
-    with _alone(request, comm, config):
+    config = prepare(request, comm)
+    with alone(request, comm, config):
         with Progress(comm.rank == 0 and not request.quiet) as progress:
             summary = check(config, comm, progress)
-        _report(request, comm, summary, print_checks)
+        report(request, comm, summary, print_checks)
     return 0 if all(done["passed"] for done in summary["checks"]) else 1
 
 
 def _optimize(request: Request, comm: Any) -> int:
-    config = _prepare(request, comm)
-    with _alone(request, comm, config):
+    config = prepare(request, comm)
+    with alone(request, comm, config):
         return _optimize_alone(request, comm, config)
 
 
@@ -395,7 +299,7 @@ def _optimize_alone(request: Request, comm: Any, config: Any, resumed: bool = Fa
     if summary is None:
         with Progress(comm.rank == 0 and not request.quiet) as progress:
             summary = optimize(config, comm, progress)
-    _report(request, comm, summary, print_summary)
+    report(request, comm, summary, print_summary)
     return 0 if summary["optimize"]["converged"] else 1
 
 
@@ -412,14 +316,14 @@ def _info(request: Request, comm: Any) -> int:
         )
     if folder:
         return _contents(request, comm)
-    config = _prepare(request, comm)
-    _require_writable(request, comm)
+    config = prepare(request, comm)
+    require_writable(request, comm)
     if request.keys:
         from burgers_adjoint.config.keys import keys, print_keys
 
-        _report(request, comm, keys(config), print_keys)
+        report(request, comm, keys(config), print_keys)
         return 0
-    _report(request, comm, information(comm), print_information)
+    report(request, comm, information(comm), print_information)
     return 0
 
 
@@ -439,15 +343,15 @@ def _contents(request: Request, comm: Any) -> int:
         config=configuration if there else None,
         directory=folder,
     )
-    config = _prepare(request, comm)
-    _require_writable(request, comm)
+    config = prepare(request, comm)
+    require_writable(request, comm)
     found = None
     with agreed(comm):
         if comm.rank == 0:
             holder = holder_of(Path(folder)) or holder_of(folder_of(config))
             found = contents(folder, folder_of(config), there)
             found["running"] = str(holder) if holder and holder.alive() is not False else None
-    _report(request, comm, comm.bcast(found, root=0), print_contents)
+    report(request, comm, comm.bcast(found, root=0), print_contents)
     return 0
 
 

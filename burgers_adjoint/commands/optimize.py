@@ -64,20 +64,18 @@ def optimize(config: Config, comm: MPI.Comm, progress: Progress) -> dict[str, An
             raise ConfigError(
                 "optimize needs a number of steps that is known: leave out time.steady and time.cfl"
             )
-    problem = Problem(config, comm)
-    require_influence(problem)
-    search = Search(problem, prepare_directory(config, comm), progress)
-    with closed_at_end(problem.store(problem.schedule()), config.snapshots.keep) as store:
-        prepare_kernels(problem.model)
-        tao.prepare(petsc, comm, config.tao.type)
-        startup = seconds_since_start(comm)
-        start = meet(comm)
-        outcome = search.run(petsc, store)
-        sweeps = meet(comm) - start
-        search.snapshot_bytes = comm.allreduce(store.nbytes, op=MPI.MAX)
-    summary = search.conclude(outcome, startup, sweeps)
-    problem.close()
-    return summary
+    with Problem(config, comm) as problem:
+        require_influence(problem)
+        search = Search(problem, prepare_directory(config, comm), progress)
+        with closed_at_end(problem.store(problem.schedule()), config.snapshots.keep) as store:
+            prepare_kernels(problem.model)
+            tao.prepare(petsc, comm, config.tao.type)
+            startup = seconds_since_start(comm)
+            start = meet(comm)
+            outcome = search.run(petsc, store)
+            sweeps = meet(comm) - start
+            search.snapshot_bytes = comm.allreduce(store.nbytes, op=MPI.MAX)
+        return search.conclude(outcome, startup, sweeps)
 
 
 def require_influence(problem: Problem) -> None:

@@ -24,7 +24,11 @@ from burgers_adjoint.parallel.reductions import norm
 from burgers_adjoint.problem import Gradient, Problem
 
 if TYPE_CHECKING:
+    from burgers_adjoint.checkpointing.schedule import Schedule
     from burgers_adjoint.commands.durable import DurableRun, Resume
+    from burgers_adjoint.observing.observations import Recorder
+    from burgers_adjoint.output.dumps import Dumps
+    from burgers_adjoint.problem import Reversal
 
 
 def forward(
@@ -47,8 +51,14 @@ def forward(
         BurgersAdjointError: on all ranks: a wrong configuration, a state that is not finite, or
             results that cannot be written.
     """
-    problem = Problem(config, comm)
-    observer = None
+    with Problem(config, comm) as problem:
+        return _forward(problem, progress, observe, resume)
+
+
+def _forward(
+    problem: Problem, progress: Progress, observe: str | None, resume: "Resume"
+) -> dict[str, Any]:
+    config, comm, observer = problem.config, problem.comm, None
     if observe is not None:
         if config.restart.enabled:
             raise agreed_error(
@@ -79,21 +89,24 @@ def forward(
         summary["restart"] = durable.report(problem.n_steps, problem.n_steps, {})
     _write(problem, directory, problem.model.final, {}, summary)
     if observe is not None and observer is not None:
-        from burgers_adjoint.inverse import observation_file
-
-        observation_file.write(
-            observe,
-            observer.observations,
-            problem.grid,
-            problem.decomposition,
-            problem.every_control,
-            {"initial": problem.fields, "viscosity": problem.control("viscosity")},
-            {"config": config.to_toml()},
-        )
+        _write_observations(problem, observe, observer)
     if durable is not None:
         durable.conclude(summary)
-    problem.close()
     return summary
+
+
+def _write_observations(problem: Problem, path: str, recorder: "Recorder") -> None:
+    from burgers_adjoint.inverse import observation_file
+
+    observation_file.write(
+        path,
+        recorder.observations,
+        problem.grid,
+        problem.decomposition,
+        problem.every_control,
+        {"initial": problem.fields, "viscosity": problem.control("viscosity")},
+        {"config": problem.config.to_toml()},
+    )
 
 
 def gradient(
@@ -111,28 +124,20 @@ def gradient(
         BurgersAdjointError: on all ranks: a wrong configuration, too little memory, a state or
             gradient that is not finite, or results that cannot be written.
     """
-    problem = Problem(config, comm)
+    with Problem(config, comm) as problem:
+        return _gradient(problem, progress, resume)
+
+
+def _gradient(problem: Problem, progress: Progress, resume: "Resume") -> dict[str, Any]:
+    from burgers_adjoint.assembly.stores import closed_at_end
+
+    config, comm = problem.config, problem.comm
     durable = _durable(problem, "gradient", resume)
     if durable is not None and durable.summary is not None:
         return durable.summary
     directory = prepare_directory(config, comm)
     schedule = problem.schedule() if durable is None else durable.schedule()
-    dumps = None
-    if config.output.every:
-        from burgers_adjoint.output.dumps import Dumps
-
-        dumps = Dumps(
-            directory,
-            config.output.every,
-            config.time.steps,
-            problem.decomposition,
-            problem.grid.x,
-            problem.grid.y,
-            continued=durable is not None and durable.found is not None,
-        )
-        problem.dump(dumps)
-    from burgers_adjoint.assembly.stores import closed_at_end
-
+    dumps = _dumps(problem, directory, durable is not None and durable.found is not None)
     with closed_at_end(problem.store(schedule), config.snapshots.keep) as store:
         prepare_kernels(problem.model)
         startup = seconds_since_start(comm)
@@ -158,7 +163,49 @@ def gradient(
     summary = summarize(
         problem, result.objective, result.final, result.gradient, startup, sweeps, own
     )
-    summary["schedule"] = {
+    summary["schedule"] = _scheduled(problem, schedule, result)
+    summary["snapshot_bytes"] = snapshot_bytes
+    if dumps is not None:
+        summary["dumps"] = {"files": dumps.written, "seconds": dumps.seconds}
+    if config.checkpointing.schedule == "auto":
+        summary["plan"] = {
+            "predicted_seconds": problem.plan().best.prediction.seconds,
+            "actual_seconds": sweeps - summary.get("dumps", {}).get("seconds", 0.0),
+            **_planned(problem),
+        }
+    summary["published"] = published_comparison(
+        config, result.objective, _pointwise_squares(comm, result.gradient)
+    )
+    if durable is not None:
+        whole = problem.schedule()
+        planned = None if whole.n_steps is None else whole.predicted_forward_steps
+        summary["restart"] = durable.report(counts.forward_steps, planned, seconds)
+    reported = _in_inner_product(problem, result.gradient)
+    _write(problem, directory, result.final, reported, summary)
+    if durable is not None:
+        durable.conclude(summary)
+    return summary
+
+
+def _dumps(problem: Problem, directory: Path, continued: bool) -> "Dumps | None":
+    """What writes fields on the way, where it is asked for."""
+    every = problem.config.output.every
+    if not every:
+        return None
+    from burgers_adjoint.output.dumps import Dumps
+
+    grid, steps = problem.grid, problem.config.time.steps
+    dumps = Dumps(
+        directory, every, steps, problem.decomposition, grid.x, grid.y, continued=continued
+    )
+    problem.dump(dumps)
+    return dumps
+
+
+def _scheduled(problem: Problem, schedule: "Schedule", result: "Reversal") -> dict[str, Any]:
+    """What the summary tells of the schedule and of what came of it."""
+    counts = result.counts
+    return {
         "name": schedule.name,
         "snapshots": schedule.snapshots,
         "snapshots_on_disk": schedule.snapshots_on_disk,
@@ -171,31 +218,14 @@ def gradient(
         "recomputed_steps": counts.recomputed_steps,
         "damages": result.damages,
     }
-    summary["snapshot_bytes"] = snapshot_bytes
-    if dumps is not None:
-        summary["dumps"] = {"files": dumps.written, "seconds": dumps.seconds}
-    if config.checkpointing.schedule == "auto":
-        plan = problem.plan()
-        summary["plan"] = {
-            "predicted_seconds": plan.best.prediction.seconds,
-            "actual_seconds": sweeps - summary.get("dumps", {}).get("seconds", 0.0),
-            **_planned(problem),
-        }
-    squares = None
-    initial = result.gradient.get("initial")
-    if isinstance(initial, np.ndarray):
-        squares = norm(comm, np.square(initial).sum(axis=0))
-    summary["published"] = published_comparison(config, result.objective, squares)
-    if durable is not None:
-        whole = problem.schedule()
-        planned = None if whole.n_steps is None else whole.predicted_forward_steps
-        summary["restart"] = durable.report(counts.forward_steps, planned, seconds)
-    reported = _in_inner_product(problem, result.gradient)
-    _write(problem, directory, result.final, reported, summary)
-    if durable is not None:
-        durable.conclude(summary)
-    problem.close()
-    return summary
+
+
+def _pointwise_squares(comm: MPI.Comm, gradient: Gradient) -> float | None:
+    """Norm of (dJ/du0)^2 + (dJ/dv0)^2, point by point; None where it was not asked for."""
+    initial = gradient.get("initial")
+    if not isinstance(initial, np.ndarray):
+        return None
+    return norm(comm, np.square(initial).sum(axis=0))
 
 
 def _durable(problem: Problem, command: str, resume: "Resume") -> "DurableRun | None":
@@ -218,7 +248,12 @@ def plan(config: Config, comm: MPI.Comm, draw: str | None = None) -> dict[str, A
     Raises:
         BurgersAdjointError: on all ranks: a wrong configuration, or a picture that cannot be made.
     """
-    problem = Problem(config, comm)
+    with Problem(config, comm) as problem:
+        return _plan(problem, draw)
+
+
+def _plan(problem: Problem, draw: str | None) -> dict[str, Any]:
+    comm = problem.comm
     prepare_kernels(problem.model)
     start = meet(comm)
     found = problem.plan()
@@ -230,11 +265,10 @@ def plan(config: Config, comm: MPI.Comm, draw: str | None = None) -> dict[str, A
         with agreed(comm):
             if comm.rank == 0 and not draw_schedule(schedule, draw):
                 raise BurgersAdjointError("drawing a schedule takes matplotlib: install it")
-    problem.close()
     return {
         "steps": problem.n_steps,
         "ranks": comm.size,
-        "configured": config.checkpointing.schedule,
+        "configured": problem.config.checkpointing.schedule,
         "disk_left_out": found.no_disk,
         "seconds": {"planning": planning},
         **_planned(problem),
