@@ -314,8 +314,7 @@ class Parallel(Struct, frozen=True, forbid_unknown_fields=True):
             [2, 3].
         steps_per_exchange: layers of halo, exchanged once in so many steps; chosen from the tile
             when not given; for example 8.
-        overlap: advance the interior while the halo is under way: ranks of whole rows, euler,
-            central.
+        overlap: advance the interior while the halo is under way: ranks of whole rows.
     """
 
     process_grid: tuple[Count, Count] | None = None
