@@ -1,6 +1,6 @@
 """Numbers that tell whether a gradient is right: Taylor orders and central differences.
 
-Nothing here knows of a model: a functional is a function of one number, the size of a perturbation
+Nothing here knows of a model: an objective is a function of one number, the size of a perturbation
 in a fixed direction.
 """
 
@@ -72,20 +72,20 @@ def windows(values: Sequence[float]) -> list[Sequence[float]]:
 
 
 def taylor_test(
-    functional: Callable[[float], float],
+    objective: Callable[[float], float],
     value: float,
     slope: float,
     sizes: Sequence[float],
 ) -> TaylorTest:
-    """Evaluate a functional at halving sizes.
+    """Evaluate an objective at halving sizes.
 
     Args:
-        functional: h -> J(m + h dm).
+        objective: h -> J(m + h dm).
         value: J(m).
         slope: dJ(m) dm by the gradient that is tested.
         sizes: at least `WINDOW`, each half of the one before.
     """
-    differences = [functional(h) - value for h in sizes]
+    differences = [objective(h) - value for h in sizes]
     return TaylorTest(
         sizes,
         [abs(difference) for difference in differences],
@@ -94,10 +94,10 @@ def taylor_test(
 
 
 def central_differences(
-    functional: Callable[[float], float], slope: float, sizes: Sequence[float]
+    objective: Callable[[float], float], slope: float, sizes: Sequence[float]
 ) -> list[float]:
     """Relative differences between a slope and (J(m + h dm) - J(m - h dm)) / (2 h), per size."""
     return [
-        abs((functional(h) - functional(-h)) / (2 * h) - slope) / abs(slope) if slope else math.inf
+        abs((objective(h) - objective(-h)) / (2 * h) - slope) / abs(slope) if slope else math.inf
         for h in sizes
     ]

@@ -44,7 +44,7 @@ class Recipe:
         smooth_speed: see `advection.upwind`.
         traits: of the controls.
         keep_stages: whether snapshots keep the stages of their step.
-        steps_per_exchange: layers of halo, and steps per exchange of them; None to choose.
+        steps_per_exchange: steps that share an exchange of halos; None to choose.
         overlap: advance the interior while the halo is under way.
     """
 

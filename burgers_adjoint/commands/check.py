@@ -141,7 +141,7 @@ class Checker:
         }
         return dataclasses.replace(result, gradient=gradient)
 
-    def _functional(self, direction: Direction) -> Callable[[float], float]:
+    def _objective(self, direction: Direction) -> Callable[[float], float]:
         def evaluate(size: float) -> float:
             self._count()
             problem, control = self.problem, direction.control
@@ -179,7 +179,7 @@ class Checker:
             )
             return
         low, high = FIRST_ORDER
-        evaluate = lru_cache(self._functional(direction))
+        evaluate = lru_cache(self._objective(direction))
         # near a minimum the quadratic term rules for longer
         for more in (0, len(TAYLOR_SIZES), 2 * len(TAYLOR_SIZES)):
             sizes = [*TAYLOR_SIZES, *(TAYLOR_SIZES[-1] * 2.0 ** -(k + 1) for k in range(more))]
@@ -261,7 +261,7 @@ class Checker:
             named |= self._points()
         for name, direction in named.items():
             errors = central_differences(
-                self._functional(direction), direction.slope, DIFFERENCE_SIZES
+                self._objective(direction), direction.slope, DIFFERENCE_SIZES
             )
             curves[name] = (DIFFERENCE_SIZES, errors)
             best = min(errors)

@@ -312,10 +312,9 @@ class Parallel(Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         process_grid: (py, px) ranks; chosen from the number of ranks when not given; for example
             [2, 3].
-        steps_per_exchange: layers of halo, exchanged once in so many steps; chosen from the tile
-            when not given; for example 8.
-        overlap: advance the interior while the halo is under way: ranks of whole rows, euler,
-            central.
+        steps_per_exchange: steps that share an exchange of halos; chosen from the tile when not
+            given; for example 8.
+        overlap: advance the interior while the halo is under way: ranks of whole rows.
     """
 
     process_grid: tuple[Count, Count] | None = None

@@ -12,7 +12,7 @@ from typing import Any
 
 
 class Traced(ABC):
-    """A value that writes operations down; a backend says how, in `emit` and `constant`."""
+    """A value that writes operations down; a backend says how, in `emit`."""
 
     @abstractmethod
     def emit(self, operation: str, *operands: Any) -> Traced:

@@ -19,7 +19,7 @@ from burgers_adjoint.stepping.stepper import Cotangent, Directions, Value
 
 
 class Model(AdjointModel[np.ndarray, Cotangent, Any]):
-    """Implements `protocols.OnlineModel`, `ExchangingModel` and `KeepingModel`.
+    """A `protocols.AdjointModel` that exchanges states, keeps stages and explores.
 
     States are arrays (n_fields, rows, pitch) as `Layout` says; snapshots are `Snapshot`s, or other
     states.

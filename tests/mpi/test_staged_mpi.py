@@ -123,12 +123,12 @@ def test_taylor_orders_of_every_control(case: Case) -> None:
         else:
             direction, slope = scale, part * scale
 
-        def functional(size: float, name=name, before=before, direction=direction) -> float:
+        def objective(size: float, name=name, before=before, direction=direction) -> float:
             one.set_control(name, before + size * direction)
             return one.evaluate(one.fields)
 
         sizes = [2.0**-k * 1e-2 for k in range(8)]
-        test = taylor_test(functional, result.objective, slope, sizes)
+        test = taylor_test(objective, result.objective, slope, sizes)
         one.set_control(name, before)
         assert test.corrected_order > 1.99, name
     one.close()

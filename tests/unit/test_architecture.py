@@ -1,6 +1,7 @@
 """Imports point one way: the two halves meet in the modules that compose a run, nowhere else."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -47,6 +48,8 @@ ALLOWED = {
 }  # fmt: skip
 # What composes a run may import everything that lies below it.
 COMPOSING = {"commands"}
+# What knows no PDE and no MPI, and what knows no schedule and no store.
+HALVES = ({"checkpointing", "snapshots"}, {"kernels", "parallel", "stepping", "equations"})
 
 # For each foreign package the parts or modules that may import it, all others may not.
 USERS = {
@@ -169,12 +172,11 @@ def test_parts_import_what_lies_below_them_only() -> None:
 
 
 def test_halves_meet_only_in_modules_that_compose_a_run() -> None:
-    halves = ({"checkpointing", "snapshots"}, {"kernels", "parallel", "stepping", "equations"})
     seen: dict[str, set[str]] = {}
     for one in IMPORTS:
         if one.inside:
             seen.setdefault(one.source, set()).add(part(one.inside))
-    both = {source for source, parts in seen.items() if all(parts & half for half in halves)}
+    both = {source for source, parts in seen.items() if all(parts & half for half in HALVES)}
     assert {part(source) for source in both} <= {"assembly", "planning", "problem", "commands"}
     assert "problem" in both
 
@@ -186,6 +188,40 @@ def test_no_module_imports_itself_by_way_of_others() -> None:
             graph.setdefault(one.source, set()).add(one.inside)
     order = list(TopologicalSorter(graph).static_order())  # raises CycleError
     assert order.index("errors") < order.index("problem") < order.index("commands.line")
+
+
+def test_picture_shows_these_imports() -> None:
+    command = [sys.executable, "tools/draw_architecture.py", "--check"]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=50)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def defined(body: list[ast.stmt], name: str) -> list[ast.stmt] | None:
+    """The body of what is defined by this name, empty for a value; None where nothing is."""
+    for node in body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == name:
+            return node.body
+        targets = node.targets if isinstance(node, ast.Assign) else []
+        if isinstance(node, ast.AnnAssign):
+            targets = [node.target]
+        if any(isinstance(one, ast.Name) and one.id == name for one in targets):
+            return []
+    return None
+
+
+def test_page_names_what_is_there() -> None:
+    page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    rooms = set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
+    assert rooms == {part(module) for module in modules()} - {"__init__"}
+    places = set(re.findall(r"`([\w/]+\.py):([\w.]+)`", page))
+    assert len(places) > 50
+    for path, names in places:
+        folder = ROOT if path.startswith("tests/") else ROOT / PACKAGE
+        body: list[ast.stmt] | None = ast.parse((folder / path).read_text(encoding="utf-8")).body
+        for name in names.split("."):
+            assert body is not None
+            body = defined(body, name)
+        assert body is not None, f"{path} has no {names}"
 
 
 def test_foreign_packages_stay_where_they_belong() -> None:

@@ -1,1 +1,1 @@
-"""Schemes for the advection terms: one choice one file, with its primal, tangent and adjoint."""
+"""Schemes for the advection terms: one choice one file, of weights and their derivative."""
