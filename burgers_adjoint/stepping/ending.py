@@ -40,7 +40,7 @@ class Ending:
 
     Args:
         time_steps: of the run; what is chosen goes there.
-        limits: of the method; used where lengths follow the state.
+        limits: of the method; None where lengths do not follow the state.
         values: of what steps depend on, by name, as they are at any time.
         layout: of the states.
         decomposition: the ranks that share them.
@@ -50,7 +50,7 @@ class Ending:
     def __init__(
         self,
         time_steps: TimeSteps,
-        limits: StepLimits,
+        limits: StepLimits | None,
         values: Mapping[str, Value | None],
         layout: Layout,
         decomposition: Decomposition,
@@ -118,6 +118,7 @@ class Ending:
         steps = self.time_steps
         if steps.chosen > n:
             return
+        assert self._limits is not None
         speeds = self._limits.speeds(self._layout.interior(state))
         speeds = largest_each(self._decomposition.comm, speeds)
         if np.isinf(speeds).any():

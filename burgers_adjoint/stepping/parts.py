@@ -51,7 +51,7 @@ class Parts:
         grid, decomposition: the points, and who owns which of them.
         time_steps: lengths of the steps, and the end; the stepper's as well.
         stepper: takes the steps.
-        limits: of the lengths of steps.
+        limits: of the lengths of steps; None where they do not follow the state.
         objective: J.
         controls: what the gradient is taken to, by name.
         names: of the fields of a state.
@@ -62,7 +62,7 @@ class Parts:
     decomposition: Decomposition
     time_steps: TimeSteps
     stepper: Stepper
-    limits: StepLimits
+    limits: StepLimits | None
     objective: Objective
     controls: Mapping[str, PullBack]
     names: Sequence[str]
