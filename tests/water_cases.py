@@ -1,7 +1,7 @@
 """The shallow water example on a small grid, with a state that has currents everywhere."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from importlib.util import module_from_spec, spec_from_file_location
 from itertools import product
 from pathlib import Path
@@ -12,10 +12,8 @@ import numpy as np
 from mpi4py import MPI
 
 from burgers_adjoint.assembly.composition import model_of
-from burgers_adjoint.kernels.programs import Kind
 from burgers_adjoint.parallel.grid import Grid
 from burgers_adjoint.parallel.reductions import random_field
-from burgers_adjoint.stepping.backend import Processor
 from burgers_adjoint.stepping.model import Model
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "shallow_water.py"
@@ -39,26 +37,11 @@ def load_example() -> ModuleType:
 WATER = load_example()
 
 
-class Sharing(Processor):
-    """Models of one program share its kernels."""
-
-    def __init__(self) -> None:
-        self._made: dict[str, Any] = {}
-
-    def compile(self, kinds: Sequence[Kind], name: str, cached: bool) -> Any:
-        if name not in self._made:
-            self._made[name] = super().compile(kinds, name, cached)
-        return self._made[name]
-
-
-SHARING = Sharing()
-
-
 def water(case: tuple[str, bool], comm: MPI.Comm, equation: Any = None, **options: Any) -> Model:
     """A model of 19 x 14 cells."""
     integrator, closed = case
     grid = Grid(19, 14, (0.0, 1.9), (0.3, 2.1), periodic=not closed)
-    equation, options = equation or WATER.ShallowWater, {"backend": SHARING} | options
+    equation = equation or WATER.ShallowWater
     return model_of(equation, grid, comm, integrator, DT, N_STEPS, WATER.energy, **options)
 
 

@@ -19,7 +19,7 @@ from numba.core.serialize import dumps
 
 PACKAGE = Path(__file__).parents[1]
 # and what is compiled in
-COMPILED = ("kernels/**/*.py", "stepping/**/*.py", "equations/**/*.py", "parallel/**/*.py")
+COMPILED = ("kernels/**/*.py", "parallel/**/*.py")
 CHECKSUM_BYTES = hashlib.sha256().digest_size
 
 logger = logging.getLogger(__name__)

@@ -21,12 +21,12 @@ def compiled(function: Callable[..., Any], cache: bool = True) -> Any:
     return dispatcher
 
 
-def compiled_copy(function: Callable[..., Any], name: str, cache: bool = True, **names: Any) -> Any:
+def compiled_copy(function: Callable[..., Any], name: str, **names: Any) -> Any:
     """Compile a copy of a function in which global names stand for what is given here.
 
     Numba tells the cached kernels of a file apart by their names, and does not see what they call:
-    the name of the copy has to tell all that the given names stand for, unless it is not cached.
+    the name of the copy has to tell all that the given names stand for.
     """
     copy = FunctionType(function.__code__, function.__globals__ | names, function.__name__)
     copy.__qualname__ = f"{function.__name__}.{name}"
-    return compiled(copy, cache=cache)
+    return compiled(copy)

@@ -49,6 +49,18 @@ class Traced(ABC):
         return self.emit("neg", self)
 
 
+class Listed(Traced):
+    """A value that lists operations as text: what tells formulas apart, whoever wrote them."""
+
+    def __init__(self, lines: list[str], name: str) -> None:
+        self.lines, self.name = lines, name
+
+    def emit(self, operation: str, *operands: Any) -> Listed:
+        names = (one.name if isinstance(one, Listed) else float(one).hex() for one in operands)
+        self.lines.append(f"{operation} {' '.join(names)}")
+        return Listed(self.lines, str(len(self.lines)))
+
+
 def fma(factor0: Any, factor1: Any, addend: Any) -> Any:
     """factor0 * factor1 + addend, rounded once (IEEE 754 fusedMultiplyAdd) where it is traced.
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
+from burgers_adjoint.kernels.formula import Listed
+
 Formula = Callable[..., Sequence[Any]]
 
 
@@ -69,6 +71,18 @@ class Kind:
         for row in (*(row for row, _ in self.points), *self.outputs, *self.ahead, *others):
             found[row.stream] = max(found.get(row.stream, 0), row.field + 1)
         return found
+
+    def listing(self) -> str:
+        """All that compiled code of the kind depends on, as text."""
+        lines: list[str] = []
+        points = [Listed(lines, f"point{k}") for k in range(len(self.points))]
+        numbers = [Listed(lines, f"number{k}") for k in range(self.n_numbers)]
+        results = [
+            one.name if isinstance(one, Listed) else float(one).hex()
+            for one in self.formula(numbers, points)
+        ]
+        streams = repr((self.points, self.outputs, self.ahead, self.fixes))
+        return "\n".join([streams, *lines, *results])
 
     def fixed_rows(self) -> list[tuple[Fix, Row]]:
         """Fixes, and the outputs that they are of."""

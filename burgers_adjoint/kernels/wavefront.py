@@ -9,6 +9,7 @@ points too many on either side. Those lie in the padding or the halo, or on the 
 it, where a kind's fixes take the place of what is computed.
 """
 
+import hashlib
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -139,9 +140,16 @@ class RowPool:
             self.address = self._address(self._rows)
 
 
-def kernel_of(kinds: Sequence[Kind], name: str, cache: bool) -> Any:
-    """The sweep compiled with these kinds, of which the name has to tell all."""
-    return compiled_copy(_sweep, name, cache, _row=row_kernel(kinds))
+_KERNELS: dict[str, Any] = {}  # of this process, by their names
+
+
+def kernel_of(kinds: Sequence[Kind]) -> Any:
+    """The sweep compiled with these kinds; its name is a hash of their operations."""
+    said = "\n\n".join(kind.listing() for kind in kinds)
+    name = hashlib.sha256(said.encode()).hexdigest()[:24]
+    if name not in _KERNELS:
+        _KERNELS[name] = compiled_copy(_sweep, name, _row=row_kernel(kinds))
+    return _KERNELS[name]
 
 
 def settle_lags(levels: Sequence[Level]) -> None:

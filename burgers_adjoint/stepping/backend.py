@@ -22,8 +22,8 @@ class Backend(Protocol):
     bits.
     """
 
-    def compile(self, kinds: Sequence[Kind], name: str, cached: bool) -> Kernel:
-        """Make the sweep with these kinds, of which the name has to tell all if it is cached."""
+    def compile(self, kinds: Sequence[Kind]) -> Kernel:
+        """Make the sweep with these kinds."""
         ...
 
     def zeros(self, shape: tuple[int, ...]) -> np.ndarray:
@@ -44,8 +44,8 @@ class Backend(Protocol):
 class Processor:
     """The processor: loops over lines of points, compiled by Numba."""
 
-    def compile(self, kinds: Sequence[Kind], name: str, cached: bool) -> Kernel:
-        kernel: Kernel = kernel_of(kinds, name, cached)
+    def compile(self, kinds: Sequence[Kind]) -> Kernel:
+        kernel: Kernel = kernel_of(kinds)
         return kernel
 
     def zeros(self, shape: tuple[int, ...]) -> np.ndarray:

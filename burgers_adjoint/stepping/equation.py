@@ -37,9 +37,6 @@ class Equation(Protocol):
     points within reach, from the lowest to the highest.
 
     Attributes:
-        key: tells all on which the formulas depend: compiled code is kept under it.
-        cached: whether compiled code may be kept on disk: where nothing that the key does not tell
-            can change.
         fields: names of the state's fields.
         reach: how far along x and y the rate reads, 1 or 2.
         streams: fields that the rate reads beside the state, and how many of each.
@@ -52,8 +49,6 @@ class Equation(Protocol):
             `rate` returns the state after it, `adjoint` the cotangent before it.
     """
 
-    key: str
-    cached: bool
     fields: Sequence[str]
     reach: int
     streams: Mapping[str, int]

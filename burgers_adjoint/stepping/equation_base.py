@@ -29,7 +29,6 @@ class EquationBase(ABC):
 
     fields: Sequence[str]
     reach = 1
-    cached = False
     changing = False
     whole_step = False
     n_numbers: int
@@ -38,7 +37,6 @@ class EquationBase(ABC):
 
     def __init__(self, profiles: Mapping[str, str] | None = None, **parameters: float) -> None:
         self.profiles, self.parameters = profiles or {}, parameters
-        self.key = ".".join([type(self).__module__, type(self).__qualname__, *self.profiles])
         self.varied: Mapping[str, int] = dict.fromkeys(parameters, 1)
 
     @abstractmethod

@@ -1,7 +1,5 @@
 """The compiled sweeps of an equation's steps: one for each direction, made when it is needed."""
 
-import hashlib
-
 from burgers_adjoint.kernels.programs import Buffer, Kind, Level, kinds_of
 from burgers_adjoint.kernels.wavefront import Kernel
 from burgers_adjoint.stepping.backend import Backend
@@ -28,10 +26,8 @@ class StepKernels:
     def of(self, role: str) -> tuple[list[Kind], Kernel]:
         """The kinds that a role's sweeps are made of, and their kernel."""
         if role not in self._made:
-            own, kinds = self._kinds, kinds_of(self._all_levels(role))
-            said = repr((own.equation.key, own.tableau, own.wanted, own.bounded, role))
-            name = f"{role}_{hashlib.sha256(said.encode()).hexdigest()[:16]}"
-            self._made[role] = kinds, self._backend.compile(kinds, name, own.equation.cached)
+            kinds = kinds_of(self._all_levels(role))
+            self._made[role] = kinds, self._backend.compile(kinds)
         return self._made[role]
 
     def _all_levels(self, role: str) -> list[Level]:

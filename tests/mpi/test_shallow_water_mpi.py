@@ -10,6 +10,8 @@ from water_cases import N_STEPS, case_name, start, water
 from burgers_adjoint.assembly.composition import gradient_of
 from burgers_adjoint.assembly.stores import StoreMaker, closed_at_end
 from burgers_adjoint.checkpointing.binomial import Binomial
+from burgers_adjoint.checkpointing.multistage import Multistage
+from burgers_adjoint.checkpointing.periodic import Periodic
 from burgers_adjoint.checkpointing.store_all import StoreAll
 from burgers_adjoint.checkpointing.two_level import TwoLevel
 from burgers_adjoint.config import from_dict
@@ -23,8 +25,16 @@ SCHEDULES = {
     "binomial": lambda: Binomial(N_STEPS, 2),
     "store_all": lambda: StoreAll(N_STEPS),
     "two_level": lambda: TwoLevel(N_STEPS, 1, 2),
+    "multistage": lambda: Multistage(N_STEPS, 1, 2),
+    "periodic": lambda: Periodic(N_STEPS, 4),
 }
-RUNS = [("binomial", "hdf5"), ("store_all", "memory"), ("two_level", "tiered")]
+RUNS = [
+    ("binomial", "hdf5"),
+    ("store_all", "memory"),
+    ("two_level", "tiered"),
+    ("multistage", "tiered"),
+    ("periodic", "hdf5_shared"),
+]
 
 
 def bits(model: Model, gradient: Any) -> str:

@@ -121,14 +121,14 @@ class CompiledC(Processor):
         self._folder = folder
         self.compiled: list[str] = []
 
-    def compile(self, kinds: Sequence[Kind], name: str, cached: bool) -> Any:
+    def compile(self, kinds: Sequence[Kind]) -> Any:
         functions, cases = zip(*(written(k, kind) for k, kind in enumerate(kinds)), strict=True)
         text = SWEEP % ("\n".join(functions), "\n".join(cases))
         base = self._folder / hashlib.sha256(text.encode()).hexdigest()[:16]
         base.with_suffix(".c").write_text(text)
         command = ["cc", *FLAGS, f"{base}.c", "-o", f"{base}.so", "-lm"]
         subprocess.run(command, check=True, timeout=50)
-        self.compiled.append(name)
+        self.compiled.append(base.name)
         run = ctypes.CDLL(f"{base}.so").sweep
 
         def kernel(

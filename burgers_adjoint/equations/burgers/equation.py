@@ -126,9 +126,6 @@ class Burgers:
         self.profiles: Mapping[str, str] = {}
         if self.reach > 1 and shape is not None:
             self.profiles = {"inner_x": "x", "inner_y": "y"}
-        parts = (scheme.name, *self.streams, *self.profiles)
-        self.key = f"{type(self).__name__}.{'.'.join(parts)}"
-        self.cached = type(scheme).__module__.split(".")[0] == __name__.split(".")[0]
 
     @property
     def changing(self) -> bool:
