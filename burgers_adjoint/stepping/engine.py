@@ -94,7 +94,9 @@ class Engine:
         self.kernels = StepKernels(kinds, self._forward, self._backward, backend)
         self._passes: dict[Hashable, Any] = {}
         self._backend = backend
-        self._spare = self.data.new_array(self.n_fields) if overlap else None
+        # alone there is nothing to wait for, and thin tiles have no interior
+        overlaps = overlap and not (self._alone or self._forward.split)
+        self._spare = self.data.new_array(self.n_fields) if overlaps else None
         self._stages: dict[Any, np.ndarray] = {}
         self._kept_step: int | None = None
         self.kept = False
@@ -265,7 +267,7 @@ class Engine:
             south, north = (self.decomposition.neighbour(side, 0) is not None for side in (-1, 1))
             start, stop = rows.start + depth * south, rows.stop - depth * north
             parts = [frame]
-            if start < stop and not self._forward.split:
+            if start < stop:
                 edges = slice(rows.start, start), slice(stop, rows.stop)
                 cuts = [slice(start, stop), *(edge for edge in edges if edge.start < edge.stop)]
                 parts = [frame.of_rows(cut) for cut in cuts]
