@@ -13,7 +13,7 @@ stage before, or that of u0; `sum..` likewise. `held`: values on the boundary. P
 what is added up of the gradient, are `d_` and a name.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from burgers_adjoint.kernels.formula import fma
@@ -23,6 +23,7 @@ from burgers_adjoint.stepping.tableaux import Tableau
 
 Reader = Callable[[Sequence[Any]], Any]
 Ahead = Sequence[tuple[str, int]]
+Base = Callable[[Sequence[Any], list[Any], Iterator[Any]], list[Any] | None]
 
 
 def targets_of(tableau: Tableau, stage: int, end: bool = True) -> list[int]:
@@ -160,7 +161,7 @@ class StepKinds:
         What reaches a point on the boundary stays there: it is added up in `cotangent`, which the
         final step of a sweep writes to.
         """
-        equation, tableau, n_numbers = self.equation, self.tableau, self.equation.n_numbers
+        equation, n_numbers = self.equation, self.equation.n_numbers
         last = stage == self.n_stages - 1
         points = Points()
         state = self._crosses(points, "state", self.n_fields, equation.reach)
@@ -170,24 +171,16 @@ class StepKinds:
             name: self._here(points, f"d_{name}", equation.varied[name]) for name in self.wanted
         }
         targets = self.backward_targets(stage)
-        before: list[Any] = []
-        for i in targets:
-            if not last and self._begun(i, stage):
-                before.append(("sum", self._here(points, f"sum{i}", self.n_fields)))
-            elif i < 0 or tableau.b[i]:
-                before.append(("end", None if last else self._here(points, "end", self.n_fields)))
-            else:
-                before.append(("nothing", None))
+        before = [self._before(points, i, stage) for i in targets]
 
         def formula(c: Sequence[Any], values: Sequence[Any]) -> list[Any]:
-            own, rest = c[:n_numbers], list(c[n_numbers:])
+            own, factors = c[:n_numbers], iter(c[n_numbers:])
             q, p, s = state(values), rates(values), streams(values)
             here = [one.here for one in p]
             pulled = list(equation.adjoint(own, q, p, s))
             found = equation.sensitivities(own, q, here, s) if added else {}
-            results: list[Any] = []
+            scale = next(factors) if last and not equation.whole_step else None
             densities: list[Any] = []
-            scale = rest.pop(0) if last and not equation.whole_step else None
             for name, reader in added.items():
                 for density, part in zip(reader(values), found[name], strict=True):
                     densities.append(density + part if scale is None else fma(scale, part, density))
@@ -195,23 +188,10 @@ class StepKinds:
                 return pulled + densities
             if scale is not None:
                 pulled = [scale * one for one in pulled]
-            for i, (kind, reader) in zip(targets, before, strict=True):
-                base: list[Any] | None = None
-                if kind == "sum":
-                    base = reader(values)
-                elif kind == "end":
-                    base = here if reader is None else reader(values)
-                    if i >= 0:
-                        factor = rest.pop(0)
-                        base = [factor * one for one in base]
-                factor = rest.pop(0) if i >= 0 else None
-                for k, one in enumerate(pulled):
-                    if base is None:
-                        results.append(factor * one)
-                    elif factor is None:
-                        results.append(base[k] + one)
-                    else:
-                        results.append(fma(factor, one, base[k]))
+            results: list[Any] = []
+            for i, base in zip(targets, before, strict=True):
+                start = base(values, here, factors)
+                results += _plus(start, next(factors) if i >= 0 else None, pulled)
             return results + densities
 
         outputs = [row for i in targets for row in self._rows(self.backward_name(stage, i))]
@@ -224,6 +204,25 @@ class StepKinds:
             fix = Fix("next", "add_here") if final else Fix("next", "add", "cotangent")
         fixes = self.fixes(fix)
         return Kind(formula, tuple(points.found), tuple(outputs), tuple(soon), n, fixes)
+
+    def _before(self, points: Points, target: int, stage: int) -> Base:
+        """What a stage's adjoint adds to: values, those of the last stage's rates, factors."""
+        last = stage == self.n_stages - 1
+        if not last and self._begun(target, stage):
+            so_far = self._here(points, f"sum{target}", self.n_fields)
+            return lambda values, here, factors: so_far(values)
+        if target >= 0 and not self.tableau.b[target]:
+            return lambda values, here, factors: None
+        end = None if last else self._here(points, "end", self.n_fields)
+
+        def from_end(values: Sequence[Any], here: list[Any], factors: Iterator[Any]) -> list[Any]:
+            base = here if end is None else end(values)
+            if target < 0:
+                return base
+            factor = next(factors)
+            return [factor * one for one in base]
+
+        return from_end
 
     def backward_targets(self, stage: int) -> list[int]:
         """Stages before this one whose rates' cotangents it is part of, then -1: that of u0."""
@@ -294,3 +293,12 @@ class StepKinds:
         n = n_numbers + (0 if equation.whole_step else len(targets))
         fixes = self.fixes(Fix("next", "keep", "held"), Fix("d_next", "keep", "d_held"))
         return Kind(formula, tuple(points.found), tuple(outputs), (), n, fixes)
+
+
+def _plus(base: list[Any] | None, factor: Any, values: list[Any]) -> list[Any]:
+    """Base plus factor times values, field by field; None is no base, or a factor of 1."""
+    if base is None:
+        return [factor * one for one in values]
+    if factor is None:
+        return [start + one for start, one in zip(base, values, strict=True)]
+    return [fma(factor, one, start) for start, one in zip(base, values, strict=True)]
