@@ -155,39 +155,11 @@ def minimize(
         ConfigError: on all ranks: PETSc knows no method of the name that its options ask for.
     """
     x = petsc.Vec().createWithArray(start, comm=comm)
-    accepted: list[float] = []
-    failures: list[BaseException] = []
-    failed_trials = 0
-
-    def objective_and_gradient(tao: Any, point: Any, gradient: Any) -> float:
-        nonlocal failed_trials
-        try:
-            with gradient as out:
-                return evaluate(point.array_r, out)
-        except NumericalError as error:
-            if not accepted or not error.agreed:
-                failures.append(error)
-                raise
-            failed_trials += 1
-            gradient.set(0.0)
-            return FAILED * max(abs(accepted[-1]), float(np.finfo(float).tiny))
-        except BaseException as error:
-            failures.append(error)
-            raise
-
-    def monitor(tao: Any) -> None:
-        number, objective, norm, _, step, _ = tao.getSolutionStatus()
-        accepted.append(objective)
-        try:
-            watch(Iteration(number, objective, norm, step, tao.getSolution().array_r))
-        except BaseException as error:
-            failures.append(error)
-            raise
-
+    trials = _Trials(evaluate, watch, x.duplicate())
     tao = petsc.TAO().create(comm)
     tao.setType(settings.method)
-    tao.setObjectiveGradient(objective_and_gradient, x.duplicate())
-    tao.setMonitor(monitor)
+    tao.setObjectiveGradient(trials.evaluate, x.duplicate())
+    tao.setMonitor(trials.accept)
     tao.setTolerances(gatol=settings.gatol, grtol=settings.grtol, gttol=settings.gttol)
     tao.setMaximumIterations(settings.iterations)
     tao.setMaximumFunctionEvaluations(settings.evaluations)
@@ -202,17 +174,73 @@ def minimize(
         raise agreed_error(ConfigError(f"petsc.options: PETSc says: {said}")) from error
     try:
         tao.solve(x)
+        return trials.outcome(petsc, tao, x)
+    except petsc.Error:
+        # PETSc reports what a callback raised as an error of its own
+        if trials.failures:
+            raise trials.failures[0] from None
+        raise
+    finally:
+        for item in (tao, x, trials.latest, *limits):
+            item.destroy()
+
+
+class _Trials:
+    """The points that TAO tries, and those that it accepts.
+
+    A trial whose run fails gets an objective that is far above all others, and the gradient of the
+    trial before: no line search takes such a point for better, and no test for a minimum.
+
+    Attributes:
+        latest: gradient of the latest trial whose run did not fail.
+        failures: what the callbacks have raised.
+    """
+
+    def __init__(self, evaluate: Evaluate, watch: Callable[[Iteration], None], latest: Any) -> None:
+        self._evaluate, self._watch, self.latest = evaluate, watch, latest
+        self.failures: list[BaseException] = []
+        self._accepted: list[float] = []
+        self._failed: list[float] = []
+
+    def evaluate(self, tao: Any, point: Any, gradient: Any) -> float:
+        """Objective of a trial, whose gradient is filled in."""
+        try:
+            with gradient as out:
+                objective = self._evaluate(point.array_r, out)
+        except NumericalError as error:
+            if not self._accepted or not error.agreed:
+                self.failures.append(error)
+                raise
+            self.latest.copy(gradient)
+            tiny = float(np.finfo(float).tiny)
+            self._failed.append(FAILED * max(abs(self._accepted[-1]), tiny))
+            return self._failed[-1]
+        except BaseException as error:
+            self.failures.append(error)
+            raise
+        gradient.copy(self.latest)
+        return objective
+
+    def accept(self, tao: Any) -> None:
+        """Note a point that TAO goes on from."""
+        number, objective, norm, _, step, _ = tao.getSolutionStatus()
+        self._accepted.append(objective)
+        if objective in self._failed:  # some methods take what their line search has left
+            tao.setConvergedReason(tao.Reason.DIVERGED_USER)
+            return
+        try:
+            self._watch(Iteration(number, objective, norm, step, tao.getSolution().array_r))
+        except BaseException as error:
+            self.failures.append(error)
+            raise
+
+    def outcome(self, petsc: Any, tao: Any, x: Any) -> Outcome:
+        """What the search has come to; converged only where a run has computed its gradient."""
         reason = tao.getConvergedReason()
         names = {getattr(petsc.TAO.Reason, name): name for name in REASONS}
         words = REASONS.get(names.get(reason, ""), f"PETSc's reason {reason}")
+        converged = reason > 0
+        if self._accepted[-1] in self._failed:
+            converged, words = False, "the point that it stopped at cannot be run"
         iterations = tao.getIterationNumber()
-        entries = x.array_r.copy()
-    except petsc.Error:
-        # PETSc reports what a callback raised as an error of its own
-        if failures:
-            raise failures[0] from None
-        raise
-    finally:
-        for item in (tao, x, *limits):
-            item.destroy()
-    return Outcome(entries, reason > 0, words, iterations, failed_trials)
+        return Outcome(x.array_r.copy(), converged, words, iterations, len(self._failed))

@@ -127,6 +127,29 @@ def test_a_trial_that_blows_up_fails_and_the_search_goes_on(tmp_path) -> None:
         tao.minimize(petsc, ALONE, evaluate, np.array([-2.0, 0.0]), None, settings, points.append)
 
 
+@pytest.mark.parametrize(
+    "method", ["blmvm", "bqnls", "bncg", "bqnkls", "bqnktr", "bqnktl", "lmvm", "cg", "owlqn"]
+)
+def test_no_method_takes_a_failed_trial_for_success(method: str) -> None:
+    """All points but the first blow up: there is nothing that a search could converge to."""
+    petsc = tao.load_petsc("")
+
+    def evaluate(entries: np.ndarray, gradient: np.ndarray) -> float:
+        if entries[0] != 3.0:
+            raise agreed_error(NumericalError("the state is no longer finite"))
+        gradient[:] = [4.0, -2.0]
+        return 7.0
+
+    points: list[tao.Iteration] = []
+    settings = tao.Settings(method, 1e-3, 1e-6, 1e-6, 50, 200)
+    outcome = tao.minimize(
+        petsc, ALONE, evaluate, np.array([3.0, 1.0]), None, settings, points.append
+    )
+    assert not outcome.converged
+    assert outcome.failed_trials > 0
+    assert {point.objective for point in points} == {7.0}
+
+
 def test_a_run_that_blows_up_is_a_failed_trial(tmp_path) -> None:
     """A first step that is far too long, by the scale, leads to states that are not finite."""
     config = configured(

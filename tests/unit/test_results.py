@@ -2,6 +2,7 @@ import json
 import logging
 import os
 import resource
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -224,10 +225,13 @@ def test_a_file_that_cannot_be_written_is_found_out_beforehand(tmp_path):
 def test_looking_at_a_pipe_beforehand_does_not_end_its_reader(tmp_path):
     reader, writer = os.pipe()
     require_writable(f"/dev/fd/{writer}")
+    os.write(writer, b"still open")
+    assert os.read(reader, 100) == b"still open"
     os.close(writer)
     os.close(reader)
     os.mkfifo(tmp_path / "pipe")
     require_writable(tmp_path / "pipe")  # nobody reads: opening it would wait
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
 
 
 def test_looking_at_a_full_disk_leaves_nothing_behind(small_disk):
