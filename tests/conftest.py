@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -40,19 +41,39 @@ def _environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     return {**inherited, "PYTHONFAULTHANDLER": "1", **(extra or {})}
 
 
+def _send(number: signal.Signals, processes: list[psutil.Process]) -> None:
+    for one in processes:
+        with suppress(psutil.NoSuchProcess):
+            one.send_signal(number)
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    """Whether a process has not ended, though nobody may have waited for it yet."""
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 def _end(process: subprocess.Popen[str]) -> tuple[str, str]:
     """End a job that ran out of time with a stack dump of every rank; return all of its output."""
-    family = psutil.Process(process.pid).children(recursive=True)
-    # Launchers differ in which signals they pass on: those that have no children are the ranks. All
-    # get it at once, since the first one's end is that of the others.
+    launcher = psutil.Process(process.pid)
+    family = launcher.children(recursive=True)
+    # Launchers differ in which signals they pass on: those that have no children are the ranks. The
+    # first one's end would be that of the others: so launchers stand still meanwhile.
     parents = set()
     for member in family:
         with suppress(psutil.NoSuchProcess):
             parents.add(member.ppid())
-    for member in family:
-        if member.pid not in parents:
-            with suppress(ProcessLookupError):
-                os.kill(member.pid, signal.SIGABRT)
+    ranks = [member for member in family if member.pid not in parents]
+    launchers = [launcher, *(member for member in family if member.pid in parents)]
+    _send(signal.SIGSTOP, launchers)
+    deadline = time.monotonic() + SECONDS_FOR_THE_STACK_DUMP
+    for rank in ranks:  # one by one: their stacks go to one file
+        _send(signal.SIGABRT, [rank])
+        while _is_alive(rank) and time.monotonic() < deadline:
+            time.sleep(0.02)
+    _send(signal.SIGCONT, launchers)
     try:
         output = process.communicate(timeout=SECONDS_FOR_THE_STACK_DUMP)
     except subprocess.TimeoutExpired:
