@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from mpi4py import MPI
 
 from burgers_adjoint.assembly.model import initial_fields, recipe_of, require_tiles
 from burgers_adjoint.assembly.objective import Setting, build_objective
 from burgers_adjoint.config import Config, time_is_open
 from burgers_adjoint.equations.burgers.controls import Inputs, split
 from burgers_adjoint.errors import BurgersAdjointError, ConfigError, agreed_error
+from burgers_adjoint.parallel.agreement import Comm, largest
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.grid import Grid
-from burgers_adjoint.parallel.reductions import digest, largest
+from burgers_adjoint.parallel.reductions import digest
 from burgers_adjoint.stepping.stepper import Cotangent, Stepper, Value
 from burgers_adjoint.stepping.time_steps import TimeSteps
 
@@ -78,7 +78,7 @@ class Problem:
     """
 
     def __init__(
-        self, config: Config, comm: MPI.Comm, process_grid: tuple[int, int] | None = None
+        self, config: Config, comm: Comm, process_grid: tuple[int, int] | None = None
     ) -> None:
         self.config = config
         self.comm = comm
@@ -145,7 +145,7 @@ class Problem:
     def highest_viscosity(self) -> float:
         """Nu where it is highest [length^2/time]. Collective."""
         nu = np.asarray(self.model.values["viscosity"])
-        return largest(self.comm, nu + self.model.values.get("viscosity_field", 0.0))
+        return float(largest(self.comm, (nu + self.model.values.get("viscosity_field", 0.0)).max()))
 
     def truth(self) -> Problem:
         """The twin experiment's true problem, with the final energy as its objective. Collective.

@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 import msgspec
 import numpy as np
-from mpi4py import MPI
 
 from burgers_adjoint.checkpointing.actions import FusedAction
 from burgers_adjoint.checkpointing.binomial import Binomial
@@ -20,7 +19,8 @@ from burgers_adjoint.checkpointing.schedule import Schedule
 from burgers_adjoint.commands.sweeps import ForwardSweep, GradientContents
 from burgers_adjoint.config import Config
 from burgers_adjoint.errors import ConfigError, RestartError, agreed_error
-from burgers_adjoint.output.files import reason, require_writable
+from burgers_adjoint.files.whole import reason, require_writable
+from burgers_adjoint.parallel.agreement import from_rank, largest
 from burgers_adjoint.parallel.failure import agreed
 from burgers_adjoint.problem import Problem, Reversal
 from burgers_adjoint.protocols import SnapshotStore
@@ -172,7 +172,7 @@ class DurableRun:
         noted = steps_done(self.folder, manifest.run) if self.comm.rank == 0 else None
         saved = manifest.counts["forward_steps"] + manifest.counts["reverse_steps"]
         lost = 0 if noted is None else max(0, noted - int(saved))
-        self._lost = manifest.facts["lost_steps"] + self.comm.bcast(lost, root=0)
+        self._lost = manifest.facts["lost_steps"] + from_rank(self.comm, lost)
 
     def _prepare_folder(self) -> None:
         with agreed(self.comm):
@@ -387,9 +387,9 @@ class DurableRun:
             "lost_steps": facts["lost_steps"],
             "repeated_steps": None if planned is None else forward_steps - planned,
             "seconds_of_all_jobs": {
-                name: self.comm.allreduce(taken, op=MPI.MAX)
+                name: largest(self.comm, taken)
                 for name, taken in {"sweeps": facts["seconds_sweeps"], **seconds}.items()
             },
-            "resume_seconds": self.comm.allreduce(self._resume_seconds, op=MPI.MAX),
+            "resume_seconds": largest(self.comm, self._resume_seconds),
             **self.keeper.report(),
         }

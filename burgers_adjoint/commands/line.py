@@ -229,9 +229,11 @@ def _sweep_alone(request: Request, comm: Any, config: Any) -> int:
 
 def _resume(request: Request, comm: Any) -> int:
     """Go on with the command that has left restart data, or controls, in the folder."""
+    from burgers_adjoint.parallel.agreement import from_rank
+
     folder = os.path.expanduser(request.config or "")
     configuration = os.path.join(folder, "config.toml")
-    if not comm.bcast(os.path.isfile(configuration) if comm.rank == 0 else None, root=0):
+    if not from_rank(comm, os.path.isfile(configuration)):
         raise agreed_error(
             ConfigError(f"{folder} is not the output folder of a run: it has no config.toml")
         )
@@ -332,12 +334,13 @@ def _contents(request: Request, comm: Any) -> int:
     from burgers_adjoint.commands.durable import folder_of
     from burgers_adjoint.output.lock import holder_of
     from burgers_adjoint.output.summary import print_contents
+    from burgers_adjoint.parallel.agreement import from_rank
     from burgers_adjoint.parallel.failure import agreed
     from burgers_adjoint.restart.contents import contents
 
     folder = os.path.expanduser(request.config or "")
     configuration = os.path.join(folder, "config.toml")
-    there = comm.bcast(os.path.isfile(configuration) if comm.rank == 0 else None, root=0)
+    there = from_rank(comm, os.path.isfile(configuration))
     request = replace(
         request,
         config=configuration if there else None,
@@ -351,7 +354,7 @@ def _contents(request: Request, comm: Any) -> int:
             holder = holder_of(Path(folder)) or holder_of(folder_of(config))
             found = contents(folder, folder_of(config), there)
             found["running"] = str(holder) if holder and holder.alive() is not False else None
-    report(request, comm, comm.bcast(found, root=0), print_contents)
+    report(request, comm, from_rank(comm, found), print_contents)
     return 0
 
 

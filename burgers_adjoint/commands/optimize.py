@@ -10,16 +10,16 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from mpi4py import MPI
 
 from burgers_adjoint.assembly.stores import Store, closed_at_end
 from burgers_adjoint.checkpointing.counts import Counts
-from burgers_adjoint.commands.run import meet, seconds_since_start, summarize
+from burgers_adjoint.commands.run import seconds_since_start, summarize
 from burgers_adjoint.config import Config, time_is_open
 from burgers_adjoint.equations.burgers.controls import split
 from burgers_adjoint.equations.burgers.objectives.misfit import Misfit
 from burgers_adjoint.equations.burgers.preparation import prepare_kernels
 from burgers_adjoint.errors import ConfigError, agreed_error
+from burgers_adjoint.files.hdf5 import attributes
 from burgers_adjoint.inverse import tao
 from burgers_adjoint.inverse.control_file import read_values, write_values
 from burgers_adjoint.inverse.vector import ControlVector, Values
@@ -35,6 +35,14 @@ from burgers_adjoint.output.results import (
     write_results,
 )
 from burgers_adjoint.output.system import versions
+from burgers_adjoint.parallel.agreement import (
+    Comm,
+    anywhere,
+    from_rank,
+    largest,
+    last_arrival,
+    smallest,
+)
 from burgers_adjoint.parallel.failure import agreed
 from burgers_adjoint.problem import Gradient, Problem
 
@@ -45,7 +53,7 @@ IDENTITY = (
 )  # fmt: skip
 
 
-def optimize(config: Config, comm: MPI.Comm, progress: Progress) -> dict[str, Any]:
+def optimize(config: Config, comm: Comm, progress: Progress) -> dict[str, Any]:
     """Minimise the objective over the configured controls; returns the summary. Collective.
 
     The best controls so far are in `controls.h5` of the output folder after every iteration; a run
@@ -71,10 +79,10 @@ def optimize(config: Config, comm: MPI.Comm, progress: Progress) -> dict[str, An
             prepare_kernels(problem.model)
             tao.prepare(petsc, comm, config.tao.type)
             startup = seconds_since_start(comm)
-            start = meet(comm)
+            start = last_arrival(comm)
             outcome = search.run(petsc, store)
-            sweeps = meet(comm) - start
-            search.snapshot_bytes = comm.allreduce(store.nbytes, op=MPI.MAX)
+            sweeps = last_arrival(comm) - start
+            search.snapshot_bytes = largest(comm, store.nbytes)
         return search.conclude(outcome, startup, sweeps)
 
 
@@ -208,9 +216,7 @@ class Search:
             ConfigError: on all ranks: none does.
         """
         idle = [
-            name
-            for name, part in gradient.items()
-            if not self.comm.allreduce(bool(np.any(part)), op=MPI.LOR)
+            name for name, part in gradient.items() if not anywhere(self.comm, bool(np.any(part)))
         ]
         if len(idle) == len(gradient):
             raise agreed_error(
@@ -284,10 +290,10 @@ class Search:
         summary = summarize(problem, objective, problem.model.final, {}, startup, sweeps, seconds)
         own = sweeps - self.seconds_evaluating - self.seconds_saving
         summary["seconds"] |= {
-            "evaluations": comm.allreduce(self.seconds_evaluating, op=MPI.MAX),
-            "saving": comm.allreduce(self.seconds_saving, op=MPI.MAX),
+            "evaluations": largest(comm, self.seconds_evaluating),
+            "saving": largest(comm, self.seconds_saving),
             # what the others have beyond it they wait for the slowest one's evaluations
-            "tao": comm.allreduce(own, op=MPI.MIN),
+            "tao": smallest(comm, own),
         }
         summary["schedule"] = {
             "name": problem.config.checkpointing.schedule,
@@ -312,7 +318,7 @@ class Search:
         self._write(found, summary)
         # Last, as a run that is interrupted before goes on.
         self._save(found, outcome.converged)
-        summary["seconds"]["output"] = comm.allreduce(time.perf_counter() - start, op=MPI.MAX)
+        summary["seconds"]["output"] = largest(comm, time.perf_counter() - start)
         return summary
 
     def _chi_square(self) -> float | None:
@@ -366,7 +372,7 @@ def _identity(config: Config) -> str:
     return hashlib.sha256(json.dumps(sections, sort_keys=True).encode()).hexdigest()
 
 
-def summary_when_converged(config: Config, comm: MPI.Comm) -> dict[str, Any] | None:
+def summary_when_converged(config: Config, comm: Comm) -> dict[str, Any] | None:
     """The summary of the optimisation in the output folder, unless there is more to do."""
     directory = Path(config.output.directory)
     facts = read_facts(directory / BEST, comm)
@@ -376,25 +382,12 @@ def summary_when_converged(config: Config, comm: MPI.Comm) -> dict[str, Any] | N
     return summary if "optimize" in summary else None  # else another command's results
 
 
-def controls_are_of(config: Config, comm: MPI.Comm) -> bool:
+def controls_are_of(config: Config, comm: Comm) -> bool:
     """Whether an optimisation of this problem has left its controls in the output folder."""
     facts = read_facts(Path(config.output.directory) / BEST, comm)
     return bool(facts.get("identity") == _identity(config))
 
 
-def read_facts(path: Path, comm: MPI.Comm) -> dict[str, Any]:
-    """Attributes of an HDF5 file, on all ranks; empty when there is none that can be read."""
-    import h5py
-
-    facts: dict[str, Any] = {}
-    if comm.rank == 0 and path.exists():
-        try:
-            with h5py.File(path, "r") as file:
-                facts = {
-                    name: value.item() if isinstance(value, np.generic) else value
-                    for name, value in file.attrs.items()
-                }
-        except OSError:
-            facts = {}
-    found: dict[str, Any] = comm.bcast(facts, root=0)
-    return found
+def read_facts(path: Path, comm: Comm) -> dict[str, Any]:
+    """Attributes of an HDF5 file as rank 0 finds them, on all ranks."""
+    return dict(from_rank(comm, attributes(path) if comm.rank == 0 else None))

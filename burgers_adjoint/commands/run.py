@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from mpi4py import MPI
 
 from burgers_adjoint.config import Config
 from burgers_adjoint.equations.burgers.controls import split
@@ -19,6 +18,7 @@ from burgers_adjoint.errors import BurgersAdjointError, ConfigError, NumericalEr
 from burgers_adjoint.output.folder import prepare_directory
 from burgers_adjoint.output.progress import Progress
 from burgers_adjoint.output.summary import published_comparison
+from burgers_adjoint.parallel.agreement import Comm, largest, last_arrival
 from burgers_adjoint.parallel.failure import agreed
 from burgers_adjoint.parallel.reductions import norm
 from burgers_adjoint.problem import Gradient, Problem
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 def forward(
     config: Config,
-    comm: MPI.Comm,
+    comm: Comm,
     progress: Progress,
     observe: str | None = None,
     resume: "Resume" = "refuse",
@@ -73,12 +73,12 @@ def _forward(
     prepare_kernels(problem.model, reverse=False)
     startup = seconds_since_start(comm)
     progress.begin("forward", problem.model.n_steps)
-    start = meet(comm)
+    start = last_arrival(comm)
     if durable is None:
         objective = problem.sweep(problem.fields, progress.update, observer)
     else:
         objective = durable.sweep(progress.update)
-    sweeps = meet(comm) - start
+    sweeps = last_arrival(comm) - start
     progress.end()
     seconds = {"forward": sweeps, "adjoint": 0.0, "snapshots": 0.0}
     summary = summarize(problem, objective, problem.model.final, {}, startup, sweeps, seconds)
@@ -110,7 +110,7 @@ def _write_observations(problem: Problem, path: str, recorder: "Recorder") -> No
 
 
 def gradient(
-    config: Config, comm: MPI.Comm, progress: Progress, resume: "Resume" = "refuse"
+    config: Config, comm: Comm, progress: Progress, resume: "Resume" = "refuse"
 ) -> dict[str, Any]:
     """Run both sweeps; returns the summary, the same on all ranks. Collective.
 
@@ -144,15 +144,15 @@ def _gradient(problem: Problem, progress: Progress, resume: "Resume") -> dict[st
         known = schedule.n_steps
         total = None if known is None else schedule.predicted_forward_steps + known
         progress.begin("gradient", total)
-        start = meet(comm)
+        start = last_arrival(comm)
         if durable is None:
             result = problem.reverse(schedule, store, problem.fields, progress)
         else:
             result = durable.reverse(schedule, store, progress)
             schedule = durable.schedule_used
-        sweeps = meet(comm) - start
+        sweeps = last_arrival(comm) - start
         progress.end()
-        snapshot_bytes = comm.allreduce(store.nbytes, op=MPI.MAX)
+        snapshot_bytes = largest(comm, store.nbytes)
     counts = result.counts
     seconds = {
         "forward": counts.seconds_forward,
@@ -220,7 +220,7 @@ def _scheduled(problem: Problem, schedule: "Schedule", result: "Reversal") -> di
     }
 
 
-def _pointwise_squares(comm: MPI.Comm, gradient: Gradient) -> float | None:
+def _pointwise_squares(comm: Comm, gradient: Gradient) -> float | None:
     """Norm of (dJ/du0)^2 + (dJ/dv0)^2, point by point; None where it was not asked for."""
     initial = gradient.get("initial")
     if not isinstance(initial, np.ndarray):
@@ -237,7 +237,7 @@ def _durable(problem: Problem, command: str, resume: "Resume") -> "DurableRun | 
     return DurableRun(problem, command, resume)
 
 
-def plan(config: Config, comm: MPI.Comm, draw: str | None = None) -> dict[str, Any]:
+def plan(config: Config, comm: Comm, draw: str | None = None) -> dict[str, Any]:
     """Predict what schedules and stores would take; returns the summary. Collective.
 
     Args:
@@ -255,9 +255,9 @@ def plan(config: Config, comm: MPI.Comm, draw: str | None = None) -> dict[str, A
 def _plan(problem: Problem, draw: str | None) -> dict[str, Any]:
     comm = problem.comm
     prepare_kernels(problem.model)
-    start = meet(comm)
+    start = last_arrival(comm)
     found = problem.plan()
-    planning = meet(comm) - start
+    planning = last_arrival(comm) - start
     if draw is not None:
         from burgers_adjoint.output.schedule_picture import draw_schedule
 
@@ -277,7 +277,7 @@ def _plan(problem: Problem, draw: str | None) -> dict[str, Any]:
 
 def _planned(problem: Problem) -> dict[str, Any]:
     found, comm = problem.plan(), problem.comm
-    slot_bytes = comm.allreduce(problem.model.new_snapshot().nbytes, op=MPI.MAX)
+    slot_bytes = largest(comm, problem.model.new_snapshot().nbytes)
     return {
         "memory_slots": found.memory_slots,
         "disk_slots": found.disk_slots,
@@ -293,18 +293,12 @@ def store_kind(problem: Problem) -> str:
     return problem.config.snapshots.store
 
 
-def meet(comm: MPI.Comm) -> float:
-    """Time at which the last rank has arrived."""
-    comm.Barrier()
-    return time.perf_counter()
-
-
-def seconds_since_start(comm: MPI.Comm) -> float:
+def seconds_since_start(comm: Comm) -> float:
     """Age of the oldest rank's process."""
     with open("/proc/self/stat", encoding="utf-8") as file:
         ticks = int(file.read().rpartition(")")[2].split()[19])  # from boot to our own start
     since = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
-    return float(comm.allreduce(since, op=MPI.MAX))
+    return float(largest(comm, since))
 
 
 def _in_inner_product(problem: Problem, gradient: Gradient) -> Gradient:
@@ -344,7 +338,7 @@ def summarize(
                 )
             )
     slowest = {
-        name: float(comm.allreduce(value, op=MPI.MAX))
+        name: float(largest(comm, value))
         for name, value in {**seconds, "halo": problem.model.halo_seconds}.items()
     }
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
@@ -357,7 +351,7 @@ def summarize(
         "steps": problem.n_steps,
         "time": problem.model.time_steps.time(problem.n_steps),
         "seconds": {"startup": startup, "sweeps": sweeps, **slowest},
-        "peak_rss_bytes": comm.allreduce(peak, op=MPI.MAX),
+        "peak_rss_bytes": largest(comm, peak),
         "checks": [],
     }
 
@@ -397,4 +391,4 @@ def _write(
                 from burgers_adjoint.output.plots import plot_results
 
                 plot_results(results, directory / "gradient.png")
-    summary["seconds"]["output"] = float(comm.allreduce(time.perf_counter() - start, op=MPI.MAX))
+    summary["seconds"]["output"] = float(largest(comm, time.perf_counter() - start))

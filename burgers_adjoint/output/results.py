@@ -1,24 +1,23 @@
 """results.h5: the fields of all ranks in one plain HDF5 file."""
 
-import io
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from burgers_adjoint.errors import BurgersAdjointError
-from burgers_adjoint.output.files import reason, replaced_when_complete
+from burgers_adjoint.files.hdf5 import File, replaced
+from burgers_adjoint.files.whole import reason
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.failure import agreed
+from burgers_adjoint.parallel.tiles import send_tiles, tiles_in_turn
 
 RESULTS = "results.h5"
 BEST = "controls.h5"  # of an optimisation, the best ones so far
 # Drawn from a results.h5.
 PICTURES = ("gradient.png", "recovery.png")
-Tile = tuple[str, tuple[slice, slice], NDArray[np.float64]]
 
 
 def remove_leftovers(directory: Path, patterns: Iterable[str]) -> None:
@@ -68,9 +67,9 @@ def write_results(
         _check_tiles(decomposition, fields)
     with agreed(comm):
         if comm.rank == 0:
-            tiles = _receive_tiles(decomposition, fields)
+            tiles = tiles_in_turn(decomposition, fields)
             try:
-                with replaced_when_complete(path) as partial, _ResultsFile(partial) as file:
+                with replaced(path) as file:
                     file["x"], file["y"] = np.asarray(x), np.asarray(y)
                     for axis in ("x", "y"):
                         file[axis].make_scale(axis)
@@ -84,8 +83,7 @@ def write_results(
                 for _ in tiles:
                     pass
         else:
-            for name in sorted(fields):
-                comm.Send(np.ascontiguousarray(fields[name], dtype=np.float64), dest=0)
+            send_tiles(decomposition, fields)
 
 
 def _check_tiles(decomposition: Decomposition, fields: Mapping[str, NDArray[np.float64]]) -> None:
@@ -97,65 +95,9 @@ def _check_tiles(decomposition: Decomposition, fields: Mapping[str, NDArray[np.f
             )
 
 
-def _receive_tiles(
-    decomposition: Decomposition, fields: Mapping[str, NDArray[np.float64]]
-) -> Iterator[Tile]:
-    for name in sorted(fields):
-        yield name, decomposition.tile_of(0), fields[name]
-        for rank in range(1, decomposition.size):
-            rows, columns = decomposition.tile_of(rank)
-            tile = np.empty((rows.stop - rows.start, columns.stop - columns.start))
-            decomposition.comm.Recv(tile, source=rank)
-            yield name, (rows, columns), tile
-
-
-def _dataset(file: h5py.File, name: str, shape: tuple[int, int]) -> h5py.Dataset:
+def _dataset(file: File, name: str, shape: tuple[int, int]) -> Any:
     if name not in file:
         dataset = file.create_dataset(name, shape, dtype=np.float64)
         for dimension, axis in enumerate(("y", "x")):
             dataset.dims[dimension].attach_scale(file[axis])
     return file[name]
-
-
-class _ResultsFile:
-    """An HDF5 file for writing that answers a full disk with an OSError.
-
-    HDF5 1.10 can crash at exit when a write fails while it closes a file. So the writes go through
-    a Python file that keeps the first error for itself, and it is raised once HDF5 is done.
-    """
-
-    def __init__(self, path: Path):
-        self._raw = _ForgivingFile(path, "wb+")
-        self._file = h5py.File(self._raw, "w")
-
-    def __enter__(self) -> h5py.File:
-        return self._file
-
-    def __exit__(self, *failure: object) -> None:
-        try:
-            self._file.close()
-        finally:
-            self._raw.close()
-            if self._raw.failure is not None:
-                raise self._raw.failure
-
-
-class _ForgivingFile(io.FileIO):
-    failure: OSError | None = None
-
-    def write(self, data: Any) -> int:
-        view = memoryview(data).cast("B")
-        done = 0
-        try:
-            while self.failure is None and done < len(view):
-                done += super().write(view[done:]) or 0
-        except OSError as error:
-            self.failure = error
-        return len(view)
-
-    def truncate(self, size: int | None = None) -> int:
-        try:
-            return super().truncate(size)
-        except OSError as error:
-            self.failure = self.failure or error
-            return size or 0

@@ -16,9 +16,9 @@ from mpi4py import MPI
 from burgers_adjoint.commands import run
 from burgers_adjoint.config import Config, load
 from burgers_adjoint.errors import ConfigError, InterruptedRunError, RestartError
+from burgers_adjoint.files import disk, keeper, manifest
 from burgers_adjoint.output.progress import Progress
 from burgers_adjoint.problem import Problem
-from burgers_adjoint.restart import disk, keeper, manifest
 from tests.conftest import ROOT
 from tests.interruptions import At, stopping
 
