@@ -15,6 +15,7 @@ from burgers_adjoint.equations.burgers.preparation import prepare_kernels
 from burgers_adjoint.output.folder import prepare_directory
 from burgers_adjoint.output.plots import plot_differences
 from burgers_adjoint.output.progress import Progress
+from burgers_adjoint.output.summary import Check, CheckSummary
 from burgers_adjoint.parallel.agreement import ALONE, Comm, anywhere, everywhere, from_rank, largest
 from burgers_adjoint.parallel.failure import agreed
 from burgers_adjoint.parallel.memory import node_memory
@@ -34,17 +35,6 @@ LEAST_SHARE = 0.1  # of the largest gradient entry, for a grid point to be diffe
 
 
 @dataclass(frozen=True)
-class Check:
-    """One test and its verdict: `value` against what `text` says is allowed."""
-
-    name: str
-    value: float | str
-    passed: bool
-    limit: float | str
-    text: str
-
-
-@dataclass(frozen=True)
 class Direction:
     """A perturbation of one control: J as a function of its size, and its slope.
 
@@ -58,11 +48,10 @@ class Direction:
     slope: float
 
 
-def check(config: Config, comm: Comm, progress: Progress) -> dict[str, Any]:
+def check(config: Config, comm: Comm, progress: Progress) -> CheckSummary:
     """Test the gradient of the configured problem; returns the summary on all ranks. Collective.
 
-    The summary has `checks` (name, value, passed, limit, text), `left_out` (what could not be
-    tried here, and why), `seed`, `ranks` and `steps`. The picture of the finite differences goes
+    The picture of the finite differences goes
     to the output folder.
     """
     directory = prepare_directory(config, comm)
@@ -76,15 +65,15 @@ def check(config: Config, comm: Comm, progress: Progress) -> dict[str, Any]:
         with agreed(comm):
             if comm.rank == 0:
                 plot_differences(directory / "differences.png", curves)
-    return {
-        "checks": [dataclasses.asdict(done) for done in checker.checks],
-        "left_out": checker.left_out,
-        "objective": checker.base.objective,
-        "digest": digest,
-        "seed": config.check.seed,
-        "ranks": comm.size,
-        "steps": n_steps,
-    }
+    return CheckSummary(
+        checks=checker.checks,
+        left_out=checker.left_out,
+        objective=checker.base.objective,
+        digest=digest,
+        seed=config.check.seed,
+        ranks=comm.size,
+        steps=n_steps,
+    )
 
 
 class Checker:

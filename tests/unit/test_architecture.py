@@ -290,7 +290,7 @@ def test_what_is_slow_or_optional_is_imported_when_used() -> None:
         ("checkpointing.executor", {"numpy", "mpi4py", "h5py", "numba", "click", "msgspec"}),
         ("snapshots.memory", {"numpy", "mpi4py", "h5py", "numba", "click", "msgspec"}),
         ("commands.line", {"numpy", "mpi4py", "h5py", "numba", "matplotlib", "rich", "petsc4py"}),
-        ("commands.run", {"matplotlib", "rich", "petsc4py"}),
+        ("commands.gradient", {"matplotlib", "rich", "petsc4py"}),
     ],
 )
 def test_import_does_not_bring_along(module: str, absent: set[str]) -> None:
