@@ -17,9 +17,10 @@ from burgers_adjoint.commands import forward as primal_alone
 from burgers_adjoint.commands import gradient as both_sweeps
 from burgers_adjoint.config import Config, load
 from burgers_adjoint.errors import ConfigError, InterruptedRunError, RestartError
-from burgers_adjoint.files import disk, keeper, manifest
+from burgers_adjoint.files import disk
 from burgers_adjoint.output.summary import to_mapping
 from burgers_adjoint.problem import Problem
+from burgers_adjoint.restart import keeper, manifest
 from tests.conftest import ROOT
 from tests.interruptions import At, stopping
 
