@@ -127,6 +127,7 @@ class Search:
         self.evaluations = self.snapshot_bytes = 0
         self.seconds_evaluating = self.seconds_saving = 0.0
         self._parts: dict[float, dict[str, float]] = {}
+        self._first_norm = 1.0  # of the gradient, over that at the start of this job
         self.start = self._find_start()
 
     def _find_truth(self) -> Values:
@@ -158,6 +159,9 @@ class Search:
                 f"going on from {path}, objective {self.history[-1]['objective']:.8g} after "
                 f"{len(self.history) - 1} iterations"
             )
+            # TAO takes the norm that it begins with for the first one
+            norms = [entry["gradient_norm"] for entry in self.history]
+            self._first_norm = norms[0] / norms[-1] if norms[-1] else 1.0
             self.history.pop()
         self.vector.put_values(values, start)
         return start
@@ -170,7 +174,7 @@ class Search:
             bounds = np.zeros(self.vector.size), np.zeros(self.vector.size)
             self.vector.put_bounds(tao.INFINITE, *bounds)
         settings = tao.Settings(
-            section.type, section.gatol, section.grtol, section.gttol,
+            section.type, section.gatol, section.grtol, section.gttol * self._first_norm,
             section.iterations, section.evaluations,
         )  # fmt: skip
         self._begun = time.perf_counter()

@@ -34,8 +34,8 @@ def test_the_path_is_that_of_one_rank(too_long: bool, tmp_path_factory) -> None:
             data["controls"]["scale"] |= {"initial": 1000.0}
             data["time"]["steps"] = 30
         summary = optimize(from_dict(data), comm, Progress(shown=False))
-        paths.append(summary["optimize"]["objective"])
-        failed.append(summary["optimize"]["failed_trials"])
+        paths.append(summary.optimize.objective)
+        failed.append(summary.optimize.failed_trials)
     assert len(paths[0]) == 11
     assert failed[0] == failed[1]
     assert (failed[0] > 0) is too_long

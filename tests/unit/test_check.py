@@ -13,6 +13,7 @@ from burgers_adjoint.commands.check import check
 from burgers_adjoint.config import load
 from burgers_adjoint.equations.burgers.controls import Control
 from burgers_adjoint.output.progress import Progress
+from burgers_adjoint.output.summary import to_mapping
 from burgers_adjoint.stepping.engine import Engine
 from burgers_adjoint.stepping.model import Model
 
@@ -29,7 +30,7 @@ Result = dict[str, Any]
 def checked(tmp_path: Path) -> Callable[..., Result]:
     def run(*overrides: str) -> Result:
         config = load(None, [*SMALL, *overrides], str(tmp_path / "output"))
-        return check(config, MPI.COMM_SELF, Progress(False))
+        return to_mapping(check(config, MPI.COMM_SELF, Progress(False)))
 
     return run
 

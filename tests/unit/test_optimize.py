@@ -16,6 +16,7 @@ from burgers_adjoint.inverse import tao
 from burgers_adjoint.inverse.vector import ControlVector
 from burgers_adjoint.kernels.tile_layout import Layout
 from burgers_adjoint.output.progress import Progress
+from burgers_adjoint.output.summary import to_mapping
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.problem import Problem
 
@@ -42,7 +43,7 @@ def configured(folder: object = "unused", **sections: dict) -> Config:
 
 
 def run(config: Config) -> dict:
-    return optimize(config, ALONE, Progress(shown=False))
+    return to_mapping(optimize(config, ALONE, Progress(shown=False)))
 
 
 @pytest.mark.parametrize("method", ["blmvm", "bqnls", "bncg", "lmvm"])
@@ -93,15 +94,31 @@ def test_an_unfinished_run_goes_on_from_its_best_controls(tmp_path, capsys) -> N
     assert not first["converged"]
     assert first["reason"] == "tao.iterations are used up"
     config = configured(tmp_path, tao={"iterations": 50})
-    second = optimize(config, ALONE, Progress())["optimize"]
+    second = to_mapping(optimize(config, ALONE, Progress()))["optimize"]
     said = capsys.readouterr().err
     assert f"going on from {tmp_path}/controls.h5" in said
     assert second["objective"][:3] == first["objective"][:3]
     assert second["objective"][3] == pytest.approx(first["objective"][3], rel=1e-12)
     assert second["converged"]
-    third = optimize(config, ALONE, Progress())["optimize"]
+    third = to_mapping(optimize(config, ALONE, Progress()))["optimize"]
     assert "going on" not in capsys.readouterr().err
     assert third["objective"][0] == first["objective"][0]
+
+
+def test_an_interrupted_search_ends_at_the_same_norm(tmp_path) -> None:
+    """The first norm of the gradient is that of the whole search, not of its last job."""
+    settings = {"gttol": 1e-3, "iterations": 60}
+    whole = run(configured(tmp_path / "whole", tao=settings))["optimize"]
+    run(configured(tmp_path / "parts", tao=settings | {"iterations": 4}))
+    parts = run(configured(tmp_path / "parts", tao=settings))["optimize"]
+    assert whole["converged"]
+    assert parts["converged"]
+    limit = 1e-3 * whole["gradient_norm"][0]
+    for done in (whole, parts):
+        # the first one below the limit is the last one
+        below = [norm <= limit for norm in done["gradient_norm"]]
+        assert below == [False] * (len(below) - 1) + [True]
+    assert parts["gradient_norm"][4] < 0.5 * parts["gradient_norm"][0]
 
 
 def test_a_trial_that_blows_up_fails_and_the_search_goes_on(tmp_path) -> None:
