@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from burgers_adjoint.assembly.fingerprints import fingerprints
 from burgers_adjoint.assembly.model import initial_fields, recipe_of, require_tiles
 from burgers_adjoint.assembly.objective import Setting, build_objective
 from burgers_adjoint.assembly.prior import Prior
@@ -68,6 +69,7 @@ class Problem:
         every_control: all kinds of controls, by name.
         controls: those that the gradient is taken to.
         inputs: the values of these.
+        files: fingerprints of what was read, by the keys that name the files.
         setting: the configuration with its grid, ranks and steps.
         planned: what was measured and predicted; None as long as nobody asked.
 
@@ -111,6 +113,7 @@ class Problem:
             name: one for name, one in self.every_control.items() if name in recipe.controls
         }
         self.inputs = Inputs(self.every_control, fields, self.model)
+        self.files = fingerprints(config, comm)
         self._prior = Prior(
             config, self.decomposition, self.model.layout, self.controls, self.inputs,
             self.objective,

@@ -4,20 +4,19 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Literal
 
-import msgspec
 import numpy as np
 
+from burgers_adjoint.assembly.fingerprints import require_same_files
 from burgers_adjoint.checkpointing.actions import FusedAction
 from burgers_adjoint.checkpointing.binomial import Binomial
 from burgers_adjoint.checkpointing.counts import Counts, Observer
 from burgers_adjoint.checkpointing.executor import Executor
 from burgers_adjoint.checkpointing.online import Online
 from burgers_adjoint.checkpointing.schedule import Schedule
+from burgers_adjoint.commands.identity import folder_of, identity_of
 from burgers_adjoint.commands.sweeps import ForwardSweep, GradientContents
-from burgers_adjoint.config import Config
 from burgers_adjoint.errors import ConfigError, RestartError, agreed_error
 from burgers_adjoint.files.whole import reason, require_writable
 from burgers_adjoint.output.summary import Restarted, RunSummary, summary_of, to_mapping
@@ -26,7 +25,7 @@ from burgers_adjoint.parallel.failure import agreed
 from burgers_adjoint.problem import Problem, Reversal
 from burgers_adjoint.protocols import SnapshotStore
 from burgers_adjoint.restart.choice import thinned
-from burgers_adjoint.restart.keeper import Identity, Keeper
+from burgers_adjoint.restart.keeper import Keeper
 from burgers_adjoint.restart.manifest import Manifest
 from burgers_adjoint.restart.progress import steps_done
 from burgers_adjoint.restart.reader import read_part, require_identity, shared_manifests
@@ -36,30 +35,7 @@ logger = logging.getLogger(__name__)
 
 Resume = Literal["refuse", "never", "auto", "must"]
 # A run may go on with other values of these: they change how results are made, not their bits.
-MAY_DIFFER = {"checkpointing", "snapshots", "restart", "parallel", "output", "check"}
 Store = SnapshotStore[np.ndarray]
-
-
-def folder_of(config: Config) -> Path:
-    """Where the restart data of a run is."""
-    return Path(config.restart.directory or Path(config.output.directory) / "restart")
-
-
-def identity_of(problem: Problem, command: str) -> Identity:
-    """What another run must have in common with this one to go on with it. Collective."""
-    config = problem.config
-    values = {
-        name: section
-        for name, section in msgspec.to_builtins(config).items()
-        if name not in MAY_DIFFER
-    }
-    values["initial"].pop("path")  # the fields count, wherever they come from
-    values["gradient"].pop("inner_product")
-    values["time"].pop("stages")
-    values["initial"]["digest"] = problem.digest(problem.fields, {})
-    values = msgspec.json.decode(msgspec.json.encode({"command": command, **values}))
-    goes_on = f"burgers-adjoint resume {config.output.directory}"
-    return Identity(command, values, goes_on)
 
 
 class Rest(Binomial):
@@ -144,6 +120,13 @@ class DurableRun:
                 )
             return
         with agreed(self.comm):
+            require_same_files(
+                self.problem.config,
+                newest.identity.get("files", {}),
+                self.problem.files,
+                f"the restart data in {self.folder}",
+                "begin anew with --resume never",
+            )
             require_identity(self.folder, newest, self.identity.values)
         if newest.phase == "done":
             self.summary = summary_of(newest.facts["summary"], RunSummary)

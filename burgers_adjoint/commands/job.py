@@ -137,6 +137,7 @@ def write_run(
         "config": problem.config.to_toml(),
         "versions": to_line(versions()) if comm.rank == 0 else "",
         "summary": to_line(summary),
+        "files": to_line(problem.files),
     }
     results = directory / RESULTS
     write_results(results, problem.decomposition, grid.x, grid.y, fields, scalars, attributes)

@@ -244,7 +244,7 @@ def _resume(request: Request, comm: Any) -> int:
 
 
 def _resume_alone(request: Request, comm: Any, config: Any) -> int:
-    from burgers_adjoint.commands.durable import folder_of
+    from burgers_adjoint.commands.identity import folder_of
     from burgers_adjoint.commands.optimize import controls_are_of
     from burgers_adjoint.output.results import BEST
     from burgers_adjoint.restart.reader import shared_manifests
@@ -331,7 +331,7 @@ def _info(request: Request, comm: Any) -> int:
 
 def _contents(request: Request, comm: Any) -> int:
     """Tell what an output folder holds and how far its run was."""
-    from burgers_adjoint.commands.durable import folder_of
+    from burgers_adjoint.commands.identity import folder_of
     from burgers_adjoint.output.lock import holder_of
     from burgers_adjoint.output.tables import print_contents
     from burgers_adjoint.parallel.agreement import from_rank

@@ -11,13 +11,14 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from burgers_adjoint.assembly.fingerprints import fingerprints, require_same_files
 from burgers_adjoint.assembly.stores import Store, closed_at_end
 from burgers_adjoint.checkpointing.counts import Counts
 from burgers_adjoint.commands.job import seconds_of, seconds_since_start, summarize, write_run
 from burgers_adjoint.config import Config, time_is_open
 from burgers_adjoint.equations.burgers.objectives.misfit import Misfit
 from burgers_adjoint.equations.burgers.preparation import prepare_kernels
-from burgers_adjoint.errors import ConfigError, agreed_error
+from burgers_adjoint.errors import ConfigError, RestartError, agreed_error
 from burgers_adjoint.files.hdf5 import attributes
 from burgers_adjoint.inverse import tao
 from burgers_adjoint.inverse.control_file import read_values, write_values
@@ -151,6 +152,7 @@ class Search:
         path = self.directory / BEST
         facts = read_facts(path, self.comm)
         if facts.get("identity") == self.identity and not facts.get("converged", True):
+            _require_same_files(self.problem.config, facts, self.problem.files)
             values = read_values(
                 path, "controls", self.problem.controls, self.problem.decomposition
             )
@@ -259,6 +261,7 @@ class Search:
             "identity": self.identity,
             "history": json.dumps(self.history),
             "converged": converged,
+            "files": json.dumps(self.problem.files),
         }
         problem = self.problem
         write_values(
@@ -351,10 +354,23 @@ def summary_when_converged(config: Config, comm: Comm) -> RunSummary | None:
     facts = read_facts(directory / BEST, comm)
     if facts.get("identity") != _identity(config) or not facts.get("converged"):
         return None
+    _require_same_files(config, facts, fingerprints(config, comm))
     summary = json.loads(read_facts(directory / RESULTS, comm).get("summary", "{}"))
     if "optimize" not in summary:  # another command's results
         return None
     return summary_of(summary, RunSummary)
+
+
+def _require_same_files(config: Config, facts: Mapping[str, Any], files: dict[str, str]) -> None:
+    """See that the controls in the output folder were found from the same files, on all ranks."""
+    path = Path(config.output.directory) / BEST
+    try:
+        require_same_files(
+            config, json.loads(facts.get("files", "{}")), files, str(path),
+            "begin anew in another folder (-o)",
+        )  # fmt: skip
+    except RestartError as error:
+        raise agreed_error(error) from None
 
 
 def controls_are_of(config: Config, comm: Comm) -> bool:

@@ -67,7 +67,7 @@ def alone(request: Request, comm: Any, config: Any) -> Iterator[None]:
     Not that of working snapshots, whose files have names of their run's own: many runs may share
     the disk of a node.
     """
-    from burgers_adjoint.commands.durable import folder_of
+    from burgers_adjoint.commands.identity import folder_of
     from burgers_adjoint.output.lock import locked
 
     folders = [(Path(config.output.directory), "output folder")]
