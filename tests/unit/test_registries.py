@@ -98,8 +98,8 @@ def configured(folder: object = "unused", **sections: Any) -> Config:
 
 def test_what_is_added_makes_a_run_whose_gradient_is_right(tmp_path) -> None:
     summary = check(configured(tmp_path), ALONE, Progress(False))
-    assert [one["name"] for one in summary["checks"] if not one["passed"]] == []
-    names = {one["name"] for one in summary["checks"]}
+    assert [one.name for one in summary.checks if not one.passed] == []
+    names = {one.name for one in summary.checks}
     assert "Taylor order with gradient, west_edge" in names
     assert "tangent against adjoint, initial" in names
 
