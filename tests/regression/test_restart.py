@@ -336,8 +336,12 @@ def test_a_disk_that_fails_for_good_lets_the_run_go_on(
 
 
 def test_a_stop_that_cannot_save_says_so(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    replace = disk.replace
+
     def full(old: Path, new: Path) -> None:
-        raise OSError(28, os.strerror(28))
+        if new.name != "config.toml":
+            raise OSError(28, os.strerror(28))
+        replace(old, new)
 
     monkeypatch.setattr(disk, "replace", full)
     with pytest.raises(Exception, match=r"cannot write restart data .*: No space left") as error:
