@@ -1,5 +1,6 @@
 """Errors that a user meets, each with the exit code of the process that ends with it."""
 
+from collections.abc import Sequence
 from typing import TypeVar
 
 
@@ -73,3 +74,12 @@ def agreed_error(error: Failure) -> Failure:
     """
     error.agreed = True
     return error
+
+
+def closest(word: str, allowed: Sequence[str]) -> str:
+    """Suggest the allowed word that looks most like this one; empty where none does."""
+    import difflib
+
+    names = {name.lower(): name for name in allowed}
+    matches = difflib.get_close_matches(word.lower(), names, n=1)
+    return f", did you mean {names[matches[0]]}?" if matches else ""

@@ -234,7 +234,7 @@ class Problem:
         return self.planned
 
     def dump(self, dumps: Dumps) -> None:
-        """Let the reversals that follow write the fields of some steps."""
+        """Let the runs that follow write the fields of some steps."""
         from burgers_adjoint.assembly.dumping import DumpViewer
 
         self.model.viewer = DumpViewer(self.model, dumps)

@@ -74,6 +74,15 @@ print(steps)
 ' "$1" 2>/dev/null || echo 0
 }
 
+# finished FOLDER: whether restart data there is of a run whose results are written.
+finished() {
+    "$python" -c '
+import json, pathlib, sys
+newest = max(pathlib.Path(sys.argv[1]).glob("generation-*.json"))
+sys.exit(json.loads(newest.read_bytes())["manifest"]["phase"] != "done")
+' "$1" 2>/dev/null
+}
+
 # seconds_left: to the end of the job, as its batch system says; nothing when it does not answer.
 seconds_left() {
     PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH} "$python" -c '
@@ -109,6 +118,14 @@ goes_on() {
         ((taken <= most)) || echo "$taken" >"$folder/way-out" || true
     fi
     after=$(steps_saved "$folder")
+    # srun returns 0 when a launch was aborted, other launchers when they were signalled.
+    if ((status == 0)) && ! { finished "$folder" && [[ -s $output/results.h5 ]]; }; then
+        status=75
+        if [[ -z $stopped ]]; then
+            echo "the launcher returned 0, but $output has no results of a finished run" >&2
+            status=1
+        fi
+    fi
     echo "$2: exit status $status, steps $before to $after"
     # shellcheck disable=SC2034  # the scripts use it
     verdict=$status

@@ -1,4 +1,4 @@
-"""Pictures that a reversal leaves of its way."""
+"""Fields that a run leaves of its way."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from burgers_adjoint.stepping.stepper import Cotangent
 
 @dataclass
 class DumpViewer:
-    """Writes the fields of some steps as the reversal comes by them: a `stepping.model.Viewer`."""
+    """Writes the fields of some steps as the run comes by them: a `stepping.model.Viewer`."""
 
     model: Model
     dumps: Dumps
@@ -20,8 +20,8 @@ class DumpViewer:
         """Whether step n is one of those."""
         return self.dumps.wants(n)
 
-    def see(self, n: int, state: np.ndarray, cotangent: Cotangent) -> None:
-        """Write the state and the cotangent at the start of step n, or at the end of the run."""
+    def see(self, n: int, state: np.ndarray, cotangent: Cotangent | None) -> None:
+        """Write the state at the start of step n, or at the end of the run, and the cotangent."""
         interior = self.model.layout.interior
-        fields = {"cotangent": interior(cotangent.field)}
+        fields = {} if cotangent is None else {"cotangent": interior(cotangent.field)}
         self.dumps.write(n, self.model.time_steps.time(n), interior(state), fields)

@@ -24,6 +24,7 @@ from burgers_adjoint.errors import (
     StorageError,
     agreed_error,
 )
+from burgers_adjoint.files.whole import reason
 from burgers_adjoint.parallel.agreement import (
     Comm,
     from_rank,
@@ -277,7 +278,7 @@ class StoreMaker:
             except OSError as error:
                 raise StorageError(
                     f"cannot use the snapshot folder {folder} on node {socket.gethostname()}, "
-                    f"which is to hold {of_all} bytes: {error.strerror}; "
+                    f"which is to hold {of_all} bytes: {reason(error)}; "
                     "-s snapshots.directory=DIR names another one, for resume, too"
                 ) from error
         return folder

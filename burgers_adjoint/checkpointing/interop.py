@@ -31,7 +31,7 @@ from burgers_adjoint.checkpointing.actions import (
     Turn,
 )
 from burgers_adjoint.checkpointing.schedule import Schedule, at_least_one
-from burgers_adjoint.errors import ConfigError, ScheduleError
+from burgers_adjoint.errors import ConfigError, ScheduleError, closest
 
 PACKAGE = "checkpoint_schedules"
 MEMORY, DISK = 0, 1
@@ -77,8 +77,9 @@ class Foreign(Schedule):
         self.class_name = class_name
         self.arguments = dict(arguments)
         self._translation = _Translation(n_steps, self._make())
-        for _ in self._translation.actions():
-            pass
+        with self._refusals():
+            for _ in self._translation.actions():
+                pass
         self._tiers = tuple(len(tier) for tier in self._translation.most)
         self.snapshots, self.snapshots_on_disk = max(1, self._tiers[MEMORY]), self._tiers[DISK]
         self.slots = sum(self._tiers)
@@ -124,7 +125,8 @@ class Foreign(Schedule):
         ]
         if self.class_name not in known:
             raise ConfigError(
-                f"{PACKAGE} has no schedule {self.class_name}; it has {', '.join(sorted(known))}"
+                f"{PACKAGE} has no schedule {self.class_name}{closest(self.class_name, known)}; "
+                f"it has {', '.join(sorted(known))}"
             )
         arguments = {
             key: package.StorageType[value] if value in ("RAM", "DISK") else value
@@ -132,10 +134,16 @@ class Foreign(Schedule):
         }
         if "max_n" in inspect.signature(kind).parameters:
             arguments["max_n"] = self.n_steps
+        with self._refusals(), contextlib.redirect_stdout(io.StringIO()):
+            return kind(**arguments)
+
+    @contextlib.contextmanager
+    def _refusals(self) -> Iterator[None]:
+        """Say what the class takes when it refuses its arguments, at once or on its way."""
         try:
-            with contextlib.redirect_stdout(io.StringIO()):
-                return kind(**arguments)
+            yield
         except (TypeError, ValueError, AssertionError, IndexError, RuntimeError) as error:
+            kind = getattr(_package(), self.class_name)
             asked = ", ".join(str(p) for p in inspect.signature(kind).parameters.values())
             raise ConfigError(
                 f"{PACKAGE}.{self.class_name} refuses its arguments {dict(self.arguments)} "

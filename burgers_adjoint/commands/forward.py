@@ -3,14 +3,20 @@
 import time
 from typing import TYPE_CHECKING
 
-from burgers_adjoint.commands.job import durable_run, seconds_since_start, summarize, write_run
+from burgers_adjoint.commands.job import (
+    dumps_of,
+    durable_run,
+    seconds_since_start,
+    summarize,
+    write_run,
+)
 from burgers_adjoint.config import Config
 from burgers_adjoint.equations.burgers.preparation import prepare_kernels
 from burgers_adjoint.errors import ConfigError, agreed_error
 from burgers_adjoint.output.folder import prepare_directory
 from burgers_adjoint.output.plots import plot_results
 from burgers_adjoint.output.progress import Progress
-from burgers_adjoint.output.summary import RunSummary, published_comparison
+from burgers_adjoint.output.summary import Dumped, RunSummary, published_comparison
 from burgers_adjoint.parallel.agreement import Comm, largest, last_arrival
 from burgers_adjoint.problem import Problem
 
@@ -58,6 +64,7 @@ def _forward(
     if durable is not None and durable.summary is not None:
         return durable.summary
     directory = prepare_directory(config, comm)
+    dumps = dumps_of(problem, directory, durable)
     prepare_kernels(problem.model, reverse=False)
     startup = seconds_since_start(comm)
     progress.begin("forward", problem.model.n_steps)
@@ -70,6 +77,8 @@ def _forward(
     progress.end()
     seconds = {"forward": sweeps, "adjoint": 0.0, "snapshots": 0.0}
     summary = summarize(problem, objective, problem.model.final, {}, startup, sweeps, seconds)
+    if dumps is not None:
+        summary.dumps = Dumped(dumps.files, dumps.seconds)
     summary.published = published_comparison(config, objective, None)
     if durable is not None:
         summary.restart = durable.report(problem.n_steps, problem.n_steps, {})

@@ -14,7 +14,7 @@ import numpy as np
 from burgers_adjoint.checkpointing.counts import Counts
 from burgers_adjoint.equations.burgers.controls import split
 from burgers_adjoint.errors import NumericalError, agreed_error
-from burgers_adjoint.output.dumps import STEPS
+from burgers_adjoint.output.dumps import STEPS, Dumps
 from burgers_adjoint.output.results import PICTURES, RESULTS, remove_leftovers, write_results
 from burgers_adjoint.output.summary import Planned, RunSummary, Seconds, to_line
 from burgers_adjoint.output.system import versions
@@ -41,6 +41,18 @@ def durable_run(problem: Problem, command: str, resume: "Resume") -> "DurableRun
     from burgers_adjoint.commands.durable import DurableRun
 
     return DurableRun(problem, command, resume)
+
+
+def dumps_of(problem: Problem, directory: Path, durable: "DurableRun | None") -> Dumps | None:
+    """What writes fields on the way, where it is asked for. Collective."""
+    every, grid = problem.config.output.every, problem.grid
+    if not every:
+        return None
+    continued = durable is not None and durable.found is not None
+    most = problem.model.time_steps.most
+    dumps = Dumps(directory, every, most, problem.decomposition, grid.x, grid.y, continued)
+    problem.dump(dumps)
+    return dumps
 
 
 def seconds_of(counts: Counts) -> Seconds:

@@ -19,7 +19,7 @@ from burgers_adjoint.commands.ending import end, failed, print_on
 from burgers_adjoint.commands.interrupts import Interrupts
 from burgers_adjoint.commands.launcher import launched, world
 from burgers_adjoint.commands.request import Request, alone, prepare, report, require_writable
-from burgers_adjoint.errors import ConfigError, agreed_error
+from burgers_adjoint.errors import ConfigError, agreed_error, closest
 
 NAME = "burgers-adjoint"
 
@@ -32,8 +32,10 @@ class Commands(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command, or say which ones there are."""
         if args[0] not in self.commands:
+            names = list(self.commands)
             raise click.UsageError(
-                f"unknown command {args[0]!r}; there are {', '.join(self.commands)} "
+                f"unknown command {args[0]!r}{closest(args[0], names)}; there are "
+                f"{', '.join(names)} "
                 "(a configuration file is named with a dot or a slash in it)",
                 context,
             )
@@ -233,6 +235,7 @@ def _resume(request: Request, comm: Any) -> int:
 
     folder = os.path.expanduser(request.config or "")
     configuration = os.path.join(folder, "config.toml")
+    _require_there(comm, folder, "not the output folder of a run")
     if not from_rank(comm, os.path.isfile(configuration)):
         raise agreed_error(
             ConfigError(f"{folder} is not the output folder of a run: it has no config.toml")
@@ -281,9 +284,17 @@ def _check(request: Request, comm: Any) -> int:
     config = prepare(request, comm)
     with alone(request, comm, config):
         with Progress(comm.rank == 0 and not request.quiet) as progress:
+            _say_what_is_not_used(request, config, progress)
             summary = check(config, comm, progress)
         report(request, comm, summary, print_checks)
     return 0 if summary.passed else 1
+
+
+def _say_what_is_not_used(request: Request, config: Any, progress: Any) -> None:
+    if every := config.output.every:
+        progress.say(
+            f"output.every = {every}: {request.command} writes no dumps, gradient and forward do"
+        )
 
 
 def _optimize(request: Request, comm: Any) -> int:
@@ -300,6 +311,7 @@ def _optimize_alone(request: Request, comm: Any, config: Any, resumed: bool = Fa
     summary = summary_when_converged(config, comm) if resumed else None
     if summary is None:
         with Progress(comm.rank == 0 and not request.quiet) as progress:
+            _say_what_is_not_used(request, config, progress)
             summary = optimize(config, comm, progress)
     report(request, comm, summary, print_summary)
     return 0 if summary.optimize and summary.optimize.converged else 1
@@ -318,6 +330,8 @@ def _info(request: Request, comm: Any) -> int:
         )
     if folder:
         return _contents(request, comm)
+    if request.config is not None:
+        _require_there(comm, request.config, "neither an output folder nor a configuration file")
     config = prepare(request, comm)
     require_writable(request, comm)
     if request.keys:
@@ -327,6 +341,14 @@ def _info(request: Request, comm: Any) -> int:
         return 0
     report(request, comm, information(comm), print_information)
     return 0
+
+
+def _require_there(comm: Any, name: str, wanted: str) -> None:
+    """Refuse a name that nothing has. Collective."""
+    from burgers_adjoint.parallel.agreement import from_rank
+
+    if not from_rank(comm, os.path.exists(os.path.expanduser(name))):
+        raise agreed_error(ConfigError(f"{name} is {wanted}: there is nothing of this name"))
 
 
 def _contents(request: Request, comm: Any) -> int:

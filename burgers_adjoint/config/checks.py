@@ -1,8 +1,9 @@
 """What no single key can tell: whether the keys of a configuration go together."""
 
+import math
 from itertools import pairwise
 
-from burgers_adjoint.config.messages import closest, one_of, show
+from burgers_adjoint.config.messages import one_of, show
 from burgers_adjoint.config.registry import (
     ADVECTION,
     CONTROLS,
@@ -23,11 +24,35 @@ from burgers_adjoint.config.sections import (
     time_is_open,
 )
 from burgers_adjoint.config.sizes import parse_size
-from burgers_adjoint.errors import ConfigError
+from burgers_adjoint.errors import ConfigError, closest
 
 BACKGROUND = ("background", ("deviation", "smoothness"))
 UNBOUNDED = ("lmvm", "cg", "owlqn")  # TAO's types that know no bounds
 SUM = "weighted_sum"  # of terms: the one objective that is none
+
+
+# Powers of what lies in here, and quotients of these, are numbers yet.
+LEAST, MOST = 1e-50, 1e50
+# Not so for factors that nothing takes a power of; what is compared alone may be any number.
+MAGNITUDES = {"objective.weights": (1e-200, 1e200)}
+ANY_MAGNITUDE = ("controls.lower", "controls.upper", "tao", "checkpointing.arguments")
+
+
+def require_magnitude(key: str, number: float) -> None:
+    """Refuse numbers whose powers would overflow or underflow.
+
+    Raises:
+        ConfigError: naming the key and what is allowed.
+    """
+    if key.startswith(ANY_MAGNITUDE):
+        return
+    table = key.rpartition(".")[0]
+    least, most = MAGNITUDES.get(table, (LEAST, MOST))
+    if number and not least <= abs(number) <= most:
+        raise ConfigError(
+            f"{key} = {show(number)}: expected a magnitude from {least:g} to {most:g}, "
+            "or 0 where that is allowed"
+        )
 
 
 def names_by_key() -> dict[str, tuple[str, ...]]:
@@ -51,6 +76,12 @@ def cross_check(config: Config) -> None:
             raise ConfigError(
                 f"grid.{name} = [{low}, {high}]: expected [{name}0, {name}1] with {name}0 < {name}1"
             )
+        n = getattr(config.grid, f"n{name}")
+        if not (high - low) / n > 2 * math.ulp(max(abs(low), abs(high))):
+            raise ConfigError(
+                f"grid.{name} = [{low}, {high}]: expected an extent in which grid.n{name} = {n} "
+                "points are not the same but for round-off"
+            )
     _check_fields("initial", config.initial)
     _check_fields("truth", config.truth)
     if not min(config.truth.bump_width) > 0:
@@ -65,6 +96,12 @@ def cross_check(config: Config) -> None:
     _check_controls(config)
     _check_objective(config.objective, config.observations, config.truth.twin)
     _check_snapshots(config.snapshots)
+    options = config.petsc.options
+    if options and not options.lstrip().startswith("-"):
+        raise ConfigError(
+            f"petsc.options = {show(options)}: expected options that begin with a hyphen, "
+            'such as "-tao_ls_type armijo"'
+        )
 
 
 def _check_names(config: Config) -> None:
@@ -129,6 +166,7 @@ def _check_controls(config: Config) -> None:
                 if name not in controls:
                     raise ConfigError(
                         f"{shown}: {name} is not in gradient.controls = {show(controls)}"
+                        + closest(name, controls)
                     )
                 if key in ("scale", "deviation", "smoothness") and number <= 0:
                     raise ConfigError(f"{shown}: expected numbers > 0")

@@ -1,6 +1,5 @@
 """What is said about wrong keys and values: the name, the value and what is allowed."""
 
-import difflib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -24,6 +23,7 @@ from msgspec.inspect import (
 )
 
 from burgers_adjoint.config.sections import Config
+from burgers_adjoint.errors import closest
 
 
 def section_type(section: str) -> type[Struct]:
@@ -37,12 +37,6 @@ def not_a_section(section: str, value: Any) -> str:
     return f"{section} = {show(value)}: expected a section [{section}] with {', '.join(keys)}"
 
 
-def closest(word: str, allowed: Sequence[str]) -> str:
-    """Suggest the allowed word that looks most like this one; empty where none does."""
-    matches = difflib.get_close_matches(word.lower(), allowed, n=1)
-    return f", did you mean {matches[0]}?" if matches else ""
-
-
 def explain(data: Mapping[str, Any], message: str, names: Mapping[str, Sequence[str]]) -> str:
     """Put the value and the allowed ones beside the key of a failed conversion's message.
 
@@ -52,8 +46,23 @@ def explain(data: Mapping[str, Any], message: str, names: Mapping[str, Sequence[
     if found is None:
         return message
     section, key = found.groups()
-    shown = f"{section}.{key} = {show(data[section][key])}"
+    value = data[section][key]
+    shown = f"{section}.{key} = {show(value)}"
+    if isinstance(value, str):
+        shown += closest(value, _words(section, key))
     return f"{shown}: expected {allowed(section, key, names.get(f'{section}.{key}'))}"
+
+
+def _words(section: str, key: str) -> list[str]:
+    """What a key can say, where that is one of some words."""
+    (kind,) = (field.type for field in _fields(section_type(section)) if field.encode_name == key)
+    if isinstance(kind, BoolType):
+        return ["true", "false"]
+    return (
+        [one for one in kind.values if isinstance(one, str)]
+        if isinstance(kind, LiteralType)
+        else []
+    )
 
 
 def allowed(section: str, key: str, names: Sequence[str] | None = None) -> str:

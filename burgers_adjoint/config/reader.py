@@ -9,10 +9,10 @@ from typing import Any
 
 import msgspec
 
-from burgers_adjoint.config.checks import cross_check, names_by_key
-from burgers_adjoint.config.messages import closest, explain, not_a_section, section_type, show
+from burgers_adjoint.config.checks import cross_check, names_by_key, require_magnitude
+from burgers_adjoint.config.messages import explain, not_a_section, section_type, show
 from burgers_adjoint.config.sections import Config
-from burgers_adjoint.errors import ConfigError
+from burgers_adjoint.errors import ConfigError, closest
 
 
 def load(path: str | None, overrides: Sequence[str] = (), directory: str | None = None) -> Config:
@@ -66,6 +66,8 @@ def from_dict(data: Mapping[str, Any]) -> Config:
     for key, value in _leaves(data, ""):
         if isinstance(value, float) and not math.isfinite(value):
             raise ConfigError(f"{key} = {show(value)}: expected a finite number")
+        if isinstance(value, float | int):
+            require_magnitude(key, value)
     try:
         config = msgspec.convert(data, Config)
     except msgspec.ValidationError as error:

@@ -10,8 +10,8 @@ from importlib import import_module
 from operator import attrgetter
 from typing import Any
 
-from burgers_adjoint.config.messages import closest, one_of, show
-from burgers_adjoint.errors import ConfigError
+from burgers_adjoint.config.messages import one_of, show
+from burgers_adjoint.errors import ConfigError, closest
 
 ANY = ":CLASS"  # at the end of a name: whatever word stands behind the colon
 

@@ -327,7 +327,7 @@ class Output(Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         directory: of config.toml, results.h5 and the pictures.
-        every: k: fields of every k-th step of the reversal go to dumps/; 0: none.
+        every: k: fields of every k-th step go to dumps/, of gradient and forward; 0: none.
         plots: gradient.png and others, where matplotlib is installed.
     """
 

@@ -19,6 +19,7 @@ from burgers_adjoint.files.whole import replaced_when_complete
 
 File: TypeAlias = h5py.File
 Place = tuple[slice, ...]
+LEAST, MOST = 1e-50, 1e50  # magnitudes of numbers that are read, those of `config.checks`
 
 
 def library_versions() -> dict[str, str]:
@@ -75,6 +76,7 @@ def array(file: File, name: str, shape: tuple[int | None, ...], label: str) -> n
     values = np.asarray(dataset[()], dtype=np.float64)
     if not np.isfinite(values).all():
         raise ConfigError(f"{label}: /{name} holds values that are not finite")
+    _require_size(values, name, label)
     return values
 
 
@@ -97,7 +99,15 @@ def field(file: File, name: str, shape: tuple[int, int], place: Place, label: st
             f"{label}: /{name} is {values[j, i]} at point "
             f"[{place[0].start + j}, {place[1].start + i}]"
         )
+    _require_size(values, name, label)
     return values
+
+
+def _require_size(values: np.ndarray, name: str, label: str) -> None:
+    """Refuse values whose squares and cubes may overflow."""
+    most = np.abs(values).max(initial=0.0)
+    if most > MOST:
+        raise ConfigError(f"{label}: /{name} holds {most:g}, expected magnitudes up to {MOST:g}")
 
 
 def _numbers(file: File, name: str, label: str) -> h5py.Dataset:

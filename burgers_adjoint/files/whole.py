@@ -84,5 +84,11 @@ def require_writable(path: str | Path) -> None:
 
 
 def reason(error: OSError) -> str:
-    """What went wrong, without the path."""
+    """What went wrong, without the path; of what stands in the way of a folder, what it is."""
+    name = error.filename
+    if isinstance(error, FileExistsError | NotADirectoryError) and isinstance(name, str):
+        if os.path.isfile(name):
+            return f"{name} is a file"
+        if os.path.islink(name):
+            return f"{name} is a link to {os.readlink(name)}, which does not exist"
     return error.strerror or str(error)

@@ -16,7 +16,7 @@ import numpy as np
 from burgers_adjoint.equations.burgers.controls import Control, split
 from burgers_adjoint.equations.burgers.initial import read_tile
 from burgers_adjoint.errors import ConfigError
-from burgers_adjoint.files.hdf5 import File, array, opened
+from burgers_adjoint.files.hdf5 import LEAST, MOST, File, array, opened
 from burgers_adjoint.observing.observations import Observations
 from burgers_adjoint.output.results import write_results
 from burgers_adjoint.parallel.decomposition import Decomposition
@@ -43,12 +43,16 @@ def read(path: str | Path, decomposition: Decomposition) -> Observations:
 def _read(file: File, label: str, decomposition: Decomposition) -> Observations:
     times = array(file, "times", (None,), label)
     noise = float(array(file, "noise", (), label))
-    if not noise > 0:
-        raise ConfigError(f"{label}: /noise is {noise}, expected a number > 0")
+    if not LEAST <= noise <= MOST:
+        raise ConfigError(
+            f"{label}: /noise is {noise}, expected a number from {LEAST:g} to {MOST:g}"
+        )
     if times.size == 0:
         raise ConfigError(f"{label}: /times is empty")
     if "sensors" in file:
         x = array(file, "sensors/x", (None,), label)
+        if x.size == 0:
+            raise ConfigError(f"{label}: /sensors/x is empty: expected a sensor at least")
         y = array(file, "sensors/y", x.shape, label)
         values = [array(file, f"sensors/{f}", (times.size, x.size), label) for f in "uv"]
         return Observations(

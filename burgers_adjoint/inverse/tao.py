@@ -6,7 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from burgers_adjoint.errors import ConfigError, NumericalError, agreed_error
+from burgers_adjoint.errors import (
+    BurgersAdjointError,
+    ConfigError,
+    NumericalError,
+    agreed_error,
+)
 from burgers_adjoint.parallel.agreement import Comm
 
 INFINITE = 1e100  # beyond which PETSc takes a bound for none
@@ -14,6 +19,7 @@ INFINITE = 1e100  # beyond which PETSc takes a bound for none
 # a line search turns an infinite one into nan, and small, as it sets how far the search steps back.
 FAILED = 3.0
 
+METHODS = ("blmvm", "bqnls", "bncg", "bqnkls", "bqnktr", "bqnktl", "lmvm", "cg", "owlqn")
 REASONS = {
     "CONVERGED_GATOL": "the gradient norm is below tao.gatol",
     "CONVERGED_GRTOL": "the gradient norm over the objective is below tao.grtol",
@@ -151,8 +157,9 @@ def minimize(
         watch: called with every accepted point, the start among them.
 
     Raises:
-        NumericalError: on all ranks: the start cannot be evaluated.
-        ConfigError: on all ranks: PETSc knows no method of the name that its options ask for.
+        NumericalError: on all ranks: the start cannot be evaluated, or PETSc's norms overflow.
+        ConfigError: on all ranks: PETSc knows no method of the name that its options ask for, or
+            the search does not.
     """
     x = petsc.Vec().createWithArray(start, comm=comm)
     trials = _Trials(evaluate, watch, x.duplicate())
@@ -168,21 +175,45 @@ def minimize(
         limits = [petsc.Vec().createWithArray(bound, comm=comm) for bound in bounds]
         tao.setVariableBounds(*limits)
     try:
-        tao.setFromOptions()
-    except petsc.Error as error:
-        said = str(error).splitlines()[-1].partition("] ")[2]
-        raise agreed_error(ConfigError(f"petsc.options: PETSc says: {said}")) from error
-    try:
+        _set_from_options(petsc, tao)
         tao.solve(x)
         return trials.outcome(petsc, tao, x)
-    except petsc.Error:
+    except petsc.Error as error:
         # PETSc reports what a callback raised as an error of its own
         if trials.failures:
             raise trials.failures[0] from None
-        raise
+        said = _words(error)
+        if "Inf or NaN" in said:
+            raise agreed_error(
+                NumericalError(
+                    "PETSc squares the objective's gradient, and that is not finite: smaller "
+                    f"objective.weights, or a controls.scale, may help ({said})"
+                )
+            ) from error
+        raise BurgersAdjointError(f"the search failed: PETSc says: {said}") from error
     finally:
         for item in (tao, x, trials.latest, *limits):
             item.destroy()
+
+
+def _set_from_options(petsc: Any, tao: Any) -> None:
+    """Let the user's options have their way, as far as the search can follow."""
+    try:
+        tao.setFromOptions()
+    except petsc.Error as error:
+        raise agreed_error(ConfigError(f"petsc.options: PETSc says: {_words(error)}")) from error
+    if tao.getType() not in METHODS:
+        raise agreed_error(
+            ConfigError(
+                f"petsc.options: -tao_type {tao.getType()} takes more than the objective and its "
+                f"gradient, or is not tried here: expected one of {', '.join(METHODS)}"
+            )
+        )
+
+
+def _words(error: Exception) -> str:
+    """What PETSc says in the last line of an error, after its code and its calls."""
+    return str(error).splitlines()[-1].rpartition("] ")[2]
 
 
 class _Trials:

@@ -1,4 +1,4 @@
-"""Fields of every k-th step of a reversal, each step in a file of its own."""
+"""Fields of every k-th step of a run, each step in a file of its own."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,10 +10,12 @@ from numpy.typing import ArrayLike, NDArray
 from burgers_adjoint.errors import BurgersAdjointError
 from burgers_adjoint.files.whole import reason
 from burgers_adjoint.output.results import remove_leftovers, write_results
+from burgers_adjoint.parallel.agreement import from_rank
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.failure import agreed
 
 STEPS = "dumps/step-*.h5"
+OPEN_DIGITS = 10  # of a step's number where that of the last one is not known
 
 
 class Dumps:
@@ -26,22 +28,21 @@ class Dumps:
     Args:
         directory: the output folder.
         every: k; steps 0, k, 2 k, ... are written.
-        n_steps: of the run, the largest step that there can be.
+        most: the largest step that there can be; None where nobody knows.
         decomposition: whose tiles they are.
         x: coordinates of all columns, (nx,).
         y: coordinates of all rows, (ny,).
         continued: files that are there are of this run, not of an older one to be removed.
 
     Attributes:
-        written: number of files so far.
-        seconds: that they took.
+        seconds: that writing took.
     """
 
     def __init__(
         self,
         directory: Path,
         every: int,
-        n_steps: int,
+        most: int | None,
         decomposition: Decomposition,
         x: ArrayLike,
         y: ArrayLike,
@@ -49,11 +50,10 @@ class Dumps:
     ) -> None:
         self.folder = directory / "dumps"
         self.every = every
-        self.n_steps = n_steps
-        self.written = 0
         self.seconds = 0.0
-        self._digits = len(str(n_steps))
+        self._digits = OPEN_DIGITS if most is None else len(str(most))
         self._decomposition, self._x, self._y = decomposition, x, y
+        self._names: set[str] = set()
         with agreed(decomposition.comm):
             if decomposition.rank == 0:
                 try:
@@ -62,8 +62,15 @@ class Dumps:
                     raise BurgersAdjointError(
                         f"cannot make the folder {self.folder}: {reason(error)}"
                     ) from error
-                if not continued:
+                if continued:
+                    self._names.update(path.name for path in directory.glob(STEPS))
+                else:
                     remove_leftovers(directory, [STEPS])
+
+    @property
+    def files(self) -> int:
+        """Files of this run, those from before an interruption too, as rank 0 knows. Collective."""
+        return int(from_rank(self._decomposition.comm, len(self._names)))
 
     def wants(self, step: int) -> bool:
         """Whether this step is one of those."""
@@ -94,5 +101,5 @@ class Dumps:
         path = self.folder / f"step-{step:0{self._digits}d}.h5"
         scalars = {"/step": step, "/time": time}
         write_results(path, self._decomposition, self._x, self._y, fields, scalars, {})
-        self.written += 1
+        self._names.add(path.name)
         self.seconds += perf_counter() - start

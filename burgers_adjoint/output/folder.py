@@ -1,6 +1,5 @@
 """The output folder of a run."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +32,4 @@ def make_folder(folder: Path, title: str) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise BurgersAdjointError(
-            f"cannot make the {title} {folder}: {_why_no_folder(error)}"
-        ) from error
-
-
-def _why_no_folder(error: OSError) -> str:
-    if isinstance(error, FileExistsError | NotADirectoryError):
-        return f"{error.filename} is a file" if os.path.isfile(error.filename) else reason(error)
-    return reason(error)
+        raise BurgersAdjointError(f"cannot make the {title} {folder}: {reason(error)}") from error

@@ -101,8 +101,20 @@ def rounded(bins: np.ndarray) -> float:
 
 
 def norm(comm: Comm, values: np.ndarray) -> float:
-    """Euclidean norm of all ranks' values, reproducible like `exact_sum`."""
-    return math.sqrt(exact_sum(comm, np.square(values)))
+    """Euclidean norm of all ranks' values, reproducible like `exact_sum`.
+
+    The values are scaled by a power of two, so that no square overflows, and none that counts
+    underflows; such a scaling rounds nothing. nan when any value is not finite.
+    """
+    most = largest_or_inf(comm, np.array([np.abs(values).max(initial=0.0)]))[0]
+    if not 0 < most < math.inf:
+        return 0.0 if most == 0 else math.nan
+    exponent = math.frexp(most)[1]
+    total = exact_sum(comm, np.square(np.ldexp(values, -exponent)))
+    try:
+        return math.ldexp(math.sqrt(total), exponent)
+    except OverflowError:
+        return math.inf
 
 
 def scramble(words: np.ndarray) -> np.ndarray:

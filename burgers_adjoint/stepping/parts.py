@@ -36,11 +36,11 @@ class PullBack(Protocol):
 
 
 class Viewer(Protocol):
-    """Sees states and cotangents on the way of a reversal."""
+    """Sees states on the way of a run, and with them the cotangents of a reversal."""
 
     def wants(self, n: int) -> bool: ...
 
-    def see(self, n: int, state: np.ndarray, cotangent: Cotangent) -> None: ...
+    def see(self, n: int, state: np.ndarray, cotangent: Cotangent | None) -> None: ...
 
 
 @dataclass

@@ -26,7 +26,7 @@ def sweep(
     update: Callable[[int], None] | None = None,
     watcher: Watcher | None = None,
 ) -> None:
-    """Take all steps that are left of a run. Collective.
+    """Take all steps that are left of a run, with looks of the model's viewer. Collective.
 
     Args:
         model: takes them.
@@ -39,17 +39,25 @@ def sweep(
     Raises:
         NumericalError: on all ranks: a state is not finite.
     """
-    seen = model.objective
+    seen, viewer = model.objective, model.viewer
+
+    def look(n: int) -> None:
+        if watcher is not None and watcher.looks_at(n):
+            watcher.record(state, n)
+        if viewer is not None and viewer.wants(n):
+            viewer.see(n, state, None)
+
     while model.n_steps is None or n < model.n_steps:
         if seen.looks_at(n, False):
             model.observe(state, n, bins)
-        if watcher is not None and watcher.looks_at(n):
-            watcher.record(state, n)
+        look(n)
         stop, furthest = n + 1, n + STEPS_PER_UPDATE
         if model.n_steps is not None:
             furthest = min(furthest, model.n_steps)
         while stop < furthest and not (
-            seen.looks_at(stop, False) or (watcher and watcher.looks_at(stop))
+            seen.looks_at(stop, False)
+            or (watcher and watcher.looks_at(stop))
+            or (viewer and viewer.wants(stop))
         ):
             stop += 1
         before = n
@@ -62,5 +70,4 @@ def sweep(
             n = stop
         if update is not None:
             update(n)
-    if watcher is not None and watcher.looks_at(n):
-        watcher.record(state, n)
+    look(n)

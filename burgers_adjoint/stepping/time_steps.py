@@ -1,14 +1,17 @@
 """The lengths of the time steps of a run, and where it ends."""
 
 import math
+import sys
 from array import array
 from base64 import b64decode, b64encode
 from bisect import bisect_right
 from collections.abc import Mapping
 from typing import Any
 
-# A last step that is shorter, or differs from dt by less, is so by round-off alone.
+# A last step that is shorter, or differs from dt by less, is so by round-off alone: over dt, and
+# over the time of the end.
 LEAST_SHARE = 1e-9
+LEAST_SHARE_OF_END = 4 * sys.float_info.epsilon
 
 
 class TimeSteps:
@@ -45,9 +48,13 @@ class TimeSteps:
         self.steady = steady
         self.most = steps
         if until is not None:
-            whole = max(1, math.ceil(until / dt - LEAST_SHARE))
+            whole = max(1, math.ceil((until - self._round_off(dt)) / dt))
             self.most = None if self.adaptive else whole
         self.forget()
+
+    def _round_off(self, length: float) -> float:
+        """What the end of a step of this length may miss `until` by [time]."""
+        return max(LEAST_SHARE * length, LEAST_SHARE_OF_END * (self.until or 0.0))
 
     @property
     def adaptive(self) -> bool:
@@ -96,7 +103,7 @@ class TimeSteps:
         assert self.cfl is not None
         length = min(self.dt, self.cfl * limit)
         time = self._times[-1]
-        if self.until is not None and time + length * (1 + LEAST_SHARE) >= self.until:
+        if self.until is not None and time + length >= self.until - self._round_off(length):
             length = self.until - time
             self.n_steps = len(self._lengths) + 1
         self._lengths.append(length)
@@ -113,7 +120,7 @@ class TimeSteps:
             return self._lengths[n]
         if self.until is not None and self.most is not None and n == self.most - 1:
             last = self.until - n * self.dt
-            return self.dt if abs(last - self.dt) <= LEAST_SHARE * self.dt else last
+            return self.dt if abs(last - self.dt) <= self._round_off(self.dt) else last
         return self.dt
 
     def time(self, n: int) -> float:

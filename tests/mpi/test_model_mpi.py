@@ -41,6 +41,20 @@ def problem(comm: MPI.Comm, boundary: str, **sections: Any) -> Problem:
     return Problem(from_dict(data), comm)
 
 
+@pytest.mark.parametrize("factor", [1.0, 1e-200, 1e200, 1e300])
+def test_norm_has_the_same_bits_on_any_number_of_ranks(factor: float) -> None:
+    """The largest value, which sets the scale, is on one rank; the last rank has none."""
+    values = np.random.default_rng(7).normal(size=977) * 10.0 ** np.linspace(0, -40, 977) * factor
+    cuts = np.linspace(0, 977, max(SIZE, 2)).astype(int)[: SIZE - 1]
+    own = np.split(values, cuts[1:])[COMM.rank] if COMM.rank < SIZE - 1 else values[:0]
+    own = values if SIZE == 1 else own
+    found = norm(COMM, own)
+    assert found == norm(ALONE, values)
+    assert found == pytest.approx(norm(ALONE, values / factor) * factor, rel=1e-14)
+    if factor == 1.0:
+        assert found == math.sqrt(exact_sum(COMM, np.square(own)))
+
+
 def gradient(one: Problem, schedule: Any = None) -> tuple[str, Reversal]:
     schedule = schedule or one.schedule()
     result = one.reverse(schedule, one.store(schedule), one.fields)

@@ -1,5 +1,6 @@
 """What goes wrong for users: one readable message, the right exit code, nothing half written."""
 
+import json
 import math
 import os
 import re
@@ -94,7 +95,7 @@ def test_wrong_value_on_several_ranks(start: Start, tmp_path: Path, command: str
 def test_unknown_command(start: Start, tmp_path: Path, n_ranks: int) -> None:
     message = message_of(start(n_ranks, "gradeint"), 2, tmp_path / OUTPUT)
     assert message.startswith(
-        "unknown command 'gradeint'; there are gradient, forward, plan, check, "
+        "unknown command 'gradeint', did you mean gradient?; there are gradient, forward, plan, "
     )
 
 
@@ -290,6 +291,21 @@ def test_process_grid_for_another_number_of_ranks(start: Start, tmp_path: Path) 
     options = [*SMALL, "-sparallel.process_grid=[2, 2]"]
     message = message_of(start(3, *options), 2, tmp_path / OUTPUT)
     assert message == "parallel.process_grid = [2, 2] needs 4 ranks, but there are 3"
+
+
+@pytest.mark.parametrize("weight", [1e200, 1e-200])
+def test_gradient_of_a_magnitude_whose_square_is_no_number(
+    start: Start, tmp_path: Path, weight: float
+) -> None:
+    result = start(
+        1, *SMALL, "-s", "objective.kind=weighted_sum",
+        "-s", f"objective.weights={{final_energy={weight}}}", "--json", str(tmp_path / "big.json"),
+    )  # fmt: skip
+    assert (result.returncode, result.stderr.count("Warning")) == (0, 0)
+    assert start(1, *SMALL, "--json", str(tmp_path / "one.json")).returncode == 0
+    big, one = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("big", "one"))
+    for name, norm in one["gradient_norm"].items():
+        assert big["gradient_norm"][name] == pytest.approx(weight * norm, rel=1e-12)
 
 
 def test_failed_run_leaves_earlier_results_as_they_are(start: Start, tmp_path: Path) -> None:

@@ -272,6 +272,33 @@ def test_a_job_that_was_killed_at_the_end_of_its_time_goes_on_from_what_was_save
     assert int((cluster.folder / "run/restart/way-out").read_text()) >= 1
 
 
+@pytest.mark.parametrize("script", ["generic_chain.pbs", "generic_chain.slurm"])
+def test_a_launch_that_was_aborted_is_not_taken_for_a_finished_run(
+    cluster: Cluster, script: str
+) -> None:
+    """Slurm's srun returns 0 then."""
+    aborting = "#!/bin/bash\necho 'launch failed' >&2\n"
+    for program in ("mpiexec", "srun"):
+        (cluster.folder / program).write_text(aborting)
+    done = cluster.run(script)
+    assert done.returncode == 1, done.stdout + done.stderr
+    said = f"the launcher returned 0, but {cluster.folder}/run has no results of a finished run"
+    assert said in done.stderr
+    assert cluster.called("qsub") == cluster.called("scontrol") == []
+
+
+def test_a_stop_that_the_launcher_hides_goes_on(cluster: Cluster) -> None:
+    cluster.stop.write_text("250\n")
+    done = cluster.run("generic_chain.slurm", MPIEXEC_STATUS="0")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"exit status 75, steps 0 to [1-9]\d+", done.stdout)
+    assert cluster.called("scontrol") == [["requeue", "7"]]
+    done = cluster.run("generic_chain.slurm", MPIEXEC_STATUS="0", SLURM_RESTART_COUNT="1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "no results" not in done.stderr
+    assert cluster.called("scontrol") == []
+
+
 def test_a_job_that_runs_again_makes_no_second_successor(cluster: Cluster) -> None:
     cluster.stop.write_text("250\n")
     assert cluster.run("generic_chain.pbs").returncode == 0

@@ -97,6 +97,23 @@ def test_a_run_stopped_again_and_again_has_the_same_bits(config: Config, digest:
     assert [name for name in left if name != "progress"] == [max(left[:-1])]
 
 
+def test_the_dumps_of_all_jobs_are_counted(config: Config) -> None:
+    dumping = other(config, "output.every=10")
+    for stop in (700, 1100):
+        with pytest.raises(InterruptedRunError):
+            gradient(dumping, stop)
+    files = gradient(dumping)["dumps"]["files"]
+    assert files == config.time.steps // 10 + 1
+    assert files == len(list((Path(config.output.directory) / "dumps").glob("step-*.h5")))
+
+
+def test_the_dumps_of_all_jobs_of_the_primal_are_counted(config: Config) -> None:
+    dumping = other(config, "output.every=10")
+    with pytest.raises(InterruptedRunError):
+        forward(dumping, 60)
+    assert forward(dumping)["dumps"]["files"] == config.time.steps // 10 + 1
+
+
 @pytest.mark.parametrize(
     "overrides",
     [
@@ -411,7 +428,7 @@ def test_resume_goes_on_with_an_optimisation(mpiexec: Run, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["resume", "nowhere"], "nowhere is not the output folder of a run: it has no config.toml"),
+        (["resume", "nowhere"], "nowhere is not the output folder of a run: there is nothing of"),
         (["gradient", "--resume", "auto"], "--resume needs restart data: set restart.enabled"),
         (["gradient", "-s", "restart.overhead=0"], "restart.overhead = 0: expected a number > 0"),
         (["gradient", "-s", "restart.keep=1"], "restart.keep = 1: expected a whole number >= 2"),

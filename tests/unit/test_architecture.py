@@ -36,8 +36,8 @@ ALLOWED = {
     "inverse": {"errors", "files", "kernels", "parallel", "equations", "observing", "output"},
     "restart": {"errors", "protocols", "files", "config", "parallel"},
     "assembly": {
-        "errors", "protocols", "config", "checkpointing", "snapshots", "kernels", "parallel",
-        "stepping", "observing", "equations", "output", "inverse",
+        "errors", "protocols", "files", "config", "checkpointing", "snapshots", "kernels",
+        "parallel", "stepping", "observing", "equations", "output", "inverse",
     },
     "planning": {
         "errors", "protocols", "checkpointing", "snapshots", "parallel", "stepping", "equations",

@@ -10,9 +10,10 @@ import time
 from pathlib import Path
 
 import h5py
+import numpy as np
 import pytest
 
-from burgers_adjoint.commands import check, launcher, line, run
+from burgers_adjoint.commands import check, forward, launcher, line
 from burgers_adjoint.commands.ending import print_on
 from burgers_adjoint.commands.line import Request, parse
 from burgers_adjoint.config import load
@@ -92,8 +93,8 @@ def test_options_may_stand_before_and_after_the_configuration():
     [
         (
             ["optimise"],
-            "unknown command 'optimise'; there are gradient, forward, plan, check, resume, "
-            "optimize, info",
+            r"unknown command 'optimise', did you mean optimize\?; there are gradient, forward, "
+            "plan, check, resume, optimize, info",
         ),
         (
             ["report", "run.toml"],
@@ -337,9 +338,79 @@ def test_what_an_older_run_has_left_is_not_beside_new_results(tmp_path, capsys):
     kept = ["config.toml", "differences.png", "dumps", "results.h5"]
     assert sorted(os.listdir(tmp_path)) == kept
     (tmp_path / "gradient.png").write_text("of an older run")
-    assert ended("forward", *every) == 0
+    assert ended("forward", *every, "-s", "output.every=0") == 0
     assert os.listdir(tmp_path / "dumps") == ["mine.h5"]
     assert sorted(os.listdir(tmp_path)) == kept
+
+
+def test_the_primal_alone_dumps_the_states_that_a_reversal_comes_by(tmp_path, capsys):
+    every = [*SMALL, "-s", "output.every=4"]
+    assert ended("gradient", *every, "-o", tmp_path / "both") == 0
+    assert ended("forward", *every, "-o", tmp_path / "one", "--json", tmp_path / "one.json") == 0
+    names = ["step-0.h5", "step-4.h5"]
+    assert sorted(os.listdir(tmp_path / "one" / "dumps")) == names
+    assert json.loads((tmp_path / "one.json").read_text())["dumps"]["files"] == 2
+    for name in names:
+        with (
+            h5py.File(tmp_path / "one" / "dumps" / name) as one,
+            h5py.File(tmp_path / "both" / "dumps" / name) as both,
+        ):
+            assert both.keys() - one.keys() == {"cotangent"}
+            assert one["time"][()] == both["time"][()]
+            for field in "uv":
+                np.testing.assert_array_equal(one["primal"][field], both["primal"][field])
+    capsys.readouterr()
+    assert ended("check", *every, "-o", tmp_path / "none") == 0
+    said = "output.every = 4: check writes no dumps, gradient and forward do"
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("keys", "names"),
+    [
+        (["time.until=0.012", "time.steps=3"], ["step-00.h5", "step-06.h5", "step-12.h5"]),
+        (
+            ["time.until=0.012", "time.cfl=0.5", "checkpointing.schedule=online"],
+            ["step-0000000000.h5", "step-0000000006.h5", "step-0000000012.h5"],
+        ),
+    ],
+)
+def test_names_of_dumps_sort_by_step_however_many_there_come(keys, names, tmp_path):
+    options = [word for key in keys for word in ("-s", key)]
+    every = [*SMALL, "-s", "output.every=6", "-o", tmp_path, "--quiet"]
+    assert ended("gradient", *every, *options) == 0
+    assert sorted(os.listdir(tmp_path / "dumps")) == names
+
+
+def test_a_run_starts_from_the_end_of_another_or_from_one_of_its_steps(tmp_path, caplog):
+    whole = [*SMALL, "-s", "output.every=2", "-s", "initial.amplitude=[1.0, -0.4]"]
+    assert ended("forward", *whole, "-o", tmp_path / "whole") == 0
+    first, then = tmp_path / "first", tmp_path / "then"
+    assert ended("forward", *whole, "-o", first, "-s", "time.steps=4") == 0
+    for path, said in (
+        (first / "results.h5", "the run starts from the state at its end, /state/final"),
+        (first / "dumps" / "step-4.h5", "the run starts from the state of this step, /primal"),
+    ):
+        start = ["-s", "initial.kind=file", "-s", f"initial.path={path}", "-s", "time.steps=2"]
+        assert ended("forward", *SMALL, *start, "-o", then) == 0
+        assert f"initial.path = {path}: {said}" in caplog.messages
+        with h5py.File(then / "results.h5") as a, h5py.File(tmp_path / "whole/results.h5") as b:
+            for field in "uv":
+                np.testing.assert_array_equal(a["state/final"][field], b["state/final"][field])
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("info", "neither an output folder nor a configuration file"),
+        ("resume", "not the output folder of a run"),
+    ],
+)
+def test_a_folder_that_is_not_there_is_said(command, message, tmp_path, capsys):
+    name = tmp_path / "nosuch"
+    assert ended(command, name) == 2
+    said = f"error: {name} is {message}: there is nothing of this name\n"
+    assert capsys.readouterr().err == said
 
 
 def test_results_say_which_leftover_cannot_be_removed(tmp_path, capsys):
@@ -426,7 +497,7 @@ def test_whatever_is_raised_ends_with_a_line_and_a_code(error, code, message, ca
     def fail(*arguments):
         raise error
 
-    monkeypatch.setattr(run, "forward", fail)
+    monkeypatch.setattr(forward, "forward", fail)
     assert ended("forward") == code
     stdout, stderr = capsys.readouterr()
     assert stdout == ""

@@ -9,10 +9,30 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from burgers_adjoint.config import Config, from_dict, load
+from burgers_adjoint.config.checks import LEAST, MOST
 from burgers_adjoint.config.keys import EXAMPLE, as_toml, keys
 from burgers_adjoint.errors import ConfigError
+from burgers_adjoint.files import hdf5
 
 CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+MAGNITUDE = "expected a magnitude from 1e-50 to 1e+50, or 0 where that is allowed"
+
+
+def test_numbers_that_nothing_takes_a_power_of_may_be_small_or_large():
+    config = from_dict(
+        {
+            "objective": {"kind": "weighted_sum", "weights": {"final_energy": 1e-200}},
+            "controls": {"upper": {"viscosity": 1e300}},
+            "tao": {"gatol": 1e-300},
+        }
+    )
+    assert config.objective.weights == {"final_energy": 1e-200}
+
+
+def test_files_may_hold_the_magnitudes_of_a_configuration():
+    assert (hdf5.LEAST, hdf5.MOST) == (LEAST, MOST)
 
 
 def test_defaults_are_the_published_problem():
@@ -145,7 +165,7 @@ def test_an_initial_path_means_the_same_file_from_everywhere(tmp_path, monkeypat
     [
         [],
         ["parallel.process_grid=[2, 1]"],
-        ["initial.width=[1, 2]", "grid.x=[0, 1e-300]", "time.dt=0.1"],
+        ["initial.width=[1, 2]", "grid.x=[0, 1e-30]", "time.dt=0.1"],
         ["initial.kind=file", "initial.path=a \"b'\\ü.h5", "check.seed=123456789012345678"],
     ],
     ids=["default", "process grid", "numbers", "text"],
@@ -159,8 +179,8 @@ def test_toml_of_a_config_loads_to_an_equal_one(tmp_path, overrides):
 
 
 @given(
-    viscosity=st.floats(0, allow_infinity=False),
-    dt=st.floats(0, exclude_min=True, allow_infinity=False),
+    viscosity=st.just(0.0) | st.floats(LEAST, MOST),
+    dt=st.floats(LEAST, MOST),
     directory=st.text(min_size=1).filter(lambda text: not text.startswith("~")),
     steps=st.integers(1, 2**53),
 )
@@ -234,6 +254,44 @@ SCHEDULES = (
         ),
         ("initial.amplitude=1", "initial.amplitude = 1: expected a list of 2, each a number"),
         ("initial.center=[nan, 0]", "initial.center[0] = nan: expected a finite number"),
+        ("grid.x=[0, 1e200]", f"grid.x[1] = 1e+200: {MAGNITUDE}"),
+        ("grid.x=[0, 1e-170]", f"grid.x[1] = 1e-170: {MAGNITUDE}"),
+        (f"grid.y=[0, {10**60}]", f"grid.y[1] = {10**60}: {MAGNITUDE}"),
+        (
+            "grid.x=[1e16, 1.00000000000001e16]",
+            "grid.x = [1e+16, 1.00000000000001e+16]: expected an extent in which grid.nx = 100 "
+            "points are not the same but for round-off",
+        ),
+        ("physics.viscosity=5e-324", f"physics.viscosity = 5e-324: {MAGNITUDE}"),
+        ("physics.smooth_speed=1e-300", f"physics.smooth_speed = 1e-300: {MAGNITUDE}"),
+        ("physics.smooth_speed=1e200", f"physics.smooth_speed = 1e+200: {MAGNITUDE}"),
+        ("observations.noise=1e-170", f"observations.noise = 1e-170: {MAGNITUDE}"),
+        ("observations.noise=1e200", f"observations.noise = 1e+200: {MAGNITUDE}"),
+        ("initial.amplitude=[1, -1e51]", f"initial.amplitude[1] = -1e+51: {MAGNITUDE}"),
+        (
+            "objective.weights={final_energy = 1e-201}",
+            "objective.weights.final_energy = 1e-201: expected a magnitude from 1e-200 to 1e+200, "
+            "or 0 where that is allowed",
+        ),
+        (
+            "grid.boundary=periodc",
+            'grid.boundary = "periodc", did you mean periodic?: expected one of "dirichlet", '
+            '"periodic"',
+        ),
+        (
+            "output.plots=flase",
+            'output.plots = "flase", did you mean false?: expected true or false',
+        ),
+        (
+            "controls.scale={viscosty = 1.0}",
+            'controls.scale = {"viscosty": 1.0}: viscosty is not in gradient.controls = '
+            '["initial", "viscosity"], did you mean viscosity?',
+        ),
+        (
+            "petsc.options=tao_type lmvm",
+            'petsc.options = "tao_type lmvm": expected options that begin with a hyphen, such as '
+            '"-tao_ls_type armijo"',
+        ),
         ("time.dt=0", "time.dt = 0: expected a number > 0"),
         ("time.dt=-1e-3", "time.dt = -0.001: expected a number > 0"),
         ("time.dt=-inf", "time.dt = -inf: expected a finite number"),
@@ -245,7 +303,10 @@ SCHEDULES = (
             "time.integrator=leapfrog",
             'time.integrator = "leapfrog": expected one of "euler", "ssprk3", "rk4"',
         ),
-        ("time.allow_unstable=True", 'time.allow_unstable = "True": expected true or false'),
+        (
+            "time.allow_unstable=True",
+            'time.allow_unstable = "True", did you mean true?: expected true or false',
+        ),
         ("time.allow_unstable=1", "time.allow_unstable = 1: expected true or false"),
         (
             "objective.kind=cost",

@@ -63,12 +63,16 @@ def test_a_copy_goes_on_with_the_same_actions(name: str, arguments: dict[str, An
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [
-        ("HRevolv", {}, "has no schedule HRevolv; it has .*HRevolve, .*Revolve"),
+        ("HRevolv", {}, "has no schedule HRevolv, .*; it has .*HRevolve, .*Revolve"),
         ("CheckpointSchedule", {}, "has no schedule CheckpointSchedule"),
         ("StorageType", {}, "has no schedule StorageType"),
         ("HRevolve", {"snapshots": 3}, "unexpected keyword argument 'snapshots'.*it takes max_n"),
         ("HRevolve", {"snapshots_in_ram": 0, "snapshots_on_disk": 1}, "HRevolve refuses its argum"),
         ("MixedCheckpointSchedule", {"snapshots": 0}, "Invalid number of snapshots"),
+        ("Multistge", {}, "has no schedule Multistge; it has .*MultistageCheckpointSchedule"),
+        ("HRevolv", {}, r"HRevolv, did you mean HRevolve\?"),
+        ("MultistageCheckpointSchedule", {"snapshots_in_ram": 0, "snapshots_on_disk": 0},
+         r"refuses its arguments .*Require at least one snapshot\); it takes max_n, snapshots_"),
         ("NoneCheckpointSchedule", {}, "leaves 10 of 10 steps that are not reversed"),
     ],
 )  # fmt: skip

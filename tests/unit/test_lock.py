@@ -255,6 +255,12 @@ def test_a_folder_is_locked_on_all_ranks_and_left_as_it_was(tmp_path: Path) -> N
     with locked(folders, MPI.COMM_SELF, print):
         assert os.listdir(tmp_path / "a/b") == [NAME]
     assert os.listdir(tmp_path) == []
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    with (
+        pytest.raises(BurgersAdjointError, match=r"link is a link to .*nowhere, which does not ex"),
+        locked([(tmp_path / "link", "output folder")], MPI.COMM_SELF, print),
+    ):
+        pass
     (tmp_path / "file").write_text("")
     with (
         pytest.raises(BurgersAdjointError, match=r"cannot make the output folder .*file is a file"),

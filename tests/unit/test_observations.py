@@ -216,13 +216,29 @@ def silence(file: h5py.File) -> None:
     file["noise"][...] = 0.0
 
 
+def whisper(file: h5py.File) -> None:
+    file["noise"][...] = 1e-170
+
+
+def shout(file: h5py.File) -> None:
+    file["fields/0001/v"][3, 4] = -1e200
+
+
+def see_nothing(file: h5py.File) -> None:
+    for name, shape in {"x": (0,), "y": (0,), "u": (2, 0), "v": (2, 0)}.items():
+        file[f"sensors/{name}"] = np.zeros(shape)
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
         (drop, "there is no dataset /times"),
         (shrink, r"/fields/0001/v has the shape \(11, 8\), the grid is \(ny, nx\) = \(8, 11\)"),
         (spoil, r"/fields/0001/v is nan at point \[3, 4\]"),
-        (silence, "/noise is 0.0, expected a number > 0"),
+        (silence, r"/noise is 0.0, expected a number from 1e-50 to 1e\+50"),
+        (whisper, r"/noise is 1e-170, expected a number from 1e-50 to 1e\+50"),
+        (shout, r"/fields/0001/v holds 1e\+200, expected magnitudes up to 1e\+50"),
+        (see_nothing, "/sensors/x is empty: expected a sensor at least"),
     ],
 )
 def test_wrong_files_are_said(damage, message: str, tmp_path) -> None:

@@ -1,6 +1,7 @@
 """Optimisation with PETSc TAO: what it recovers, how it goes on, and what it refuses."""
 
 import json
+from typing import get_args, get_type_hints
 
 import h5py
 import numpy as np
@@ -10,6 +11,7 @@ from mpi4py import MPI
 from burgers_adjoint.commands.optimize import optimize, require_influence
 from burgers_adjoint.config import Config, from_dict
 from burgers_adjoint.config.registry import CONTROLS
+from burgers_adjoint.config.sections import Tao
 from burgers_adjoint.equations.burgers.controls import Traits, make_controls
 from burgers_adjoint.errors import ConfigError, NumericalError, agreed_error
 from burgers_adjoint.inverse import tao
@@ -193,6 +195,33 @@ def test_a_method_that_petsc_does_not_know_is_said() -> None:
     finally:
         options.delValue("tao_type")
     assert str(error.value).startswith("petsc.options: PETSc says: Unable to find requested Tao")
+    assert error.value.agreed
+
+
+@pytest.mark.parametrize("method", ["ntr", "nls", "tron", "pounders"])
+def test_a_method_that_takes_more_than_a_gradient_is_refused(method: str) -> None:
+    petsc = tao.load_petsc("")
+    options = petsc.Options()
+    options["tao_type"] = method
+    settings = tao.Settings("blmvm", 1e-9, 0.0, 0.0, 5, 5)
+    try:
+        with pytest.raises(ConfigError) as error:
+            tao.minimize(petsc, ALONE, lambda *_: 0.0, np.zeros(2), None, settings, print)
+    finally:
+        options.delValue("tao_type")
+    assert str(error.value).startswith(f"petsc.options: -tao_type {method} takes more than the obj")
+    assert str(error.value).endswith("expected one of " + ", ".join(tao.METHODS))
+    assert error.value.agreed
+
+
+def test_the_methods_of_a_configuration_are_those_of_the_search() -> None:
+    assert get_args(get_type_hints(Tao)["type"]) == tao.METHODS
+
+
+def test_a_gradient_whose_square_overflows_in_petsc_is_said(tmp_path) -> None:
+    weights = {"kind": "weighted_sum", "weights": {"misfit": 1e200}}
+    with pytest.raises(NumericalError, match=r"is not finite: smaller objective\.weights") as error:
+        run(configured(tmp_path, objective=weights))
     assert error.value.agreed
 
 

@@ -110,6 +110,29 @@ def test_norm() -> None:
     assert norm(MPI.COMM_SELF, np.array([[3.0], [-4.0]])) == 5.0
 
 
+@pytest.mark.parametrize("exponent", [1020, 700, -700, -1022, -1074])
+def test_norm_of_values_whose_squares_overflow_or_underflow(exponent: int) -> None:
+    with warnings.catch_warnings(action="error"):
+        values = np.ldexp([[0.0, 3.0], [-4.0, 0.0]], exponent)
+        assert norm(MPI.COMM_SELF, values) == math.ldexp(5.0, exponent)
+
+
+def test_norm_that_overflows_itself_or_of_nothing_or_no_numbers() -> None:
+    with warnings.catch_warnings(action="error"):
+        assert norm(MPI.COMM_SELF, np.array([LARGEST, LARGEST])) == math.inf
+        assert norm(MPI.COMM_SELF, np.zeros((2, 0))) == norm(MPI.COMM_SELF, np.zeros(3)) == 0.0
+        for bad in (math.nan, math.inf, -math.inf):
+            assert math.isnan(norm(MPI.COMM_SELF, np.array([1.0, bad])))
+
+
+@given(st.lists(st.floats(-1e100, 1e100).filter(lambda x: abs(x) > 1e-100), max_size=40))
+@example([1.0, 1e-30, -3.7])
+@settings(deadline=None)
+def test_scaling_leaves_every_bit_of_an_ordinary_norm(values: list[float]) -> None:
+    array = np.array(values, dtype=float)
+    assert norm(MPI.COMM_SELF, array) == math.sqrt(exact_sum(MPI.COMM_SELF, np.square(array)))
+
+
 def fields(n_fields: int = 2) -> np.ndarray:
     return np.random.default_rng(3).normal(size=(n_fields, *SHAPE))
 

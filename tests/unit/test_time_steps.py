@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 from mpi4py import MPI
@@ -34,6 +36,33 @@ def test_equal_steps_end_at_the_stop_time(
     assert steps.time(n_steps) == until
     assert steps.alike(0, n_steps) == (n_steps - 1 or 1)
     assert all(steps.length(n) == dt for n in range(n_steps - (last < 0.999 * dt)))
+
+
+@pytest.mark.parametrize(("dt", "until"), [(0.01, 313819.09), (0.1, 1e9), (1e-3, 1e4), (0.7, 7e8)])
+def test_round_off_adds_no_step_to_millions(dt: float, until: float) -> None:
+    steps = TimeSteps(dt, until=until)
+    assert steps.n_steps == round(until / dt)
+    assert steps.length(steps.n_steps - 1) == dt
+    assert steps.time(steps.n_steps) == until
+
+
+def test_the_rest_of_a_step_after_millions_is_one() -> None:
+    steps = TimeSteps(0.01, until=313819.095)
+    assert steps.n_steps == 31381910
+    assert steps.length(31381909) == pytest.approx(0.005, rel=1e-6)
+
+
+def test_round_off_adds_no_step_to_those_that_follow_the_state() -> None:
+    lengths = [1e7, 0.1, 0.1, 0.1]
+    total = 0.0
+    for length in lengths:
+        total += length
+    steps = TimeSteps(1e7, until=math.nextafter(total, math.inf), cfl=1.0)
+    for length in lengths:
+        assert steps.n_steps is None
+        steps.choose(length)
+    assert steps.n_steps == 4
+    assert steps.length(3) == pytest.approx(0.1, rel=1e-6)
 
 
 def test_steps_follow_the_limit_up_to_dt_and_end_at_the_stop_time() -> None:

@@ -16,7 +16,8 @@ from burgers_adjoint.parallel.failure import agreed
 from burgers_adjoint.parallel.grid import Grid
 
 Pair = tuple[float, float]
-END = "state/final"  # in the results of a run
+# Groups that hold a state in what runs leave, and what it is.
+STATES = {"state/final": "the state at its end", "primal": "the state of this step"}
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +87,7 @@ def sines(grid: Grid, decomposition: Decomposition, amplitude: Pair) -> np.ndarr
 def from_file(grid: Grid, decomposition: Decomposition, path: str | Path) -> np.ndarray:
     """Read /u and /v of shape (ny, nx) from an HDF5 file, every rank its own part.
 
-    Of a run's results it takes the state at the end, and says so.
+    Of a run's results it takes the state at the end, of a dump that of its step, and says so.
 
     Raises:
         ConfigError: on all ranks, when the file or a dataset is missing or unreadable, has another
@@ -96,11 +97,11 @@ def from_file(grid: Grid, decomposition: Decomposition, path: str | Path) -> np.
 
     tile, label = np.empty((2, *decomposition.tile_shape)), f"initial.path = {path}"
     with agreed(decomposition.comm), opened(path, label) as file:
-        group = "" if "u" in file or END not in file else f"{END}/"
+        group = next((one for one in STATES if "u" not in file and one in file), "")
         if group and decomposition.rank == 0:
-            logger.warning("%s: the run starts from the state at its end, /%s", label, END)
+            logger.warning("%s: the run starts from %s, /%s", label, STATES[group], group)
         for f, name in enumerate("uv"):
-            tile[f] = read_tile(file, group + name, label, decomposition)
+            tile[f] = read_tile(file, f"{group}/{name}".lstrip("/"), label, decomposition)
     return tile
 
 
