@@ -60,7 +60,7 @@ USERS = {
     },
     "h5py": {
         "equations.burgers.initial", "inverse", "commands", "snapshots.file_layout",
-        "output",
+        "snapshots.hdf5_places", "output",
     },
     "petsc4py": {"output.system", "inverse.tao"},
     "matplotlib": {"output"},
@@ -75,7 +75,9 @@ USERS = {
 LAZY = {"checkpoint_schedules", "matplotlib", "petsc4py", "rich"}
 # Of another PDE's users, who have neither MPI nor Burgers, and of those who ask for help alone.
 STANDARD_LIBRARY_ONLY = {"errors", "protocols", "checkpointing", "snapshots"}
-FILES = {"snapshots.file_layout", "snapshots.file", "snapshots.shared"}
+FILES = {
+    "snapshots.file_layout", "snapshots.file", "snapshots.shared", "snapshots.hdf5_places",
+}  # fmt: skip
 TOP_LEVEL = 6  # modules: the public door
 
 
