@@ -8,16 +8,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from mpi4py import MPI
 
 from burgers_adjoint.assembly.model import initial_fields, recipe_of, require_tiles
 from burgers_adjoint.assembly.objective import Setting, build_objective
+from burgers_adjoint.assembly.prior import Prior
 from burgers_adjoint.config import Config, time_is_open
 from burgers_adjoint.equations.burgers.controls import Inputs, split
 from burgers_adjoint.errors import BurgersAdjointError, ConfigError, agreed_error
+from burgers_adjoint.parallel.agreement import Comm, largest
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.grid import Grid
-from burgers_adjoint.parallel.reductions import digest, largest
+from burgers_adjoint.parallel.reductions import digest
+from burgers_adjoint.stepping import primal
 from burgers_adjoint.stepping.stepper import Cotangent, Stepper, Value
 from burgers_adjoint.stepping.time_steps import TimeSteps
 
@@ -27,13 +29,11 @@ if TYPE_CHECKING:
     from burgers_adjoint.checkpointing.executor import Executor
     from burgers_adjoint.checkpointing.schedule import Schedule
     from burgers_adjoint.equations.burgers.objectives.objective import Objective
-    from burgers_adjoint.inverse.background import Background
     from burgers_adjoint.observing.observations import Observations, Recorder
     from burgers_adjoint.output.dumps import Dumps
     from burgers_adjoint.planning.plan import Plan
 
 Gradient = dict[str, Value]
-STEPS_PER_UPDATE = 256
 
 
 @dataclass
@@ -69,7 +69,6 @@ class Problem:
         controls: those that the gradient is taken to.
         inputs: the values of these.
         setting: the configuration with its grid, ranks and steps.
-        background: what is known of the controls before any observation; None where nothing is.
         planned: what was measured and predicted; None as long as nobody asked.
 
     Raises:
@@ -78,7 +77,7 @@ class Problem:
     """
 
     def __init__(
-        self, config: Config, comm: MPI.Comm, process_grid: tuple[int, int] | None = None
+        self, config: Config, comm: Comm, process_grid: tuple[int, int] | None = None
     ) -> None:
         self.config = config
         self.comm = comm
@@ -112,7 +111,10 @@ class Problem:
             name: one for name, one in self.every_control.items() if name in recipe.controls
         }
         self.inputs = Inputs(self.every_control, fields, self.model)
-        self.background = self._new_background()
+        self._prior = Prior(
+            config, self.decomposition, self.model.layout, self.controls, self.inputs,
+            self.objective,
+        )  # fmt: skip
 
     def __enter__(self) -> Problem:
         return self
@@ -123,8 +125,7 @@ class Problem:
     def close(self) -> None:
         """Release what the model holds."""
         self.model.close()
-        if self.background is not None:
-            self.background.close()
+        self._prior.close()
 
     @property
     def fields(self) -> np.ndarray:
@@ -145,7 +146,7 @@ class Problem:
     def highest_viscosity(self) -> float:
         """Nu where it is highest [length^2/time]. Collective."""
         nu = np.asarray(self.model.values["viscosity"])
-        return largest(self.comm, nu + self.model.values.get("viscosity_field", 0.0))
+        return float(largest(self.comm, (nu + self.model.values.get("viscosity_field", 0.0)).max()))
 
     def truth(self) -> Problem:
         """The twin experiment's true problem, with the final energy as its objective. Collective.
@@ -174,35 +175,6 @@ class Problem:
             seen = twin.recorder()
             twin.sweep(twin.fields, recorder=seen)
         return seen.observations
-
-    def _new_background(self) -> Background | None:
-        section = self.config.background
-        names = [*section.deviation, *section.smoothness]
-        if not names:
-            return None
-        from burgers_adjoint.inverse.background import Background
-
-        return Background(
-            self.decomposition,
-            self.model.layout,
-            {name: self.control(name) for name in names},
-            section.deviation,
-            section.smoothness,
-        )
-
-    def _add_background(
-        self, objective: float, fields: np.ndarray, gradient: Gradient | None
-    ) -> float:
-        """J with the background term, whose gradient is added to the given one."""
-        if self.background is None:
-            return objective
-        values = {name: self.inputs.value(name, fields) for name in self.controls}
-        value, parts = self.background.value_and_gradient(values)
-        if gradient is not None:
-            for name, part in parts.items():
-                gradient[name] = gradient[name] + self.controls[name].masked(part)
-        self.objective.parts["background"] = value
-        return objective + value
 
     def control(self, name: str) -> Value:
         """Value of a control, laid out like its gradient; not to be changed."""
@@ -312,7 +284,7 @@ class Problem:
         assert executor.cotangent is not None
         gradient = model.gradient(executor.cotangent)
         start = self.fields if fields is None else fields
-        objective = self._add_background(model.value, start, gradient)
+        objective = self._prior.added_to(model.value, start, gradient)
         return Reversal(objective, model.final.copy(), gradient, executor.counts, executor.damages)
 
     def evaluate(self, fields: np.ndarray) -> float:
@@ -357,35 +329,12 @@ class Problem:
         Raises:
             NumericalError: on all ranks: a state or J is not finite.
         """
-        model, seen = self.model, self.model.objective
+        model = self.model
         if start is None:
-            start = model.initial_state(fields, recorder is not None), seen.new_bins(), 0
+            start = model.initial_state(fields, recorder is not None), model.objective.new_bins(), 0
         state, bins, n = start
-        while model.n_steps is None or n < model.n_steps:
-            if seen.looks_at(n, False):
-                model.observe(state, n, bins)
-            if recorder is not None and recorder.looks_at(n):
-                recorder.record(state, n)
-            stop = n + 1
-            furthest = n + STEPS_PER_UPDATE
-            if model.n_steps is not None:
-                furthest = min(furthest, model.n_steps)
-            while stop < furthest and not (
-                seen.looks_at(stop, False) or (recorder and recorder.looks_at(stop))
-            ):
-                stop += 1
-            before = n
-            if model.n_steps is None:
-                n = model.explore(state, n, stop)
-            if n == before:
-                stop = min(stop, self.n_steps)
-                model.advance(state, n, stop)
-                n = stop
-            if update is not None:
-                update(n)
-        if recorder is not None and recorder.looks_at(n):
-            recorder.record(state, n)
-        return self._add_background(model.evaluate(state, bins), fields, None)
+        primal.sweep(model, state, bins, n, update, recorder)
+        return self._prior.added_to(model.evaluate(state, bins), fields)
 
     def digest(self, final: np.ndarray, gradient: Gradient) -> str:
         """Fingerprint of the bits of a final state and a gradient, alike for all rank counts."""

@@ -5,11 +5,11 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-from mpi4py import MPI
 
 from burgers_adjoint.config.sections import Snapshots
 from burgers_adjoint.config.sizes import parse_size
 from burgers_adjoint.errors import ConfigError
+from burgers_adjoint.parallel.agreement import Comm, everywhere, from_rank, largest, last_arrival
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.failure import agreed
 from burgers_adjoint.parallel.shared_file import SharedPlaces
@@ -59,7 +59,7 @@ def shared_file(
             except OSError as error:
                 n_bytes = int(np.prod(whole)) * tile.dtype.itemsize
                 raise cannot_make(path, needed_bytes(capacity, n_bytes), error) from error
-    layout = comm.bcast(layout, root=0)
+    layout = from_rank(comm, layout)
     files = {
         driver: _opened(driver, path, layout, whole, tile, decomposition) for driver in drivers
     }
@@ -73,18 +73,18 @@ def shared_file(
     return files[chosen]
 
 
-def _drivers(comm: MPI.Intracomm, section: Snapshots) -> tuple[str, ...]:
+def _drivers(comm: Comm, section: Snapshots) -> tuple[str, ...]:
     """Those to choose from."""
-    everywhere = bool(comm.allreduce(has_mpi(), op=MPI.LAND))
+    parallel = everywhere(comm, has_mpi())
     with agreed(comm):
-        if section.driver == "mpio" and not everywhere:
+        if section.driver == "mpio" and not parallel:
             raise ConfigError(
                 'snapshots.driver = "mpio": this h5py is built without MPI; "direct" needs none'
             )
     if section.driver != "auto":
         return (section.driver,)
     # Threads of a rank that waits in HDF5 stand still, so "mpio" is not for asynchronous stores.
-    return ("direct", "mpio") if everywhere and not section.asynchronous else ("direct",)
+    return ("direct", "mpio") if parallel and not section.asynchronous else ("direct",)
 
 
 def _opened(
@@ -115,17 +115,16 @@ def _opened(
     )
 
 
-def _seconds(comm: MPI.Intracomm, file: SharedFile, tile: np.ndarray) -> float:
+def _seconds(comm: Comm, file: SharedFile, tile: np.ndarray) -> float:
     """The least that the slowest rank takes to write and read a snapshot; infinite if it fails."""
     taken = []
     for _ in range(TRIES):
-        comm.Barrier()
-        start, failed = perf_counter(), False
+        start, failed = last_arrival(comm), False
         for move in (lambda: file.write(0, NO_STEP, tile), lambda: file.read(0, tile)):
             try:
                 move()
             except (OSError, EOFError):
                 failed = True
         seconds = float("inf") if failed else perf_counter() - start
-        taken.append(comm.allreduce(seconds, op=MPI.MAX))
+        taken.append(largest(comm, seconds))
     return float(min(taken))

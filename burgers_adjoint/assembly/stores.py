@@ -7,14 +7,13 @@ import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mpi4py import MPI
 
 from burgers_adjoint.checkpointing.schedule import Schedule
 from burgers_adjoint.config import Config
@@ -25,8 +24,18 @@ from burgers_adjoint.errors import (
     StorageError,
     agreed_error,
 )
+from burgers_adjoint.parallel.agreement import (
+    Comm,
+    from_rank,
+    largest_each,
+    of_every_rank,
+    ranks_of_node,
+    smallest,
+    total,
+)
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.failure import agreed
+from burgers_adjoint.parallel.library import calls_from_threads
 from burgers_adjoint.parallel.memory import memory_limit, require_memory
 from burgers_adjoint.protocols import SnapshotStore
 from burgers_adjoint.snapshots.agreed import AgreedStore
@@ -91,8 +100,8 @@ class StoreMaker:
         self.slot_bytes = self.memory_bytes = sample.nbytes
         state_bytes = sample.nbytes if new_state is None else new_state().nbytes
         sizes = np.array([sample.nbytes, state_bytes, state_bytes > LARGEST_STATE * sample.nbytes])
-        self.comm.Allreduce(MPI.IN_PLACE, sizes, op=MPI.MAX)
-        self.largest_slot_bytes, self.largest_memory_bytes, too_large = map(int, sizes)
+        agreed_sizes = largest_each(self.comm, sizes)
+        self.largest_slot_bytes, self.largest_memory_bytes, too_large = map(int, agreed_sizes)
         self.exchanges = False
         if new_state is not None and not too_large:
             self.exchanges = True
@@ -146,12 +155,11 @@ class StoreMaker:
             StorageError: on all ranks: there is no folder that could be written to.
         """
         folder = self._folder(1, shared=False)
-        node = self.comm.Split_type(MPI.COMM_TYPE_SHARED)
+        with ranks_of_node(self.comm) as node:
+            n_ranks = node.size
         with agreed(self.comm):
             free = shutil.disk_usage(folder).free
-        slots = int(share * free / (node.size * self.largest_slot_bytes))
-        node.Free()
-        return int(self.comm.allreduce(slots, op=MPI.MIN))
+        return int(smallest(self.comm, int(share * free / (n_ranks * self.largest_slot_bytes))))
 
     def near_slots(self, schedule: Schedule, kind: str | None = None) -> int:
         """How many of a schedule's slots are in memory."""
@@ -204,8 +212,7 @@ class StoreMaker:
         from burgers_adjoint.snapshots.write_behind import WriteBehindStore
 
         comm, section = self.comm, self.config.snapshots
-        threads = MPI.Query_thread() == MPI.THREAD_MULTIPLE
-        if shared and asynchronous and not threads:
+        if shared and asynchronous and not calls_from_threads():
             raise agreed_error(
                 ConfigError(
                     "snapshots.asynchronous = true with hdf5_shared needs an MPI that allows calls "
@@ -233,7 +240,7 @@ class StoreMaker:
         comm = self.comm
         # Files are named by run; whoever starts two at a time gets two names.
         stamp = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
-        self.run = comm.bcast(stamp, root=0)
+        self.run = from_rank(comm, stamp)
         folder = self._folder(capacity, shared)
         if shared:
             from burgers_adjoint.assembly.shared_snapshots import shared_file
@@ -255,10 +262,8 @@ class StoreMaker:
         config, comm = self.config, self.comm
         folder = Path(config.snapshots.directory or config.output.directory)
         needed = needed_bytes(capacity, self.slot_bytes)
-        writers = comm if shared else comm.Split_type(MPI.COMM_TYPE_SHARED)
-        total, n_ranks = writers.allreduce(needed, op=MPI.SUM), writers.size
-        if not shared:
-            writers.Free()
+        with nullcontext(comm) if shared else ranks_of_node(comm) as writers:
+            of_all, n_ranks = int(total(writers, needed)), writers.size
         with agreed(comm):
             try:
                 if not shared or comm.rank == 0:
@@ -266,9 +271,9 @@ class StoreMaker:
                     free = shutil.disk_usage(folder).free
                     # A real try: root passes every test of permissions, and disks are read-only.
                     tempfile.TemporaryFile(dir=folder).close()
-                    if free < total:
+                    if free < of_all:
                         raise ConfigError(
-                            f"the snapshots need {total} bytes in {folder} of node "
+                            f"the snapshots need {of_all} bytes in {folder} of node "
                             f"{socket.gethostname()} ({n_ranks} ranks), "
                             f"{free} are free there: use fewer (checkpointing.snapshots) or "
                             "another folder (snapshots.directory)"
@@ -276,7 +281,7 @@ class StoreMaker:
             except OSError as error:
                 raise StorageError(
                     f"cannot use the snapshot folder {folder} on node {socket.gethostname()}, "
-                    f"which is to hold {total} bytes: {error.strerror}; "
+                    f"which is to hold {of_all} bytes: {error.strerror}; "
                     "-s snapshots.directory=DIR names another one, for resume, too"
                 ) from error
         return folder
@@ -321,13 +326,12 @@ def _resident(new_array: Callable[[], Any]) -> Callable[[], Any]:
     return new
 
 
-def idle_share(comm: MPI.Comm) -> float:
+def idle_share(comm: Comm) -> float:
     """Share of a thread's work, beside every rank's own, for which there are idle cores."""
-    node = comm.Split_type(MPI.COMM_TYPE_SHARED)
-    cores = len(set().union(*node.allgather(os.sched_getaffinity(0))))
-    idle = min(1.0, max(0.0, cores / node.size - 1))
-    node.Free()
-    return float(comm.allreduce(idle, op=MPI.MIN))
+    with ranks_of_node(comm) as node:
+        cores = len(set().union(*of_every_rank(node, os.sched_getaffinity(0))))
+        idle = min(1.0, max(0.0, cores / node.size - 1))
+    return float(smallest(comm, idle))
 
 
 @contextmanager

@@ -8,7 +8,6 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from mpi4py import MPI
 
 from burgers_adjoint.assembly.stores import Store, closed_at_end
 from burgers_adjoint.config import Config
@@ -16,9 +15,11 @@ from burgers_adjoint.equations.burgers.preparation import prepare_kernels
 from burgers_adjoint.output.folder import prepare_directory
 from burgers_adjoint.output.plots import plot_differences
 from burgers_adjoint.output.progress import Progress
+from burgers_adjoint.output.summary import Check, CheckSummary
+from burgers_adjoint.parallel.agreement import ALONE, Comm, anywhere, everywhere, from_rank, largest
 from burgers_adjoint.parallel.failure import agreed
 from burgers_adjoint.parallel.memory import node_memory
-from burgers_adjoint.parallel.reductions import exact_sum, largest, norm, random_field
+from burgers_adjoint.parallel.reductions import exact_sum, norm, random_field
 from burgers_adjoint.problem import Problem, Reversal
 from burgers_adjoint.verification import central_differences, taylor_test
 
@@ -31,17 +32,6 @@ ROUND_OFF_STEP = 1e-14  # relative to the norms, for one step
 ROUND_OFF_RUN = 1e-11  # relative to the value, after many steps
 CANDIDATES_PER_POINT = 50
 LEAST_SHARE = 0.1  # of the largest gradient entry, for a grid point to be differenced
-
-
-@dataclass(frozen=True)
-class Check:
-    """One test and its verdict: `value` against what `text` says is allowed."""
-
-    name: str
-    value: float | str
-    passed: bool
-    limit: float | str
-    text: str
 
 
 @dataclass(frozen=True)
@@ -58,11 +48,10 @@ class Direction:
     slope: float
 
 
-def check(config: Config, comm: MPI.Comm, progress: Progress) -> dict[str, Any]:
+def check(config: Config, comm: Comm, progress: Progress) -> CheckSummary:
     """Test the gradient of the configured problem; returns the summary on all ranks. Collective.
 
-    The summary has `checks` (name, value, passed, limit, text), `left_out` (what could not be
-    tried here, and why), `seed`, `ranks` and `steps`. The picture of the finite differences goes
+    The picture of the finite differences goes
     to the output folder.
     """
     directory = prepare_directory(config, comm)
@@ -76,15 +65,15 @@ def check(config: Config, comm: MPI.Comm, progress: Progress) -> dict[str, Any]:
         with agreed(comm):
             if comm.rank == 0:
                 plot_differences(directory / "differences.png", curves)
-    return {
-        "checks": [dataclasses.asdict(done) for done in checker.checks],
-        "left_out": checker.left_out,
-        "objective": checker.base.objective,
-        "digest": digest,
-        "seed": config.check.seed,
-        "ranks": comm.size,
-        "steps": n_steps,
-    }
+    return CheckSummary(
+        checks=checker.checks,
+        left_out=checker.left_out,
+        objective=checker.base.objective,
+        digest=digest,
+        seed=config.check.seed,
+        ranks=comm.size,
+        steps=n_steps,
+    )
 
 
 class Checker:
@@ -101,7 +90,7 @@ class Checker:
         self._sweeps = 0
         progress.begin("check", self._sweeps_ahead())
         self.base = self._reverse()
-        self.amplitude = largest(self.comm, np.abs(problem.fields)) or 1.0
+        self.amplitude = largest(self.comm, float(np.abs(problem.fields).max())) or 1.0
 
     def _sweeps_ahead(self) -> int:
         controls = len(self.problem.config.gradient.controls)
@@ -169,7 +158,7 @@ class Checker:
 
     def _vanishes(self, control: str) -> bool:
         """Whether a gradient is zero; the tangent model tells whether it should be."""
-        return not self.comm.allreduce(bool(np.any(self.base.gradient[control])), op=MPI.LOR)
+        return not anywhere(self.comm, bool(np.any(self.base.gradient[control])))
 
     def _taylor(self, direction: Direction) -> None:
         if self._vanishes(direction.control):
@@ -280,7 +269,7 @@ class Checker:
         gradient = self.base.gradient["initial"]
         assert isinstance(gradient, np.ndarray)
         ny, nx = self.problem.grid.shape
-        threshold = LEAST_SHARE * largest(self.comm, np.abs(gradient))
+        threshold = LEAST_SHARE * largest(self.comm, float(np.abs(gradient).max()))
         wanted = self.problem.config.check.points
         draw = np.random.default_rng(self.seed)
         points: dict[str, Direction] = {}
@@ -307,7 +296,7 @@ class Checker:
             place = field, row - decomposition.rows.start, column - decomposition.columns.start
             fields[place] = self.amplitude
             slope = float(gradient[place]) * self.amplitude
-        return Direction("initial", fields, self.comm.bcast(slope, root=owner))
+        return Direction("initial", fields, from_rank(self.comm, slope, owner))
 
     def _second_control_value(self) -> None:
         """The gradient elsewhere, and back: nothing of an earlier one may survive."""
@@ -377,7 +366,7 @@ class Checker:
         found = ""
         with agreed(comm):
             if comm.rank == 0:
-                alone = Problem(config, MPI.COMM_SELF, process_grid=(1, 1))
+                alone = Problem(config, ALONE, process_grid=(1, 1))
                 schedule = alone.schedule()
                 with closed_at_end(alone.store(schedule)) as store:
                     result = alone.reverse(schedule, store, alone.fields)
@@ -385,14 +374,14 @@ class Checker:
                 alone.close()
         self._compare(
             f"one rank against {comm.size}",
-            comm.bcast(found, root=0),
+            from_rank(comm, found),
             self.problem.digest(self.base.final, self.base.gradient),
         )
 
     def _fits(self, n_bytes: int) -> bool:
         """Whether all ranks' needs fit into half of the free memory of every node."""
         needed, available, _ = node_memory(self.comm, n_bytes)
-        return bool(self.comm.allreduce(needed <= available / 2, op=MPI.LAND))
+        return everywhere(self.comm, needed <= available / 2)
 
     def _compare(self, name: str, found: str, expected: str) -> None:
         same = found == expected

@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 import msgspec
 import numpy as np
-from mpi4py import MPI
 
 from burgers_adjoint.checkpointing.actions import FusedAction
 from burgers_adjoint.checkpointing.binomial import Binomial
@@ -20,7 +19,9 @@ from burgers_adjoint.checkpointing.schedule import Schedule
 from burgers_adjoint.commands.sweeps import ForwardSweep, GradientContents
 from burgers_adjoint.config import Config
 from burgers_adjoint.errors import ConfigError, RestartError, agreed_error
-from burgers_adjoint.output.files import reason, require_writable
+from burgers_adjoint.files.whole import reason, require_writable
+from burgers_adjoint.output.summary import Restarted, RunSummary, summary_of, to_mapping
+from burgers_adjoint.parallel.agreement import from_rank, largest
 from burgers_adjoint.parallel.failure import agreed
 from burgers_adjoint.problem import Problem, Reversal
 from burgers_adjoint.protocols import SnapshotStore
@@ -99,7 +100,7 @@ class DurableRun:
         self.folder = folder_of(problem.config)
         self.identity = identity_of(problem, command)
         self.found: Manifest | None = None
-        self.summary: dict[str, Any] | None = None
+        self.summary: RunSummary | None = None
         self._vital: dict[str, np.ndarray] = {}
         self._lost = 0
         self._resume_seconds = 0.0
@@ -145,7 +146,7 @@ class DurableRun:
         with agreed(self.comm):
             require_identity(self.folder, newest, self.identity.values)
         if newest.phase == "done":
-            self.summary = newest.facts["summary"]
+            self.summary = summary_of(newest.facts["summary"], RunSummary)
             return
         for manifest in manifests:
             try:
@@ -172,7 +173,7 @@ class DurableRun:
         noted = steps_done(self.folder, manifest.run) if self.comm.rank == 0 else None
         saved = manifest.counts["forward_steps"] + manifest.counts["reverse_steps"]
         lost = 0 if noted is None else max(0, noted - int(saved))
-        self._lost = manifest.facts["lost_steps"] + self.comm.bcast(lost, root=0)
+        self._lost = manifest.facts["lost_steps"] + from_rank(self.comm, lost)
 
     def _prepare_folder(self) -> None:
         with agreed(self.comm):
@@ -367,13 +368,13 @@ class DurableRun:
         self._ended = time.perf_counter()
         return objective
 
-    def conclude(self, summary: dict[str, Any]) -> None:
+    def conclude(self, summary: RunSummary) -> None:
         """Note that the results are written: nothing is left to resume."""
-        self.keeper.conclude(summary)
+        self.keeper.conclude(to_mapping(summary))
 
     def report(
         self, forward_steps: int, planned: int | None, seconds: dict[str, float]
-    ) -> dict[str, Any]:
+    ) -> Restarted:
         """What interruptions and saving have cost, and what all jobs together have taken.
 
         Args:
@@ -382,14 +383,14 @@ class DurableRun:
             planned: forward steps of a run without interruptions; None when nobody knows.
         """
         facts = self.facts()
-        return {
-            "resumed": facts["resumed"],
-            "lost_steps": facts["lost_steps"],
-            "repeated_steps": None if planned is None else forward_steps - planned,
-            "seconds_of_all_jobs": {
-                name: self.comm.allreduce(taken, op=MPI.MAX)
+        return Restarted(
+            resumed=facts["resumed"],
+            lost_steps=facts["lost_steps"],
+            repeated_steps=None if planned is None else forward_steps - planned,
+            seconds_of_all_jobs={
+                name: largest(self.comm, taken)
                 for name, taken in {"sweeps": facts["seconds_sweeps"], **seconds}.items()
             },
-            "resume_seconds": self.comm.allreduce(self._resume_seconds, op=MPI.MAX),
+            resume_seconds=largest(self.comm, self._resume_seconds),
             **self.keeper.report(),
-        }
+        )

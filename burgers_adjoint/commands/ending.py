@@ -49,14 +49,16 @@ def end_alone(comm: Any, message: str, code: int) -> NoReturn:
         sys.exit(code)
     # Where several ranks fail alike, the first one's word is enough: its end is that of all.
     time.sleep(min(SECONDS_BEHIND_A_RANK * comm.rank, LONGEST_SILENCE))
+    from burgers_adjoint.parallel.library import abort
+
     print_on(f"error: rank {comm.rank}: {message}", sys.stderr)
     sys.stdout.flush()
     # MPICH's launcher drops what it has not read when the abort arrives.
     time.sleep(SECONDS_FOR_THE_MESSAGE)
     try:
-        comm.Abort(code)
+        abort(comm, code)
     finally:
-        os._exit(code)  # MPICH's returns now and then, and leaves the end to the launcher
+        os._exit(code)  # where it returns, and leaves the end to the launcher
 
 
 def end(comm: Any, code: int) -> NoReturn:

@@ -20,7 +20,7 @@ def launched() -> bool:
 def world() -> Any:
     """All ranks together; ends the process where MPI cannot be used, or is not the launcher's."""
     try:
-        from mpi4py import MPI
+        from burgers_adjoint.parallel.library import all_ranks, library_name
     except (ImportError, RuntimeError, OSError) as error:
         print_on(
             f"error: MPI cannot be used ({str(error).partition(chr(10))[0]}): run "
@@ -30,14 +30,12 @@ def world() -> Any:
         sys.exit(1)
     for size, rank in PLACES:
         started = os.environ.get(size, "1")
-        if started != "1" and MPI.COMM_WORLD.size == 1:
+        if started != "1" and all_ranks().size == 1:
             if os.environ.get(rank, "0") == "0":
-                # The version may go on with its build, and end in a null byte.
-                library = MPI.Get_library_version().partition(",")[0].partition("\n")[0]
                 print_on(
                     f"error: mpiexec has started {started} processes, and each is alone: this "
-                    f"mpiexec is not that of {' '.join(library.split())}, which mpi4py uses",
+                    f"mpiexec is not that of {library_name()}, which mpi4py uses",
                     sys.stderr,
                 )
             sys.exit(1)
-    return MPI.COMM_WORLD
+    return all_ranks()

@@ -209,9 +209,9 @@ def _sweep(request: Request, comm: Any) -> int:
 
 
 def _sweep_alone(request: Request, comm: Any, config: Any) -> int:
-    from burgers_adjoint.commands import run
+    from burgers_adjoint.commands import forward, gradient
     from burgers_adjoint.output.progress import Progress
-    from burgers_adjoint.output.summary import print_summary
+    from burgers_adjoint.output.tables import print_summary
 
     if request.resume is not None and not config.restart.enabled:
         raise agreed_error(
@@ -220,18 +220,20 @@ def _sweep_alone(request: Request, comm: Any, config: Any) -> int:
     resume: Any = request.resume or "refuse"
     with Progress(comm.rank == 0 and not request.quiet) as progress:
         if request.command == "forward":
-            summary = run.forward(config, comm, progress, request.observe, resume)
+            summary = forward.forward(config, comm, progress, request.observe, resume)
         else:
-            summary = run.gradient(config, comm, progress, resume)
+            summary = gradient.gradient(config, comm, progress, resume)
     report(request, comm, summary, print_summary)
     return 0
 
 
 def _resume(request: Request, comm: Any) -> int:
     """Go on with the command that has left restart data, or controls, in the folder."""
+    from burgers_adjoint.parallel.agreement import from_rank
+
     folder = os.path.expanduser(request.config or "")
     configuration = os.path.join(folder, "config.toml")
-    if not comm.bcast(os.path.isfile(configuration) if comm.rank == 0 else None, root=0):
+    if not from_rank(comm, os.path.isfile(configuration)):
         raise agreed_error(
             ConfigError(f"{folder} is not the output folder of a run: it has no config.toml")
         )
@@ -262,26 +264,26 @@ def _resume_alone(request: Request, comm: Any, config: Any) -> int:
 
 
 def _plan(request: Request, comm: Any) -> int:
-    from burgers_adjoint.commands import run
-    from burgers_adjoint.output.summary import print_plan
+    from burgers_adjoint.commands.plan import plan
+    from burgers_adjoint.output.tables import print_plan
 
     config = prepare(request, comm)
     require_writable(request, comm)
-    report(request, comm, run.plan(config, comm, request.draw), print_plan)
+    report(request, comm, plan(config, comm, request.draw), print_plan)
     return 0
 
 
 def _check(request: Request, comm: Any) -> int:
     from burgers_adjoint.commands.check import check
     from burgers_adjoint.output.progress import Progress
-    from burgers_adjoint.output.summary import print_checks
+    from burgers_adjoint.output.tables import print_checks
 
     config = prepare(request, comm)
     with alone(request, comm, config):
         with Progress(comm.rank == 0 and not request.quiet) as progress:
             summary = check(config, comm, progress)
         report(request, comm, summary, print_checks)
-    return 0 if all(done["passed"] for done in summary["checks"]) else 1
+    return 0 if summary.passed else 1
 
 
 def _optimize(request: Request, comm: Any) -> int:
@@ -293,19 +295,19 @@ def _optimize(request: Request, comm: Any) -> int:
 def _optimize_alone(request: Request, comm: Any, config: Any, resumed: bool = False) -> int:
     from burgers_adjoint.commands.optimize import optimize, summary_when_converged
     from burgers_adjoint.output.progress import Progress
-    from burgers_adjoint.output.summary import print_summary
+    from burgers_adjoint.output.tables import print_summary
 
     summary = summary_when_converged(config, comm) if resumed else None
     if summary is None:
         with Progress(comm.rank == 0 and not request.quiet) as progress:
             summary = optimize(config, comm, progress)
     report(request, comm, summary, print_summary)
-    return 0 if summary["optimize"]["converged"] else 1
+    return 0 if summary.optimize and summary.optimize.converged else 1
 
 
 def _info(request: Request, comm: Any) -> int:
-    from burgers_adjoint.output.summary import print_information
     from burgers_adjoint.output.system import information
+    from burgers_adjoint.output.tables import print_information
 
     folder = request.config is not None and os.path.isdir(os.path.expanduser(request.config))
     if request.keys and folder:
@@ -331,13 +333,14 @@ def _contents(request: Request, comm: Any) -> int:
     """Tell what an output folder holds and how far its run was."""
     from burgers_adjoint.commands.durable import folder_of
     from burgers_adjoint.output.lock import holder_of
-    from burgers_adjoint.output.summary import print_contents
+    from burgers_adjoint.output.tables import print_contents
+    from burgers_adjoint.parallel.agreement import from_rank
     from burgers_adjoint.parallel.failure import agreed
     from burgers_adjoint.restart.contents import contents
 
     folder = os.path.expanduser(request.config or "")
     configuration = os.path.join(folder, "config.toml")
-    there = comm.bcast(os.path.isfile(configuration) if comm.rank == 0 else None, root=0)
+    there = from_rank(comm, os.path.isfile(configuration))
     request = replace(
         request,
         config=configuration if there else None,
@@ -351,7 +354,7 @@ def _contents(request: Request, comm: Any) -> int:
             holder = holder_of(Path(folder)) or holder_of(folder_of(config))
             found = contents(folder, folder_of(config), there)
             found["running"] = str(holder) if holder and holder.alive() is not False else None
-    report(request, comm, comm.bcast(found, root=0), print_contents)
+    report(request, comm, from_rank(comm, found), print_contents)
     return 0
 
 

@@ -10,31 +10,34 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from mpi4py import MPI
 
 from burgers_adjoint.assembly.stores import Store, closed_at_end
 from burgers_adjoint.checkpointing.counts import Counts
-from burgers_adjoint.commands.run import meet, seconds_since_start, summarize
+from burgers_adjoint.commands.job import seconds_of, seconds_since_start, summarize, write_run
 from burgers_adjoint.config import Config, time_is_open
-from burgers_adjoint.equations.burgers.controls import split
 from burgers_adjoint.equations.burgers.objectives.misfit import Misfit
 from burgers_adjoint.equations.burgers.preparation import prepare_kernels
 from burgers_adjoint.errors import ConfigError, agreed_error
+from burgers_adjoint.files.hdf5 import attributes
 from burgers_adjoint.inverse import tao
 from burgers_adjoint.inverse.control_file import read_values, write_values
 from burgers_adjoint.inverse.vector import ControlVector, Values
-from burgers_adjoint.output.dumps import STEPS
 from burgers_adjoint.output.folder import prepare_directory
 from burgers_adjoint.output.plots import plot_recovery
 from burgers_adjoint.output.progress import Progress
 from burgers_adjoint.output.results import (
     BEST,
-    PICTURES,
     RESULTS,
-    remove_leftovers,
-    write_results,
 )
-from burgers_adjoint.output.system import versions
+from burgers_adjoint.output.summary import Optimized, RunSummary, Scheduled, summary_of
+from burgers_adjoint.parallel.agreement import (
+    Comm,
+    anywhere,
+    from_rank,
+    largest,
+    last_arrival,
+    smallest,
+)
 from burgers_adjoint.parallel.failure import agreed
 from burgers_adjoint.problem import Gradient, Problem
 
@@ -45,7 +48,7 @@ IDENTITY = (
 )  # fmt: skip
 
 
-def optimize(config: Config, comm: MPI.Comm, progress: Progress) -> dict[str, Any]:
+def optimize(config: Config, comm: Comm, progress: Progress) -> RunSummary:
     """Minimise the objective over the configured controls; returns the summary. Collective.
 
     The best controls so far are in `controls.h5` of the output folder after every iteration; a run
@@ -71,10 +74,10 @@ def optimize(config: Config, comm: MPI.Comm, progress: Progress) -> dict[str, An
             prepare_kernels(problem.model)
             tao.prepare(petsc, comm, config.tao.type)
             startup = seconds_since_start(comm)
-            start = meet(comm)
+            start = last_arrival(comm)
             outcome = search.run(petsc, store)
-            sweeps = meet(comm) - start
-            search.snapshot_bytes = comm.allreduce(store.nbytes, op=MPI.MAX)
+            sweeps = last_arrival(comm) - start
+            search.snapshot_bytes = largest(comm, store.nbytes)
         return search.conclude(outcome, startup, sweeps)
 
 
@@ -208,9 +211,7 @@ class Search:
             ConfigError: on all ranks: none does.
         """
         idle = [
-            name
-            for name, part in gradient.items()
-            if not self.comm.allreduce(bool(np.any(part)), op=MPI.LOR)
+            name for name, part in gradient.items() if not anywhere(self.comm, bool(np.any(part)))
         ]
         if len(idle) == len(gradient):
             raise agreed_error(
@@ -266,53 +267,51 @@ class Search:
             facts,
         )
 
-    def conclude(self, outcome: tao.Outcome, startup: float, sweeps: float) -> dict[str, Any]:
+    def conclude(self, outcome: tao.Outcome, startup: float, sweeps: float) -> RunSummary:
         """Run once with the best controls, write everything, and return the summary."""
         problem, comm = self.problem, self.comm
         start = time.perf_counter()
-        found = {
+        found: Values = {
             name: np.copy(value) for name, value in self.vector.values(outcome.entries).items()
         }
         self._set(found)
         objective = problem.evaluate(problem.fields)
         counts = self.counts
-        seconds = {
-            "forward": counts.seconds_forward,
-            "adjoint": counts.seconds_adjoint,
-            "snapshots": counts.seconds_snapshots,
-        }
+        seconds = seconds_of(counts)
         summary = summarize(problem, objective, problem.model.final, {}, startup, sweeps, seconds)
         own = sweeps - self.seconds_evaluating - self.seconds_saving
-        summary["seconds"] |= {
-            "evaluations": comm.allreduce(self.seconds_evaluating, op=MPI.MAX),
-            "saving": comm.allreduce(self.seconds_saving, op=MPI.MAX),
+        summary.seconds |= {
+            "evaluations": largest(comm, self.seconds_evaluating),
+            "saving": largest(comm, self.seconds_saving),
             # what the others have beyond it they wait for the slowest one's evaluations
-            "tao": comm.allreduce(own, op=MPI.MIN),
+            "tao": smallest(comm, own),
         }
-        summary["schedule"] = {
-            "name": problem.config.checkpointing.schedule,
-            "snapshots": problem.config.checkpointing.snapshots,
-            "forward_steps": counts.forward_steps,
-            "snapshots_written": counts.saves,
-        }
-        summary["snapshot_bytes"] = self.snapshot_bytes
-        summary["optimize"] = {
-            "iterations": len(self.history) - 1,
-            "evaluations": self.evaluations,
-            "failed_trials": outcome.failed_trials,
-            "converged": outcome.converged,
-            "reason": outcome.reason,
-            "tao_share": summary["seconds"]["tao"] / sweeps,
-            "objective": [entry["objective"] for entry in self.history],
-            "parts": [entry["parts"] for entry in self.history],
-            "gradient_norm": [entry["gradient_norm"] for entry in self.history],
-            "chi_square": self._chi_square(),
-            "control_error": self._errors(found),
-        }
-        self._write(found, summary)
+        section = problem.config.checkpointing
+        summary.schedule = Scheduled(
+            section.schedule, section.snapshots, counts.forward_steps, counts.saves
+        )
+        summary.snapshot_bytes = self.snapshot_bytes
+        summary.optimize = Optimized(
+            iterations=len(self.history) - 1,
+            evaluations=self.evaluations,
+            failed_trials=outcome.failed_trials,
+            converged=outcome.converged,
+            reason=outcome.reason,
+            tao_share=summary.seconds["tao"] / sweeps,
+            objective=[entry["objective"] for entry in self.history],
+            parts=[entry["parts"] for entry in self.history],
+            gradient_norm=[entry["gradient_norm"] for entry in self.history],
+            chi_square=self._chi_square(),
+            control_error=self._errors(found),
+        )
+        groups: dict[str, Gradient] = {"controls": found, "prior": self.prior, "truth": self.truth}
+        write_run(
+            problem, self.directory, problem.model.final, groups, summary, plot_recovery,
+            "recovery.png",
+        )  # fmt: skip
         # Last, as a run that is interrupted before goes on.
         self._save(found, outcome.converged)
-        summary["seconds"]["output"] = comm.allreduce(time.perf_counter() - start, op=MPI.MAX)
+        summary.seconds["output"] = largest(comm, time.perf_counter() - start)
         return summary
 
     def _chi_square(self) -> float | None:
@@ -335,30 +334,6 @@ class Search:
             }
         return errors
 
-    def _write(self, found: Mapping[str, np.ndarray | float], summary: dict[str, Any]) -> None:
-        problem = self.problem
-        fields = {f"/state/initial/{name}": problem.fields[f] for f, name in enumerate("uv")}
-        fields |= {f"/state/final/{name}": problem.model.final[f] for f, name in enumerate("uv")}
-        scalars: dict[str, float] = {"/objective": summary["objective"]}
-        sets = {"controls": found, "prior": self.prior, "truth": self.truth}
-        for group, values in sets.items():
-            tiles, numbers = split(group, problem.controls, values)
-            fields |= tiles
-            scalars |= numbers
-        attributes = {
-            "config": problem.config.to_toml(),
-            "versions": json.dumps(versions()) if self.comm.rank == 0 else "",
-            "summary": json.dumps(summary),
-        }
-        results = self.directory / RESULTS
-        grid = problem.grid
-        write_results(results, problem.decomposition, grid.x, grid.y, fields, scalars, attributes)
-        with agreed(self.comm):
-            if self.comm.rank == 0:
-                remove_leftovers(self.directory, [*PICTURES, STEPS])
-                if problem.config.output.plots:
-                    plot_recovery(results, self.directory / "recovery.png")
-
 
 def _identity(config: Config) -> str:
     sections = {name: msgspec.to_builtins(getattr(config, name)) for name in IDENTITY}
@@ -366,35 +341,24 @@ def _identity(config: Config) -> str:
     return hashlib.sha256(json.dumps(sections, sort_keys=True).encode()).hexdigest()
 
 
-def summary_when_converged(config: Config, comm: MPI.Comm) -> dict[str, Any] | None:
+def summary_when_converged(config: Config, comm: Comm) -> RunSummary | None:
     """The summary of the optimisation in the output folder, unless there is more to do."""
     directory = Path(config.output.directory)
     facts = read_facts(directory / BEST, comm)
     if facts.get("identity") != _identity(config) or not facts.get("converged"):
         return None
     summary = json.loads(read_facts(directory / RESULTS, comm).get("summary", "{}"))
-    return summary if "optimize" in summary else None  # else another command's results
+    if "optimize" not in summary:  # another command's results
+        return None
+    return summary_of(summary, RunSummary)
 
 
-def controls_are_of(config: Config, comm: MPI.Comm) -> bool:
+def controls_are_of(config: Config, comm: Comm) -> bool:
     """Whether an optimisation of this problem has left its controls in the output folder."""
     facts = read_facts(Path(config.output.directory) / BEST, comm)
     return bool(facts.get("identity") == _identity(config))
 
 
-def read_facts(path: Path, comm: MPI.Comm) -> dict[str, Any]:
-    """Attributes of an HDF5 file, on all ranks; empty when there is none that can be read."""
-    import h5py
-
-    facts: dict[str, Any] = {}
-    if comm.rank == 0 and path.exists():
-        try:
-            with h5py.File(path, "r") as file:
-                facts = {
-                    name: value.item() if isinstance(value, np.generic) else value
-                    for name, value in file.attrs.items()
-                }
-        except OSError:
-            facts = {}
-    found: dict[str, Any] = comm.bcast(facts, root=0)
-    return found
+def read_facts(path: Path, comm: Comm) -> dict[str, Any]:
+    """Attributes of an HDF5 file as rank 0 finds them, on all ranks."""
+    return dict(from_rank(comm, attributes(path) if comm.rank == 0 else None))

@@ -35,6 +35,7 @@ class Request:
 def prepare(request: Request, comm: Any) -> Any:
     """The configuration as rank 0 reads it, on all ranks."""
     from burgers_adjoint.config import load
+    from burgers_adjoint.parallel.agreement import from_rank
     from burgers_adjoint.parallel.failure import agreed
 
     config = None
@@ -43,12 +44,12 @@ def prepare(request: Request, comm: Any) -> Any:
             config = load(request.config, request.overrides, request.directory)
     if request.quiet:
         logging.disable(logging.WARNING)
-    return comm.bcast(config, root=0)
+    return from_rank(comm, config)
 
 
 def require_writable(request: Request, comm: Any) -> None:
     """Find out now what would spoil the end: files that cannot be written. Collective."""
-    from burgers_adjoint.output.files import require_writable
+    from burgers_adjoint.files.whole import require_writable
     from burgers_adjoint.parallel.failure import agreed
 
     json = None if request.json == "-" else request.json
@@ -87,7 +88,7 @@ def report(
     request: Request, comm: Any, summary: Any, show: Callable[[Any, TextIO, bool], None]
 ) -> None:
     """Print a summary on rank 0 and write its JSON. Collective."""
-    from burgers_adjoint.output.files import write_text
+    from burgers_adjoint.files.whole import write_text
     from burgers_adjoint.output.summary import to_json
     from burgers_adjoint.parallel.failure import agreed
 

@@ -6,20 +6,18 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from mpi4py import MPI
 
 from burgers_adjoint.checkpointing.counts import Counts
 from burgers_adjoint.checkpointing.executor import Executor
+from burgers_adjoint.parallel.agreement import Comm, total_each
 from burgers_adjoint.problem import Problem
 from burgers_adjoint.restart.parts import Fields
 from burgers_adjoint.stepping.stepper import Cotangent
 
 
-def total_bins(comm: MPI.Comm, bins: np.ndarray) -> list[list[int]]:
+def total_bins(comm: Comm, bins: np.ndarray) -> list[list[int]]:
     """What all ranks' bins add up to, which one rank alone can go on with. Collective."""
-    totals = np.empty_like(bins)
-    comm.Allreduce(bins, totals, op=MPI.SUM)
-    return [[int(value) for value in row] for row in totals]
+    return [[int(value) for value in row] for row in total_each(comm, bins)]
 
 
 @dataclass

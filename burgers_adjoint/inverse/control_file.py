@@ -4,12 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 from burgers_adjoint.equations.burgers.controls import Control, split
 from burgers_adjoint.equations.burgers.initial import read_tile
-from burgers_adjoint.errors import ConfigError
+from burgers_adjoint.files.hdf5 import array, opened
 from burgers_adjoint.inverse.vector import Values
 from burgers_adjoint.output.results import write_results
 from burgers_adjoint.parallel.decomposition import Decomposition
@@ -44,19 +43,15 @@ def read_values(
         ConfigError: on all ranks: a dataset has another shape, or holds no finite numbers.
     """
     values: Values = {}
-    with agreed(decomposition.comm):
-        try:
-            with h5py.File(path, "r") as file:
-                for name, control in controls.items():
-                    if f"{group}/{name}" not in file:
-                        continue
-                    if not control.shape:
-                        values[name] = float(file[f"{group}/{name}"][()])
-                        continue
-                    found = control.zeros()
-                    for place, tile in control.tiles(found).items():
-                        tile[...] = read_tile(file, f"{group}/{place}", str(path), decomposition)
-                    values[name] = control.masked(found)
-        except OSError as error:
-            raise ConfigError(f"{path}: cannot be read as HDF5: {error}") from error
+    with agreed(decomposition.comm), opened(path, str(path)) as file:
+        for name, control in controls.items():
+            if f"{group}/{name}" not in file:
+                continue
+            if not control.shape:
+                values[name] = float(array(file, f"{group}/{name}", (), str(path)))
+                continue
+            found = control.zeros()
+            for place, tile in control.tiles(found).items():
+                tile[...] = read_tile(file, f"{group}/{place}", str(path), decomposition)
+            values[name] = control.masked(found)
     return values

@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 from burgers_adjoint.equations.burgers.controls import Control, split
-from burgers_adjoint.equations.burgers.initial import read_tile, require_file
+from burgers_adjoint.equations.burgers.initial import read_tile
 from burgers_adjoint.errors import ConfigError
+from burgers_adjoint.files.hdf5 import File, array, opened
 from burgers_adjoint.observing.observations import Observations
 from burgers_adjoint.output.results import write_results
 from burgers_adjoint.parallel.decomposition import Decomposition
@@ -34,27 +34,23 @@ def read(path: str | Path, decomposition: Decomposition) -> Observations:
     observations = None
     with agreed(decomposition.comm):
         label = f"observations.path = {path}"
-        require_file(path, label)
-        try:
-            with h5py.File(path, "r") as file:
-                observations = _read(file, label, decomposition)
-        except OSError as error:
-            raise ConfigError(f"{label}: cannot be read as HDF5: {error}") from error
+        with opened(path, label) as file:
+            observations = _read(file, label, decomposition)
     assert observations is not None
     return observations
 
 
-def _read(file: h5py.File, label: str, decomposition: Decomposition) -> Observations:
-    times = _array(file, "times", (None,), label)
-    noise = float(_array(file, "noise", (), label))
+def _read(file: File, label: str, decomposition: Decomposition) -> Observations:
+    times = array(file, "times", (None,), label)
+    noise = float(array(file, "noise", (), label))
     if not noise > 0:
         raise ConfigError(f"{label}: /noise is {noise}, expected a number > 0")
     if times.size == 0:
         raise ConfigError(f"{label}: /times is empty")
     if "sensors" in file:
-        x = _array(file, "sensors/x", (None,), label)
-        y = _array(file, "sensors/y", x.shape, label)
-        values = [_array(file, f"sensors/{f}", (times.size, x.size), label) for f in "uv"]
+        x = array(file, "sensors/x", (None,), label)
+        y = array(file, "sensors/y", x.shape, label)
+        values = [array(file, f"sensors/{f}", (times.size, x.size), label) for f in "uv"]
         return Observations(
             times, noise, positions=np.stack([x, y], axis=1), values=np.stack(values, axis=1)
         )
@@ -64,24 +60,6 @@ def _read(file: h5py.File, label: str, decomposition: Decomposition) -> Observat
             path = f"fields/{number:04d}/{name}"
             fields[number, f] = read_tile(file, path, label, decomposition)
     return Observations(times, noise, fields)
-
-
-def _array(file: h5py.File, name: str, shape: tuple[int | None, ...], label: str) -> np.ndarray:
-    dataset = file.get(name)
-    if not isinstance(dataset, h5py.Dataset):
-        raise ConfigError(f"{label}: there is no dataset /{name}")
-    found = dataset.shape
-    if len(found) != len(shape) or any(
-        n not in (None, m) for n, m in zip(shape, found, strict=True)
-    ):
-        expected = ", ".join("any" if n is None else str(n) for n in shape)
-        raise ConfigError(f"{label}: /{name} has the shape {found}, expected ({expected})")
-    if dataset.dtype.kind not in "fiu":
-        raise ConfigError(f"{label}: /{name} holds {dataset.dtype}, not real numbers")
-    values = np.asarray(dataset[()], dtype=np.float64)
-    if not np.isfinite(values).all():
-        raise ConfigError(f"{label}: /{name} holds values that are not finite")
-    return values
 
 
 def write(

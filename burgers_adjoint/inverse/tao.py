@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from mpi4py import MPI
 
 from burgers_adjoint.errors import ConfigError, NumericalError, agreed_error
+from burgers_adjoint.parallel.agreement import Comm
 
 INFINITE = 1e100  # beyond which PETSc takes a bound for none
 # A failed trial's J, over that of the point it started from: finite, as the cubic interpolation of
@@ -108,7 +108,7 @@ def require_doubles(scalar: np.dtype[Any]) -> None:
         )
 
 
-def prepare(petsc: Any, comm: MPI.Comm, method: str) -> None:
+def prepare(petsc: Any, comm: Comm, method: str) -> None:
     """Let PETSc load what a method needs, which it does at first use. Collective."""
 
     def parabola(tao: Any, point: Any, gradient: Any) -> float:
@@ -131,7 +131,7 @@ def prepare(petsc: Any, comm: MPI.Comm, method: str) -> None:
 
 def minimize(
     petsc: Any,
-    comm: MPI.Comm,
+    comm: Comm,
     evaluate: Evaluate,
     start: np.ndarray,
     bounds: tuple[np.ndarray, np.ndarray] | None,

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from mpi4py import MPI
 
 from burgers_adjoint.equations.burgers.controls import Control
+from burgers_adjoint.parallel.agreement import Comm, from_rank
 
 Values = dict[str, np.ndarray | float]
 
@@ -37,7 +37,7 @@ class ControlVector:
         size: of this rank's share.
     """
 
-    def __init__(self, comm: MPI.Comm, controls: Mapping[str, Control]) -> None:
+    def __init__(self, comm: Comm, controls: Mapping[str, Control]) -> None:
         self._comm = comm
         self.parts: dict[str, Part] = {}
         self.size = 0
@@ -61,7 +61,7 @@ class ControlVector:
             mine = entries[part.place]
             if not part.control.shape:
                 number = float(mine[0]) * part.control.scale if mine.size else 0.0
-                values[name] = self._comm.bcast(number, root=0)
+                values[name] = from_rank(self._comm, number)
                 continue
             scaled = mine if part.control.scale == 1.0 else mine * part.control.scale
             if part.points is None:

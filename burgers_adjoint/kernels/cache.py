@@ -17,6 +17,8 @@ from numba.core.caching import CompileResultCacheImpl, FunctionCache, InTreeCach
 from numba.core.runtime import rtsys
 from numba.core.serialize import dumps
 
+from burgers_adjoint.files import disk
+
 PACKAGE = Path(__file__).parents[1]
 # and what is compiled in
 COMPILED = ("kernels/**/*.py", "parallel/**/*.py")
@@ -99,7 +101,7 @@ class KernelFiles:
             descriptor, partial = tempfile.mkstemp(".partial", self._name, self._folder)
             with open(descriptor, "wb") as file:
                 file.write(hashlib.sha256(data).digest() + data)
-            os.replace(partial, self._path(key))
+            disk.replace(Path(partial), self._path(key))
         except OSError as error:
             _warn_of_unsaved(str(self._folder), error.strerror or str(error))
             if partial is not None:

@@ -1,9 +1,9 @@
 """Vector code from formulas: readable Python functions become the inner loops of a sweep.
 
 A compiler's own vectoriser gives up on loops with many streams, and must guard against streams that
-overlap, row by row. Here a formula is run once, at compile time, on values that stand for a cache
-line of neighbouring points each. Every point of a row is computed by the same operations, so the
-bits depend neither on its place in the row nor on the machine's vector width.
+overlap, row by row. Here a formula is run, at compile time, on values that stand for as many
+neighbouring points each as fit a vector register. Every point of a row is computed by the same
+operations, so the bits depend neither on its place in the row nor on the machine's vector width.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from llvmlite import ir
+from llvmlite import binding, ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
@@ -20,13 +20,15 @@ from burgers_adjoint.kernels.programs import Kind, Row
 from burgers_adjoint.kernels.tile_layout import LINE
 
 DOUBLE = ir.DoubleType()
-VECTOR = ir.VectorType(DOUBLE, LINE)
+# points of a vector: wider ones than the registers are spilled to the stack
+WIDTH = LINE if binding.get_host_cpu_features().get("avx512f") else LINE // 2
+VECTOR = ir.VectorType(DOUBLE, WIDTH)
 WORD = ir.IntType(64)
 DOUBLE_BYTES = 8
 
 
 class Lanes(Traced):
-    """The values of `LINE` neighbouring points; arithmetic on it emits vector instructions."""
+    """The values of `WIDTH` neighbouring points; arithmetic on it emits vector instructions."""
 
     def __init__(self, builder: ir.IRBuilder, value: ir.Value) -> None:
         self.builder, self.value = builder, value
@@ -35,13 +37,13 @@ class Lanes(Traced):
         """Lanes of a traced value or a number."""
         if isinstance(other, Lanes):
             return other.value
-        return ir.Constant(VECTOR, [float(other)] * LINE)
+        return ir.Constant(VECTOR, [float(other)] * WIDTH)
 
     def emit(self, operation: str, *operands: Any) -> Lanes:
         values = [self.of(operand) for operand in operands]
         if operation in ("sqrt", "fma"):
             kind = ir.FunctionType(VECTOR, [VECTOR] * len(values))
-            name = f"llvm.{operation}.v{LINE}f64"
+            name = f"llvm.{operation}.v{WIDTH}f64"
             function = cgutils.get_or_insert_function(self.builder.module, kind, name)
             return Lanes(self.builder, self.builder.call(function, values))
         return Lanes(self.builder, getattr(self.builder, f"f{operation}")(*values))
@@ -137,23 +139,31 @@ class _RowEmitter:
 
     def line(self, index: Any, inside: Any = None) -> None:
         """Compute a line; inside, eight bits, says where: elsewhere fixes take the place."""
+        start = self.builder.mul(index, WORD(LINE * DOUBLE_BYTES))
+        if inside is None:
+            for row in self.kind.ahead:
+                _prefetch(self.builder, self._place(row, start))
+        for first in range(0, LINE, WIDTH):
+            here = inside
+            if inside is not None and WIDTH < LINE:
+                here = self.builder.lshr(inside, ir.Constant(inside.type, first))
+                here = self.builder.trunc(here, ir.IntType(WIDTH))
+            self._points(self.builder.add(start, WORD(first * DOUBLE_BYTES)), here)
+
+    def _points(self, offset: Any, inside: Any) -> None:
         builder, kind = self.builder, self.kind
-        offset = builder.mul(index, WORD(LINE * DOUBLE_BYTES))
         points = [
             self._uniform[row]
             if east is None
             else Lanes(builder, builder.load(self._place(row, offset, east), align=DOUBLE_BYTES))
             for row, east in kind.points
         ]
-        zero = ir.Constant(VECTOR, [0.0] * LINE)
+        zero = ir.Constant(VECTOR, [0.0] * WIDTH)
         anything = Lanes(builder, zero)
         values = [anything.of(one) for one in kind.formula(self._constants, points)]
         results = dict(zip(kind.outputs, values, strict=True))
-        if inside is None:
-            for row in kind.ahead:
-                _prefetch(builder, self._place(row, offset))
-        else:
-            lanes = builder.bitcast(inside, ir.VectorType(ir.IntType(1), LINE))
+        if inside is not None:
+            lanes = builder.bitcast(inside, ir.VectorType(ir.IntType(1), WIDTH))
             for fix, row in kind.fixed_rows():
                 elsewhere = zero
                 if fix.how == "add_here":
@@ -218,5 +228,5 @@ def _splat(builder: Any, scalar: Any) -> Any:
     first = builder.insert_element(
         ir.Constant(VECTOR, ir.Undefined), scalar, ir.Constant(ir.IntType(32), 0)
     )
-    pattern = ir.Constant(ir.VectorType(ir.IntType(32), LINE), [0] * LINE)
+    pattern = ir.Constant(ir.VectorType(ir.IntType(32), WIDTH), [0] * WIDTH)
     return builder.shuffle_vector(first, ir.Constant(VECTOR, ir.Undefined), pattern)

@@ -8,6 +8,7 @@ import numpy as np
 from burgers_adjoint.errors import ConfigError
 from burgers_adjoint.kernels.tile_layout import Layout
 from burgers_adjoint.observing.sensors import Sensors
+from burgers_adjoint.parallel.agreement import of_every_rank
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.reductions import global_indices, normal_numbers
 from burgers_adjoint.stepping.time_steps import TimeSteps
@@ -131,8 +132,7 @@ class Recorder:
         mine = sensors.interpolate(state)[:, sensors.owned]
         n_sensors = len(self.observations.positions)
         true = np.zeros((2, n_sensors))
-        for numbers, values in self._decomposition.comm.allgather(
-            (sensors.numbers[sensors.owned], mine)
-        ):
+        parts = of_every_rank(self._decomposition.comm, (sensors.numbers[sensors.owned], mine))
+        for numbers, values in parts:
             true[:, numbers] = values
         return true, np.arange(2 * n_sensors, dtype=np.uint64).reshape(2, n_sensors)

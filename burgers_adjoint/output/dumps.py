@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from burgers_adjoint.errors import BurgersAdjointError
-from burgers_adjoint.output.files import reason
+from burgers_adjoint.files.whole import reason
 from burgers_adjoint.output.results import remove_leftovers, write_results
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.failure import agreed

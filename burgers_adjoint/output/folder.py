@@ -8,7 +8,7 @@ from typing import Any
 from burgers_adjoint.config import Config
 from burgers_adjoint.config.messages import show
 from burgers_adjoint.errors import BurgersAdjointError, ConfigError
-from burgers_adjoint.output.files import reason, write_text
+from burgers_adjoint.files.whole import reason, write_text
 from burgers_adjoint.parallel.failure import agreed
 
 

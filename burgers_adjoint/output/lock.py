@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from burgers_adjoint.errors import BurgersAdjointError, ConfigError
-from burgers_adjoint.output.files import reason
+from burgers_adjoint.files.whole import reason
 from burgers_adjoint.output.folder import make_folder
 from burgers_adjoint.parallel.failure import agreed
 

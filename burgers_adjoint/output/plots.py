@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from burgers_adjoint.output.files import replaced_when_complete
+from burgers_adjoint.files.hdf5 import opened
+from burgers_adjoint.files.whole import replaced_when_complete
 
 # Finer than a printed page can show; what is beyond only costs time and memory.
 MOST_POINTS = 1024
@@ -28,7 +28,7 @@ def plot_results(results: str | Path, path: str | Path) -> bool:
     Raises:
         BurgersAdjointError: when the picture cannot be written.
     """
-    with h5py.File(results) as file:
+    with opened(results, str(results)) as file:
         if "gradient/initial" not in file:
             return False
         rows, columns = (slice(None, None, _stride(file[axis].shape[0])) for axis in ("y", "x"))
@@ -104,7 +104,7 @@ def plot_recovery(results: str | Path, path: str | Path) -> bool:
         return False
     from matplotlib.figure import Figure
 
-    with h5py.File(results) as file:
+    with opened(results, str(results)) as file:
         names: list[str] = []
         file["controls"].visititems(
             lambda name, item: names.append(name) if len(getattr(item, "shape", ())) == 2 else None

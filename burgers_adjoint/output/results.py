@@ -1,22 +1,18 @@
 """results.h5: the fields of all ranks in one plain HDF5 file."""
 
-import io
 import os
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from burgers_adjoint.errors import BurgersAdjointError
-from burgers_adjoint.output.files import (
-    faults_named,
-    reason,
-    replaced_when_complete,
-)
+from burgers_adjoint.files.hdf5 import File, make_room, new_file
+from burgers_adjoint.files.whole import faults_named, reason, replaced_when_complete
+from burgers_adjoint.parallel.agreement import from_rank
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.failure import agreed
 from burgers_adjoint.parallel.whole_rows import whole_rows
@@ -80,13 +76,10 @@ def write_results(
         with agreed(comm), faults_named(path):
             if comm.rank == 0:
                 partial = stack.enter_context(replaced_when_complete(path))
-                with _ResultsFile(partial) as file:
+                with new_file(partial) as file:
                     _write_others(file, x, y, scalars, attributes)
-                    offsets = _make_room(file, sorted(fields), decomposition.shape)
-                with open(partial, "rb+") as raw:
-                    os.posix_fallocate(raw.fileno(), 0, partial.stat().st_size)
-                made = partial, offsets
-        partial, offsets = comm.bcast(made, root=0)
+                    made = partial, _make_room(file, sorted(fields), decomposition.shape)
+        partial, offsets = from_rank(comm, made)
         failure = _write_fields(partial, offsets, decomposition, fields)
         with agreed(comm), faults_named(path):
             if failure is not None:
@@ -96,7 +89,7 @@ def write_results(
 
 
 def _write_others(
-    file: h5py.File,
+    file: File,
     x: ArrayLike,
     y: ArrayLike,
     scalars: Mapping[str, float],
@@ -110,14 +103,11 @@ def _write_others(
     file.attrs.update(attributes)
 
 
-def _make_room(file: h5py.File, names: Iterable[str], shape: tuple[int, int]) -> dict[str, int]:
+def _make_room(file: File, names: Iterable[str], shape: tuple[int, int]) -> dict[str, int]:
     """Make datasets whose fields are written past HDF5; returns where each begins, in bytes."""
-    place = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-    place.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
-    place.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
     offsets = {}
     for name in names:
-        dataset = file.create_dataset(name, shape, dtype="<f8", dcpl=place)
+        dataset = make_room(file, name, shape)
         for dimension, axis in enumerate(("y", "x")):
             dataset.dims[dimension].attach_scale(file[axis])
         offsets[name] = dataset.id.get_offset()
@@ -167,47 +157,3 @@ def _check_tiles(decomposition: Decomposition, fields: Mapping[str, NDArray[np.f
                 f"{name} has shape {tile.shape} on rank {decomposition.rank}, "
                 f"whose tile has {decomposition.tile_shape}"
             )
-
-
-class _ResultsFile:
-    """An HDF5 file for writing that answers a full disk with an OSError.
-
-    HDF5 1.10 can crash at exit when a write fails while it closes a file. So the writes go through
-    a Python file that keeps the first error for itself, and it is raised once HDF5 is done.
-    """
-
-    def __init__(self, path: Path):
-        self._raw = _ForgivingFile(path, "wb+")
-        self._file = h5py.File(self._raw, "w")
-
-    def __enter__(self) -> h5py.File:
-        return self._file
-
-    def __exit__(self, *failure: object) -> None:
-        try:
-            self._file.close()
-        finally:
-            self._raw.close()
-            if self._raw.failure is not None:
-                raise self._raw.failure
-
-
-class _ForgivingFile(io.FileIO):
-    failure: OSError | None = None
-
-    def write(self, data: Any) -> int:
-        view = memoryview(data).cast("B")
-        done = 0
-        try:
-            while self.failure is None and done < len(view):
-                done += super().write(view[done:]) or 0
-        except OSError as error:
-            self.failure = error
-        return len(view)
-
-    def truncate(self, size: int | None = None) -> int:
-        try:
-            return super().truncate(size)
-        except OSError as error:
-            self.failure = self.failure or error
-            return size or 0

@@ -18,7 +18,7 @@ from burgers_adjoint.checkpointing.actions import (
 )
 from burgers_adjoint.checkpointing.fusion import Limits, fused
 from burgers_adjoint.checkpointing.schedule import Schedule
-from burgers_adjoint.output.files import replaced_when_complete
+from burgers_adjoint.files.whole import replaced_when_complete
 
 INCHES = (7.0, 8.0)
 POINTS_PER_INCH = 72

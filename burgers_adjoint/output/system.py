@@ -14,26 +14,19 @@ def package_version() -> str:
 
 def versions() -> dict[str, str]:
     """Versions of this package and of what its results depend on, by name."""
-    import h5py
-    import mpi4py
     import numba
     import numpy
-    from mpi4py import MPI
 
-    standard = ".".join(map(str, MPI.Get_version()))
-    parallel = "with" if h5py.get_config().mpi else "without"
-    # Open MPI's version string goes on with its build; a C string can end in a null byte.
-    library = MPI.Get_library_version().split(",")[0].strip().rstrip("\0")
+    from burgers_adjoint.files import hdf5
+    from burgers_adjoint.parallel import library
+
     return {
         "burgers_adjoint": package_version(),
         "python": platform.python_version(),
         "numpy": numpy.__version__,
         "numba": numba.__version__,
-        "mpi4py": mpi4py.__version__,
-        "MPI library": library,
-        "MPI standard": standard,
-        "h5py": h5py.__version__,
-        "HDF5": f"{h5py.version.hdf5_version} ({parallel} MPI-IO)",
+        **library.library_versions(),
+        **hdf5.library_versions(),
         # Importing it would start PETSc, which all ranks have to do together.
         "petsc4py": _installed("petsc4py"),
     }
@@ -42,24 +35,23 @@ def versions() -> dict[str, str]:
 def information(comm: Any) -> dict[str, Any]:
     """Versions, ranks, and cores and memory of every node; the same on all ranks. Collective."""
     import psutil
-    from mpi4py import MPI
 
     from burgers_adjoint.kernels.cache import kernel_folder
+    from burgers_adjoint.parallel.agreement import from_rank, of_every_rank, ranks_of_node
 
-    node = comm.Split_type(MPI.COMM_TYPE_SHARED)
-    here = {
-        "name": socket.gethostname(),
-        "ranks": node.size,
-        "cores": os.cpu_count(),
-        "usable_cores": len(os.sched_getaffinity(0)),
-        "memory_bytes": psutil.virtual_memory().total,
-        "available_memory_bytes": psutil.virtual_memory().available,
-    }
-    nodes = [found for found in comm.allgather(here if node.rank == 0 else None) if found]
-    node.Free()
-    # One rank's word, so that all return the same.
+    with ranks_of_node(comm) as node:
+        here = {
+            "name": socket.gethostname(),
+            "ranks": node.size,
+            "cores": os.cpu_count(),
+            "usable_cores": len(os.sched_getaffinity(0)),
+            "memory_bytes": psutil.virtual_memory().total,
+            "available_memory_bytes": psutil.virtual_memory().available,
+        }
+        first = node.rank == 0
+    nodes = [found for found in of_every_rank(comm, here if first else None) if found]
     found = {"versions": versions(), "kernel_cache": str(kernel_folder())}
-    return comm.bcast(found, root=0) | {"ranks": comm.size, "nodes": nodes}
+    return from_rank(comm, found) | {"ranks": comm.size, "nodes": nodes}
 
 
 def _installed(distribution: str) -> str:

@@ -1,25 +1,24 @@
 """Memory that the ranks of a node share."""
 
 import psutil
-from mpi4py import MPI
 
 from burgers_adjoint.config.sizes import parse_size
 from burgers_adjoint.errors import ConfigError
+from burgers_adjoint.parallel.agreement import Comm, ranks_of_node, smallest, total
 from burgers_adjoint.parallel.failure import agreed
 
 
-def node_memory(comm: MPI.Comm, n_bytes: int) -> tuple[int, int, int]:
+def node_memory(comm: Comm, n_bytes: int) -> tuple[int, int, int]:
     """Bytes that all ranks of this rank's node need together, bytes free there, ranks there.
 
     Collective; `n_bytes` is what this rank needs.
     """
-    node = comm.Split_type(MPI.COMM_TYPE_SHARED)
-    needed, n_ranks = node.allreduce(n_bytes, op=MPI.SUM), node.size
-    node.Free()
+    with ranks_of_node(comm) as node:
+        needed, n_ranks = int(total(node, n_bytes)), node.size
     return needed, psutil.virtual_memory().available, n_ranks
 
 
-def require_memory(comm: MPI.Comm, n_bytes: int) -> None:
+def require_memory(comm: Comm, n_bytes: int) -> None:
     """Refuse, before the run, snapshots that the memory of a node cannot hold. Collective.
 
     Args:
@@ -39,7 +38,7 @@ def require_memory(comm: MPI.Comm, n_bytes: int) -> None:
             )
 
 
-def memory_limit(comm: MPI.Comm, limit: str | float | None) -> int | None:
+def memory_limit(comm: Comm, limit: str | float | None) -> int | None:
     """Bytes per rank that `snapshots.memory` allows, the same on all ranks. Collective.
 
     Args:
@@ -52,4 +51,4 @@ def memory_limit(comm: MPI.Comm, limit: str | float | None) -> int | None:
     if isinstance(limit, str):
         return parse_size(limit)
     _, available, n_ranks = node_memory(comm, 0)
-    return int(comm.allreduce(int(limit * available / n_ranks), op=MPI.MIN))
+    return int(smallest(comm, int(limit * available / n_ranks)))

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from mpi4py import MPI
 
 from burgers_adjoint.kernels.compilation import compiled
+from burgers_adjoint.parallel.agreement import Comm, largest_each, total_each
 from burgers_adjoint.parallel.decomposition import Decomposition
 
 BIN_BITS = 32
@@ -74,7 +74,7 @@ def add_bits(bits: Any, totals: Any) -> None:
     carry(totals)
 
 
-def exact_sum(comm: MPI.Comm, values: np.ndarray) -> float:
+def exact_sum(comm: Comm, values: np.ndarray) -> float:
     """Sum of all ranks' values, exact and rounded once: the same for every order and tiling.
 
     Returns:
@@ -84,11 +84,9 @@ def exact_sum(comm: MPI.Comm, values: np.ndarray) -> float:
     return float(rounded_sums(comm, bin_sums(values)[None])[0])
 
 
-def rounded_sums(comm: MPI.Comm, bins: np.ndarray) -> list[float]:
+def rounded_sums(comm: Comm, bins: np.ndarray) -> list[float]:
     """What all ranks' bins add up to, each rounded once; see `exact_sum`. bins: (n_sums, ...)."""
-    totals = np.empty_like(bins)
-    comm.Allreduce(bins, totals, op=MPI.SUM)
-    return [rounded(row) for row in totals]
+    return [rounded(row) for row in total_each(comm, bins)]
 
 
 def rounded(bins: np.ndarray) -> float:
@@ -102,7 +100,7 @@ def rounded(bins: np.ndarray) -> float:
         return math.inf if total > 0 else -math.inf
 
 
-def norm(comm: MPI.Comm, values: np.ndarray) -> float:
+def norm(comm: Comm, values: np.ndarray) -> float:
     """Euclidean norm of all ranks' values, reproducible like `exact_sum`."""
     return math.sqrt(exact_sum(comm, np.square(values)))
 
@@ -150,9 +148,7 @@ def digest(
             seed = np.uint64(0x9E3779B97F4A7C15 * (lane + 1) % 2**64)
             hashes = scramble(bits ^ scramble(indices + seed))
             lanes[lane : lane + 1] += np.sum(hashes, dtype=np.uint64)  # wraps, as a scalar may not
-    totals = np.zeros_like(lanes)
-    decomposition.comm.Allreduce(lanes, totals, op=MPI.SUM)
-    return "".join(f"{int(total):016x}" for total in totals)
+    return "".join(f"{int(lane):016x}" for lane in total_each(decomposition.comm, lanes))
 
 
 def random_field(decomposition: Decomposition, seed: int, n_fields: int) -> np.ndarray:
@@ -179,12 +175,7 @@ def normal_numbers(keys: np.ndarray, seed: int) -> np.ndarray:
     return total - 6.0
 
 
-def largest(comm: MPI.Comm, values: np.ndarray) -> float:
-    """Largest of all ranks' values; every rank has at least one."""
-    return float(comm.allreduce(float(values.max()), op=MPI.MAX))
-
-
-def largest_each(comm: MPI.Comm, values: np.ndarray) -> np.ndarray:
+def largest_or_inf(comm: Comm, values: np.ndarray) -> np.ndarray:
     """Largest of all ranks' values at each place of an array; inf at all, where one is no number.
 
     The maxima are exact, and alike on every rank.
@@ -192,10 +183,4 @@ def largest_each(comm: MPI.Comm, values: np.ndarray) -> np.ndarray:
     found = np.array(values, dtype=np.float64)
     if not np.isfinite(found).all():
         found[...] = math.inf
-    comm.Allreduce(MPI.IN_PLACE, found, op=MPI.MAX)
-    return found
-
-
-def smallest(comm: MPI.Comm, number: int) -> int:
-    """Smallest of all ranks' whole numbers."""
-    return int(comm.allreduce(number, op=MPI.MIN))
+    return largest_each(comm, found)

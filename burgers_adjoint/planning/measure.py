@@ -6,7 +6,6 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-from mpi4py import MPI
 
 from burgers_adjoint.assembly.stores import Store, closed_at_end, idle_share
 from burgers_adjoint.checkpointing.actions import (
@@ -24,6 +23,7 @@ from burgers_adjoint.checkpointing.executor import Executor
 from burgers_adjoint.checkpointing.residency import Move
 from burgers_adjoint.checkpointing.schedule import Schedule
 from burgers_adjoint.equations.burgers.preparation import prepare_kernels
+from burgers_adjoint.parallel.agreement import Comm, from_rank, largest, total, total_each
 from burgers_adjoint.parallel.failure import agreed
 from burgers_adjoint.planning.prediction import Costs, Table
 from burgers_adjoint.snapshots.write_behind import Transfer
@@ -146,7 +146,7 @@ def _one_step(model: Model, fields: np.ndarray) -> float:
         start = perf_counter()
         model.advance(state, 0, 1)
         singles.append(perf_counter() - start)
-    return float(model.comm.allreduce(min(singles), op=MPI.MAX))
+    return float(largest(model.comm, min(singles)))
 
 
 def _smoothed(calls: dict[int, float]) -> tuple[tuple[int, float], ...]:
@@ -193,8 +193,7 @@ def _calls(
                 start = perf_counter()
                 call(steps)
                 seconds.append(perf_counter() - start)
-            total = comm.allreduce(float(np.median(seconds)), op=MPI.SUM)
-            found[steps] = total / comm.size
+            found[steps] = total(comm, float(np.median(seconds))) / comm.size
         tables.append(_smoothed(found))
     return tables[0], tables[1], tables[2]
 
@@ -210,7 +209,7 @@ def _reversals(
     with closed_at_end(make(schedule())) as store:
         _repeat(model, fields, schedule, store, stopwatch)
     return {
-        key: model.comm.allreduce(float(np.median(seconds)), op=MPI.SUM) / model.comm.size
+        key: total(model.comm, float(np.median(seconds))) / model.comm.size
         for key, seconds in sorted(stopwatch.seconds.items())
     }
 
@@ -230,7 +229,7 @@ def _repeat(
         executor = Executor(model, schedule(), store, stopwatch)
         stopwatch.restart()
         executor.run(state)
-        late = model.comm.bcast(perf_counter() - begun > SECONDS, root=0)
+        late = from_rank(model.comm, perf_counter() - begun > SECONDS)
 
 
 def _transfers(
@@ -252,8 +251,7 @@ def _transfers(
             samples[slot not in written].append(seconds)
             written.add(slot)
     typical = np.array([float(np.median(one)) if one else 0.0 for one in samples])
-    model.comm.Allreduce(MPI.IN_PLACE, typical, op=MPI.SUM)
-    return list(typical / model.comm.size)
+    return list(total_each(model.comm, typical) / model.comm.size)
 
 
 def _copy(model: Model, fields: np.ndarray) -> float:
@@ -268,14 +266,13 @@ def _copy(model: Model, fields: np.ndarray) -> float:
         model.snapshot(state, buffer)
         model.restore(buffer, state)
         samples.append((perf_counter() - start) / 2)
-    copied: float = model.comm.allreduce(float(np.median(samples[2:])), op=MPI.SUM)
-    return copied / model.comm.size
+    return float(total(model.comm, float(np.median(samples[2:]))) / model.comm.size)
 
 
-def _agreement(comm: MPI.Comm) -> float:
+def _agreement(comm: Comm) -> float:
     """Seconds that ranks take to agree that nothing has failed."""
     start = perf_counter()
     for _ in range(AGREEMENTS):
         with agreed(comm):
             pass
-    return float(comm.allreduce((perf_counter() - start) / AGREEMENTS, op=MPI.MAX))
+    return float(largest(comm, (perf_counter() - start) / AGREEMENTS))

@@ -8,6 +8,7 @@ import numpy as np
 from burgers_adjoint.assembly.stores import StoreMaker
 from burgers_adjoint.checkpointing.schedule import Schedule
 from burgers_adjoint.errors import ConfigError, StorageError, agreed_error
+from burgers_adjoint.parallel.agreement import from_rank
 from burgers_adjoint.parallel.memory import memory_limit
 from burgers_adjoint.planning.measure import measure
 from burgers_adjoint.planning.prediction import (
@@ -115,7 +116,7 @@ def make_plan(
     options = [Option(one, predict(one, costs)) for one in found]
     options.sort(key=lambda option: option.prediction.seconds)
     # Timings differ between ranks; the choice must not.
-    options, costs = comm.bcast((options, costs), root=0)
+    options, costs = from_rank(comm, (options, costs))
     return Plan(options, costs, memory_slots, disk_slots, no_disk)
 
 

@@ -11,7 +11,6 @@ from typing import Any, NoReturn
 
 import msgspec
 import numpy as np
-from mpi4py import MPI
 
 from burgers_adjoint.config import Restart
 from burgers_adjoint.errors import (
@@ -20,6 +19,7 @@ from burgers_adjoint.errors import (
     SnapshotError,
     agreed_error,
 )
+from burgers_adjoint.parallel.agreement import from_rank, largest_each, total
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.failure import agreed
 from burgers_adjoint.protocols import SnapshotStore
@@ -87,7 +87,7 @@ class Keeper:
         name = f"{time.time_ns():x}-{id(self):x}" if resumed is None else resumed.run
         with agreed(self.comm):
             generation = next_generation(folder) if self.comm.rank == 0 else 0
-        name, self._generation = self.comm.bcast((name, generation), root=0)
+        name, self._generation = from_rank(self.comm, (name, generation))
         self.writer = Writer(decomposition, folder, name, settings.keep)
         self.writer.kept = [] if resumed is None else [resumed]
         self._final = None if resumed is None else resumed.final
@@ -180,7 +180,7 @@ class Keeper:
             wishes[3] = self._steps_ahead(now)
             wishes[4] = self._pace.steps_worth(WORTH * self._policy.slowest)
             note_progress(self.folder, self.writer.run, self._done())
-        self.comm.Allreduce(MPI.IN_PLACE, wishes, op=MPI.MAX)
+        wishes = largest_each(self.comm, wishes)
         return int(wishes[0]), bool(wishes[1]), bool(wishes[2]), int(wishes[3]), int(wishes[4])
 
     def _steps_ahead(self, now: float) -> int:
@@ -337,7 +337,7 @@ class Keeper:
         left = True
         if self._deadline is not None:
             left = self._deadline.seconds_left() > self._margin() / 2
-        return bool(self.comm.bcast(left, root=0))
+        return from_rank(self.comm, left)
 
     def finish(self) -> None:
         """End the sweeps: wait for what is being written. Collective."""
@@ -366,5 +366,5 @@ class Keeper:
             "predicted_overhead": policy.predicted_overhead,
             "interval": policy.interval if math.isfinite(policy.interval) else None,
         }
-        found["bytes"] = self.comm.allreduce(self.writer.nbytes, op=MPI.SUM)
-        return dict(self.comm.bcast(found, root=0))
+        found["bytes"] = total(self.comm, self.writer.nbytes)
+        return from_rank(self.comm, found)

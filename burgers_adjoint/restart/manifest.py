@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from burgers_adjoint.errors import RestartError
-from burgers_adjoint.restart import disk
+from burgers_adjoint.files import disk
 from burgers_adjoint.restart.parts import Seal, checksum
 
 FORMAT = "burgers_adjoint restart"

@@ -19,7 +19,7 @@ import numpy as np
 from msgspec import Struct
 
 from burgers_adjoint.errors import RestartError
-from burgers_adjoint.restart import disk
+from burgers_adjoint.files import disk
 
 MAGIC = b"burgers_adjoint restart data 1".ljust(31) + b"\n"
 Fields = Mapping[str, np.ndarray]

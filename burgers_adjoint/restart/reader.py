@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mpi4py import MPI
 
 from burgers_adjoint.errors import RestartError
+from burgers_adjoint.parallel.agreement import Comm, from_rank
 from burgers_adjoint.parallel.decomposition import Decomposition, blocks
 from burgers_adjoint.parallel.failure import agreed
 from burgers_adjoint.restart.manifest import (
@@ -40,13 +40,13 @@ def manifests(folder: Path) -> tuple[list[Manifest], list[str]]:
     return found, damages
 
 
-def shared_manifests(comm: MPI.Comm, folder: Path) -> tuple[list[Manifest], list[str]]:
+def shared_manifests(comm: Comm, folder: Path) -> tuple[list[Manifest], list[str]]:
     """`manifests` as rank 0 sees them, on all ranks. Collective."""
     found: tuple[list[Manifest], list[str]] = [], []
     with agreed(comm):
         if comm.rank == 0:
             found = manifests(folder)
-    return comm.bcast(found, root=0)
+    return from_rank(comm, found)
 
 
 def require_identity(folder: Path, manifest: Manifest, identity: dict[str, Any]) -> None:

@@ -8,9 +8,10 @@ from pathlib import Path
 import msgspec
 
 from burgers_adjoint.errors import RestartWriteError
+from burgers_adjoint.files import disk
+from burgers_adjoint.parallel.agreement import at_rank_0
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.failure import agreed
-from burgers_adjoint.restart import disk
 from burgers_adjoint.restart.manifest import (
     Manifest,
     Part,
@@ -132,7 +133,7 @@ class Writer:
             if comm.rank != 0:
                 self._keep(self._draft)
             return True
-        gathered = comm.gather(self._seals, root=0)
+        gathered = at_rank_0(comm, self._seals)
         self.nbytes += sum(seal.size for seal in self._seals.values())
         if gathered is not None:
             manifest = self._sealed(gathered)

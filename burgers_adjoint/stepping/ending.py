@@ -7,8 +7,9 @@ import numpy as np
 
 from burgers_adjoint.errors import ConfigError, NumericalError, agreed_error
 from burgers_adjoint.kernels.tile_layout import Layout
+from burgers_adjoint.parallel.agreement import largest
 from burgers_adjoint.parallel.decomposition import Decomposition
-from burgers_adjoint.parallel.reductions import largest, largest_each
+from burgers_adjoint.parallel.reductions import largest_or_inf
 from burgers_adjoint.stepping.guards import FiniteGuard
 from burgers_adjoint.stepping.stepper import Value
 from burgers_adjoint.stepping.time_steps import TimeSteps
@@ -98,7 +99,8 @@ class Ending:
         return n0
 
     def _is_steady(self, state: np.ndarray, before: np.ndarray, n: int) -> bool:
-        change = largest(self._decomposition.comm, np.abs(self._layout.interior(state) - before))
+        change = float(np.abs(self._layout.interior(state) - before).max())
+        change = largest(self._decomposition.comm, change)
         assert self.time_steps.steady is not None
         return change < self.time_steps.steady * self.time_steps.length(n)
 
@@ -120,7 +122,7 @@ class Ending:
             return
         assert self._limits is not None
         speeds = self._limits.speeds(self._layout.interior(state))
-        speeds = largest_each(self._decomposition.comm, speeds)
+        speeds = largest_or_inf(self._decomposition.comm, speeds)
         if np.isinf(speeds).any():
             self._guard.reached = n
             self._guard.check(state)

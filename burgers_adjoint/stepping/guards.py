@@ -6,9 +6,9 @@ import numpy as np
 
 from burgers_adjoint.errors import NumericalError, agreed_error
 from burgers_adjoint.kernels.tile_layout import Layout
+from burgers_adjoint.parallel.agreement import smallest
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.grid import Grid
-from burgers_adjoint.parallel.reductions import smallest
 from burgers_adjoint.stepping.time_steps import TimeSteps
 
 STEPS_BETWEEN_CHECKS = 256

@@ -87,7 +87,7 @@ def inject(point: str, count: float, action: str) -> None:
     elif action == "early":
         remove_early()
     elif name in OPERATIONS:
-        from burgers_adjoint.restart import disk
+        from burgers_adjoint.files import disk
 
         if action == "off":
             setattr(disk, name, lambda *arguments: None)
@@ -140,7 +140,7 @@ def wrap(owner: Any, name: str, count: float, action: str, moment: str) -> None:
 
 
 def log_operations(folder: Path, rank: int) -> None:
-    from burgers_adjoint.restart import disk
+    from burgers_adjoint.files import disk
 
     folder.mkdir(parents=True, exist_ok=True)
     log = open(folder / f"rank-{rank}.jsonl", "a", encoding="utf-8", buffering=1)  # noqa: SIM115

@@ -12,8 +12,9 @@ from burgers_adjoint.checkpointing.binomial import Binomial
 from burgers_adjoint.checkpointing.store_all import StoreAll
 from burgers_adjoint.config import from_dict
 from burgers_adjoint.errors import ConfigError, NumericalError
+from burgers_adjoint.parallel.agreement import largest
 from burgers_adjoint.parallel.decomposition import Decomposition
-from burgers_adjoint.parallel.reductions import digest, exact_sum, largest, norm, random_field
+from burgers_adjoint.parallel.reductions import digest, exact_sum, norm, random_field
 from burgers_adjoint.problem import Problem, Reversal
 from burgers_adjoint.stepping.time_steps import TimeSteps
 
@@ -150,7 +151,7 @@ def test_sums_over_the_ranks_are_the_sums_of_one() -> None:
     tile = whole[decomposition.rows, decomposition.columns]
     assert exact_sum(COMM, tile) == math.fsum(whole.ravel())
     assert norm(COMM, tile) == math.sqrt(math.fsum((whole**2).ravel()))
-    assert largest(COMM, tile) == whole.max()
+    assert largest(COMM, tile.max()) == whole.max()
     # one rank alone has something to say
     one = np.array([1e300, 1.0, -1e300]) if COMM.rank == SIZE - 1 else np.array([])
     assert exact_sum(COMM, one) == 1.0

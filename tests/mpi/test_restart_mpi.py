@@ -10,10 +10,11 @@ import pytest
 from mpi4py import MPI
 
 from burgers_adjoint.assembly import stores
-from burgers_adjoint.commands import run
+from burgers_adjoint.commands import gradient
 from burgers_adjoint.config import Config, load
 from burgers_adjoint.errors import ConfigError, InterruptedRunError
 from burgers_adjoint.output.progress import Progress
+from burgers_adjoint.output.summary import RunSummary
 from burgers_adjoint.restart import keeper
 from tests.interruptions import At, stopping
 
@@ -68,11 +69,11 @@ def expected(*overrides: str) -> str:
     if COMM.rank == 0:
         with tempfile.TemporaryDirectory() as name:
             config = configured(Path(name), *overrides)
-            digest = run.gradient(config, MPI.COMM_SELF, Progress(False))["digest"]
+            digest = gradient.gradient(config, MPI.COMM_SELF, Progress(False)).digest
     return COMM.bcast(digest if name else None, root=0)
 
 
-def on_ranks(number: int, config: Config, stop: int = 10**9) -> dict | None:
+def on_ranks(number: int, config: Config, stop: int = 10**9) -> RunSummary | None:
     """A gradient on the first ranks alone, the others wait; None when it was stopped."""
     summary = None
     comm = COMM.Split(0 if COMM.rank < number else MPI.UNDEFINED)
@@ -80,7 +81,7 @@ def on_ranks(number: int, config: Config, stop: int = 10**9) -> dict | None:
         # The last rank alone is asked to stop.
         progress = At(stop if comm.rank == comm.size - 1 else 10**9)
         try:
-            summary = run.gradient(config, comm, progress, "auto")  # type: ignore[arg-type]
+            summary = gradient.gradient(config, comm, progress, "auto")  # type: ignore[arg-type]
         except InterruptedRunError:
             assert stop < 10**9
         comm.Free()
@@ -114,7 +115,7 @@ def test_other_ranks_go_on_with_the_same_bits(
     grid = f"parallel.process_grid=[1, {COMM.size}]"
     summary = on_ranks(COMM.size, configured(folder, *DURABLE, *store, grid))
     assert summary is not None
-    assert summary["restart"]["resumed"] == 2
-    assert summary["restart"]["lost_steps"] == 0
+    assert summary.restart.resumed == 2
+    assert summary.restart.lost_steps == 0
     alike = tuple(text for text in store if text.startswith(("time.", "controls.", "gradient.")))
-    assert summary["digest"] == expected(*alike)
+    assert summary.digest == expected(*alike)

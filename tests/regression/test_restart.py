@@ -13,12 +13,13 @@ import h5py
 import pytest
 from mpi4py import MPI
 
-from burgers_adjoint.commands import run
+from burgers_adjoint.commands import forward as primal_alone
+from burgers_adjoint.commands import gradient as both_sweeps
 from burgers_adjoint.config import Config, load
 from burgers_adjoint.errors import ConfigError, InterruptedRunError, RestartError
-from burgers_adjoint.output.progress import Progress
+from burgers_adjoint.files import disk, keeper, manifest
+from burgers_adjoint.output.summary import to_mapping
 from burgers_adjoint.problem import Problem
-from burgers_adjoint.restart import disk, keeper, manifest
 from tests.conftest import ROOT
 from tests.interruptions import At, stopping
 
@@ -54,7 +55,15 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
 
 
 def gradient(config: Config, stop: int = 10**9, resume: str = "auto") -> dict:
-    return run.gradient(config, MPI.COMM_SELF, At(stop), resume)  # type: ignore[arg-type]
+    return to_mapping(
+        both_sweeps.gradient(config, MPI.COMM_SELF, At(stop), resume)  # type: ignore[arg-type]
+    )
+
+
+def forward(config: Config, stop: int = 10**9, resume: str = "auto") -> dict:
+    return to_mapping(
+        primal_alone.forward(config, MPI.COMM_SELF, At(stop), resume=resume)  # type: ignore[arg-type]
+    )
 
 
 @pytest.fixture
@@ -154,11 +163,7 @@ def test_a_clock_that_is_set_back_stops_no_saves(
 
 def test_a_running_objective_is_carried_over(config: Config) -> None:
     running = other(config, "objective.kind=running_energy")
-    whole = run.gradient(
-        other(config, "objective.kind=running_energy", "restart.enabled=false"),
-        MPI.COMM_SELF,
-        Progress(False),
-    )
+    whole = gradient(other(config, "objective.kind=running_energy", "restart.enabled=false"))
     for stop in (100, 400):
         with pytest.raises(InterruptedRunError):
             gradient(running, stop)
@@ -169,15 +174,11 @@ def test_a_running_objective_is_carried_over(config: Config) -> None:
 
 def test_the_primal_alone_is_resumed(config: Config) -> None:
     running = other(config, "objective.kind=running_energy")
-    whole = run.forward(
-        other(config, "objective.kind=running_energy", "restart.enabled=false"),
-        MPI.COMM_SELF,
-        Progress(False),
-    )
+    whole = forward(other(config, "objective.kind=running_energy", "restart.enabled=false"))
     for stop in (100, 200):
         with pytest.raises(InterruptedRunError, match="of the forward sweep"):
-            run.forward(running, MPI.COMM_SELF, At(stop), resume="auto")  # type: ignore[arg-type]
-    summary = run.forward(running, MPI.COMM_SELF, At(10**9), resume="auto")  # type: ignore[arg-type]
+            forward(running, stop)
+    summary = forward(running)
     assert (summary["digest"], summary["objective"]) == (whole["digest"], whole["objective"])
 
 
@@ -209,8 +210,8 @@ def test_steps_that_follow_the_state_are_taken_again(
     assert summary["time"] == plain["time"]
     shutil.rmtree(config.output.directory)
     with pytest.raises(InterruptedRunError, match="of the forward sweep"):
-        run.forward(open_run, MPI.COMM_SELF, At(n_steps // 3), resume="auto")  # type: ignore[arg-type]
-    primal = run.forward(open_run, MPI.COMM_SELF, At(10**9), resume="auto")  # type: ignore[arg-type]
+        forward(open_run, n_steps // 3)
+    primal = forward(open_run)
     assert primal["objective"] == plain["objective"]
     assert primal["restart"]["resumed"] == 1
 
@@ -451,7 +452,7 @@ OPEN_FILE = """
 import sys
 import h5py
 from mpi4py import MPI
-from burgers_adjoint.commands import run
+from burgers_adjoint.commands import forward
 from burgers_adjoint.commands.line import main
 comm = MPI.COMM_WORLD
 def work(config, comm, *others):
@@ -462,7 +463,7 @@ def work(config, comm, *others):
     data[comm.rank] = 1
     comm.Barrier()
     file.close()
-run.forward = work
+forward.forward = work
 main(["forward"])
 """
 

@@ -10,6 +10,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
+from mpi4py import MPI
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = "burgers_adjoint"
@@ -19,18 +20,21 @@ PACKAGE = "burgers_adjoint"
 ALLOWED = {
     "errors": set(),
     "protocols": set(),
+    "files": {"errors"},
     "config": {"errors"},
     "checkpointing": {"errors", "protocols"},
     "snapshots": {"errors", "protocols", "checkpointing"},
-    "kernels": {"errors"},
+    "kernels": {"errors", "files"},
     "parallel": {"errors", "protocols", "config", "kernels"},
     "stepping": {"errors", "protocols", "kernels", "parallel"},
     "observing": {"errors", "kernels", "parallel", "stepping"},
-    "equations": {"errors", "protocols", "kernels", "parallel", "stepping", "observing"},
+    "equations": {
+        "errors", "protocols", "files", "kernels", "parallel", "stepping", "observing",
+    },
     "verification": {"errors", "protocols"},
-    "output": {"errors", "config", "checkpointing", "kernels", "parallel"},
-    "inverse": {"errors", "kernels", "parallel", "equations", "observing", "output"},
-    "restart": {"errors", "protocols", "config", "parallel"},
+    "output": {"errors", "files", "config", "checkpointing", "kernels", "parallel"},
+    "inverse": {"errors", "files", "kernels", "parallel", "equations", "observing", "output"},
+    "restart": {"errors", "protocols", "files", "config", "parallel"},
     "assembly": {
         "errors", "protocols", "config", "checkpointing", "snapshots", "kernels", "parallel",
         "stepping", "observing", "equations", "output", "inverse",
@@ -54,14 +58,8 @@ HALVES = ({"checkpointing", "snapshots"}, {"kernels", "parallel", "stepping", "e
 # For each foreign package the parts or modules that may import it, all others may not.
 USERS = {
     "numba": {"kernels", "output.system"},
-    "mpi4py": {
-        "parallel", "inverse", "equations", "observing", "problem", "assembly", "planning",
-        "commands", "output.system", "restart",
-    },
-    "h5py": {
-        "equations.burgers.initial", "inverse", "commands", "snapshots.file_layout",
-        "snapshots.hdf5_places", "output",
-    },
+    "mpi4py": {"parallel"},
+    "h5py": {"files.hdf5", "snapshots.file_layout", "snapshots.hdf5_places"},
     "petsc4py": {"output.system", "inverse.tao"},
     "matplotlib": {"output"},
     "rich": {"output"},
@@ -78,6 +76,10 @@ STANDARD_LIBRARY_ONLY = {"errors", "protocols", "checkpointing", "snapshots"}
 FILES = {
     "snapshots.file_layout", "snapshots.file", "snapshots.shared", "snapshots.hdf5_places",
 }  # fmt: skip
+# Methods of communicators by which ranks talk, and what communicators are called.
+TALK = r"i?(all)?(reduce|gather|scatter|toall)(v|_block)?|i?(bcast|barrier|(ex)?scan)|split.*|dup.*"
+TALK += r"|i?(s|r|b)?(send|recv)(_init)?|sendrecv.*|abort|m?i?probe"
+COMMUNICATORS = r"comm|node$|writers|world|MPI"
 TOP_LEVEL = 6  # modules: the public door
 
 
@@ -146,7 +148,7 @@ def part(module: str) -> str:
 def test_walk_finds_what_is_there() -> None:
     assert Import("problem", "burgers_adjoint.equations.burgers.controls", True) in IMPORTS
     assert Import("config.reader", "burgers_adjoint.errors", True) in IMPORTS
-    assert Import("equations.burgers.initial", "h5py", False) in IMPORTS
+    assert Import("output.system", "psutil", False) in IMPORTS
     assert any(one.target == "matplotlib.figure" and not one.at_once for one in IMPORTS)
 
 
@@ -236,6 +238,38 @@ def test_foreign_packages_stay_where_they_belong() -> None:
     assert wrong == []
 
 
+def test_ranks_talk_to_each_other_in_one_folder() -> None:
+    """Elsewhere a name says what is agreed; see parallel/agreement.py."""
+    talk = {
+        name
+        for kind in (MPI.Comm, MPI.Intracomm)
+        for name in vars(kind)
+        if re.fullmatch(TALK, name, re.IGNORECASE)
+    }
+    assert {"bcast", "Allreduce", "Barrier", "Split_type", "Send", "Abort"} <= talk
+    found = [
+        f"{module}:{node.lineno}: {node.func.attr}"
+        for module, path in modules().items()
+        if part(module) != "parallel"
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in talk
+        and re.search(COMMUNICATORS, ast.unparse(node.func.value))
+    ]
+    assert not found
+
+
+def test_files_are_renamed_in_one_place() -> None:
+    renames = [
+        module
+        for module, path in modules().items()
+        if re.search(r"os\.(replace|rename)\(|\.rename\(", path.read_text(encoding="utf-8"))
+    ]
+    # a lock is taken over by its own protocol
+    assert renames == ["files.disk", "output.lock"]
+
+
 def test_checkpointing_half_needs_the_standard_library_only() -> None:
     wrong = [
         one
@@ -258,7 +292,7 @@ def test_what_is_slow_or_optional_is_imported_when_used() -> None:
         ("checkpointing.executor", {"numpy", "mpi4py", "h5py", "numba", "click", "msgspec"}),
         ("snapshots.memory", {"numpy", "mpi4py", "h5py", "numba", "click", "msgspec"}),
         ("commands.line", {"numpy", "mpi4py", "h5py", "numba", "matplotlib", "rich", "petsc4py"}),
-        ("commands.run", {"matplotlib", "rich", "petsc4py"}),
+        ("commands.gradient", {"matplotlib", "rich", "petsc4py"}),
     ],
 )
 def test_import_does_not_bring_along(module: str, absent: set[str]) -> None:

@@ -464,7 +464,7 @@ def test_an_interrupt_that_compiled_code_swallows_is_not_lost(tmp_path, then):
     """C's qsort calls a Python function, as LLVM does while it compiles kernels."""
     script = (
         "import ctypes, os, signal, sys, time\n"
-        "from burgers_adjoint.commands import run\n"
+        "from burgers_adjoint.commands import forward\n"
         "from burgers_adjoint.commands.line import main\n"
         "kind = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)\n"
         "@kind\n"
@@ -474,7 +474,7 @@ def test_an_interrupt_that_compiled_code_swallows_is_not_lost(tmp_path, then):
         "def swallow(*arguments):\n"
         "    ctypes.CDLL(None).qsort((ctypes.c_int * 2)(), 2, 4, compare)\n"
         f"    {then}\n"
-        "run.forward = swallow\n"
+        "forward.forward = swallow\n"
         "main(['forward'])\n"
     )
     done = subprocess.run(
@@ -603,13 +603,13 @@ def test_a_config_need_only_be_where_rank_0_is(mpiexec, tmp_path):
 def test_one_failing_rank_ends_those_that_wait_for_it(mpiexec, tmp_path, error, code, message):
     script = (
         "import sys\n"
-        "from burgers_adjoint.commands import run\n"
+        "from burgers_adjoint.commands import forward\n"
         "from burgers_adjoint.commands.line import main\n"
         "from burgers_adjoint.errors import SnapshotError\n"
         "def fail(config, comm, *others):\n"
         f"    if comm.rank == 1: raise {error}\n"
         "    comm.Barrier()\n"
-        "run.forward = fail\n"
+        "forward.forward = fail\n"
         "main(sys.argv[1:])\n"
     )
     done = mpiexec(3, "-c", script, "forward", cwd=tmp_path, env=PACKAGE)

@@ -7,7 +7,7 @@ from mpi4py import MPI
 from reference import oblong_grid
 
 from burgers_adjoint.assembly.objective import recorder
-from burgers_adjoint.commands.run import forward
+from burgers_adjoint.commands.forward import forward
 from burgers_adjoint.config import Config, from_dict
 from burgers_adjoint.errors import ConfigError
 from burgers_adjoint.inverse import observation_file
@@ -166,7 +166,7 @@ def test_observations_are_of_the_states_at_their_times(
     )
     summary = forward(config, ALONE, Progress(False), observe=str(path))
     seen = observation_file.read(path, Decomposition(ALONE, (8, 11), periodic=False))
-    assert seen.times[-1] == pytest.approx(summary["time"], rel=1e-12)
+    assert seen.times[-1] == pytest.approx(summary.time, rel=1e-12)
     if times is not None:
         assert seen.times == pytest.approx(times)
     with Problem(config, ALONE) as one:

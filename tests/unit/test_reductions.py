@@ -18,7 +18,6 @@ from burgers_adjoint.parallel.reductions import (
     bin_sums,
     digest,
     exact_sum,
-    largest,
     norm,
     random_field,
     scramble,
@@ -107,9 +106,8 @@ def test_sum_of_nothing_and_of_arrays_that_are_not_contiguous() -> None:
     assert exact_sum(MPI.COMM_SELF, array.T) == 276
 
 
-def test_norm_and_largest() -> None:
+def test_norm() -> None:
     assert norm(MPI.COMM_SELF, np.array([[3.0], [-4.0]])) == 5.0
-    assert largest(MPI.COMM_SELF, np.array([[3.0, -4.0]])) == 3.0
 
 
 def fields(n_fields: int = 2) -> np.ndarray:

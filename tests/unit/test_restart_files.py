@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from burgers_adjoint.errors import RestartError
-from burgers_adjoint.restart import disk
+from burgers_adjoint.files import disk
 from burgers_adjoint.restart.contents import contents
 from burgers_adjoint.restart.manifest import (
     DamagedManifestError,
@@ -205,7 +205,7 @@ def test_progress_is_noted_and_read(tmp_path: Path) -> None:
 
 def test_files_are_readable_by_others(tmp_path: Path) -> None:
     script = (
-        "import os, pathlib, sys; from burgers_adjoint.restart import disk; os.umask(0o022); "
+        "import os, pathlib, sys; from burgers_adjoint.files import disk; os.umask(0o022); "
         "disk.close(disk.create(pathlib.Path(sys.argv[1])))"
     )
     subprocess.run([sys.executable, "-c", script, tmp_path / "file"], check=True, timeout=50)

@@ -14,8 +14,8 @@ from mpi4py import MPI
 
 from burgers_adjoint.config import load
 from burgers_adjoint.errors import BurgersAdjointError, ConfigError
+from burgers_adjoint.files.whole import replaced_when_complete, require_writable, write_text
 from burgers_adjoint.output import plots
-from burgers_adjoint.output.files import replaced_when_complete, require_writable, write_text
 from burgers_adjoint.output.folder import prepare_directory
 from burgers_adjoint.output.results import write_results
 from burgers_adjoint.parallel.decomposition import Decomposition

@@ -2,33 +2,34 @@ import io
 import json
 import re
 
+import msgspec
 import numpy as np
 import pytest
 
 from burgers_adjoint.config import Config, load
 from burgers_adjoint.output.summary import (
-    print_checks,
-    print_information,
-    print_summary,
+    Check,
+    CheckSummary,
+    RunSummary,
+    Scheduled,
     published_comparison,
+    summary_of,
     to_json,
+    to_line,
+    to_mapping,
 )
+from burgers_adjoint.output.tables import print_checks, print_information, print_summary
 
-SUMMARY = {
-    "objective": 0.08426001732938161,
-    "gradient_norm": {"initial": 6.2446795985e-3, "viscosity": 0.25},
-    "digest": "0123456789abcdef",
-    "ranks": 6,
-    "process_grid": [3, 2],
-    "steps": 1000,
-    "schedule": {
-        "name": "binomial",
-        "snapshots": 30,
-        "forward_steps": 2471,
-        "predicted_forward_steps": 2471,
-        "snapshots_written": 484,
-    },
-    "seconds": {
+SUMMARY = RunSummary(
+    objective=0.08426001732938161,
+    gradient_norm={"initial": 6.2446795985e-3, "viscosity": 0.25},
+    digest="0123456789abcdef",
+    ranks=6,
+    process_grid=(3, 2),
+    steps=1000,
+    time=1.0,
+    schedule=Scheduled("binomial", 30, 2471, 484, predicted_forward_steps=2471),
+    seconds={
         "startup": 1.25,
         "sweeps": 0.5,
         "forward": 0.2,
@@ -37,11 +38,17 @@ SUMMARY = {
         "halo": 0.1,
         "output": 0.03,
     },
-    "peak_rss_bytes": 123_456_789,
-    "snapshot_bytes": 2_400_000,
-    "checks": [],
-    "published": published_comparison(Config(), 0.0842600173293816, 1.3020741709303739e-6),
-}
+    peak_rss_bytes=123_456_789,
+    snapshot_bytes=2_400_000,
+    published=published_comparison(Config(), 0.0842600173293816, 1.3020741709303739e-6),
+)
+
+
+def checked(*checks, left_out=()):
+    return CheckSummary(
+        checks=list(checks), left_out=list(left_out), objective=0.5, digest="0", seed=0, ranks=1,
+        steps=7,
+    )  # fmt: skip
 
 
 def printed(show, summary):
@@ -77,7 +84,8 @@ def test_summary_says_what_was_found_and_what_it_took():
 
 
 def test_summary_of_a_forward_run_has_no_gradient():
-    text = printed(print_summary, {"objective": 0.5, "steps": 7, "ranks": 1})
+    replace = msgspec.structs.replace
+    text = printed(print_summary, replace(SUMMARY, gradient_norm={}, schedule=None, published=[]))
     assert "time steps" in text
     assert "gradient" not in text
     assert "published" not in text
@@ -89,8 +97,8 @@ def test_names_and_numbers_have_one_line_without_a_terminal():
     assert "1.3020729832060115e-06   1.3020741709303739e-06   9.1e-07" in line
     assert max(len(line) for line in lines if line.strip() and "dJ/dv0" not in line) <= 96
     name = "the gradient at a second control value, and at the first one again, everywhere"
-    check = {"name": name, "value": 1e-16, "passed": True, "limit": 1e-12, "text": "a b " * 30}
-    assert f"{name}   1e-16   passed" in printed(print_checks, {"checks": [check]})
+    check = Check(name, 1e-16, True, 1e-12, "a b " * 30)
+    assert f"{name}   1e-16   passed" in printed(print_checks, checked(check))
 
 
 @pytest.mark.parametrize("columns", [1, 40, 79])
@@ -120,18 +128,16 @@ def test_a_terminal_gets_its_own_width(monkeypatch):
 
 def test_checks_say_which_one_failed():
     checks = [
-        {"name": "dot product", "value": 1e-16, "passed": True, "limit": 1e-12, "text": ""},
-        {"name": "order", "value": 1.0, "passed": False, "limit": 1.99, "text": "at least 1.99"},
-        {"name": "same bits", "value": True, "passed": True, "limit": True, "text": "equal"},
+        Check("dot product", 1e-16, True, 1e-12, ""),
+        Check("order", 1.0, False, 1.99, "at least 1.99"),
+        Check("same bits", True, True, True, "equal"),
     ]
-    said = re.sub(
-        r"\s+", " ", printed(print_checks, {"checks": checks, "left_out": ["rank counts"]})
-    )
+    said = re.sub(r"\s+", " ", printed(print_checks, checked(*checks, left_out=["rank counts"])))
     assert "dot product 1e-16 passed limit 1e-12" in said
     assert "order 1 FAILED at least 1.99" in said
     assert "1 of 3 checks failed" in said
     assert "left out: rank counts" in said
-    said = printed(print_checks, {"checks": [checks[0]]})
+    said = printed(print_checks, checked(checks[0]))
     assert "FAILED" not in said
     assert "all 1 passed" in said
 
@@ -160,15 +166,26 @@ def test_information_names_versions_and_nodes():
 def test_json_takes_numpy_numbers_and_has_no_nan():
     summary = {"objective": np.float64(0.1), "steps": np.int64(3), "bad": float("nan")}
     assert json.loads(to_json(summary)) == {"objective": 0.1, "steps": 3, "bad": None}
-    assert json.loads(to_json(SUMMARY)) == SUMMARY
+    known = json.loads(to_json(SUMMARY))
+    assert summary_of(known, RunSummary) == SUMMARY
+    assert known["schedule"] == {
+        "name": "binomial",
+        "snapshots": 30,
+        "forward_steps": 2471,
+        "snapshots_written": 484,
+        "predicted_forward_steps": 2471,
+    }
+    assert "restart" not in known
+    assert known == json.loads(to_line(SUMMARY))
+    assert summary_of(to_mapping(SUMMARY), RunSummary) == SUMMARY
 
 
 def test_published_values_stand_beside_ours():
-    energy, gradient = SUMMARY["published"]
-    assert energy["published"] == 0.08426001732938161
-    assert energy["relative_difference"] < 1e-15
-    assert gradient["relative_difference"] == pytest.approx(9.12e-7, rel=1e-3)
-    assert "1.3020741709303739e-06" in gradient["note"]
+    energy, gradient = SUMMARY.published
+    assert energy.published == 0.08426001732938161
+    assert energy.relative_difference < 1e-15
+    assert gradient.relative_difference == pytest.approx(9.12e-7, rel=1e-3)
+    assert "1.3020741709303739e-06" in gradient.note
     assert len(published_comparison(Config(), 0.0842600173293816, None)) == 1
 
 

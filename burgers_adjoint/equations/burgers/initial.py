@@ -5,20 +5,20 @@ vectorised exponentials and sines may round differently at different places of a
 same bits on every decomposition need the same array on every rank.
 """
 
-import errno
-import os
-import stat
+import logging
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from burgers_adjoint.errors import ConfigError
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.failure import agreed
 from burgers_adjoint.parallel.grid import Grid
 
 Pair = tuple[float, float]
+END = "state/final"  # in the results of a run
+
+logger = logging.getLogger(__name__)
 
 
 class Described(Protocol):
@@ -85,66 +85,27 @@ def sines(grid: Grid, decomposition: Decomposition, amplitude: Pair) -> np.ndarr
 def from_file(grid: Grid, decomposition: Decomposition, path: str | Path) -> np.ndarray:
     """Read /u and /v of shape (ny, nx) from an HDF5 file, every rank its own part.
 
+    Of a run's results it takes the state at the end, and says so.
+
     Raises:
         ConfigError: on all ranks, when the file or a dataset is missing or unreadable, has another
             shape, or holds values that are not finite.
     """
-    import h5py
+    from burgers_adjoint.files.hdf5 import opened
 
-    tile = np.empty((2, *decomposition.tile_shape))
-    with agreed(decomposition.comm):
-        require_file(path, f"initial.path = {path}")
-        try:
-            with h5py.File(path, "r") as file:
-                for f, name in enumerate("uv"):
-                    tile[f] = read_tile(file, name, f"initial.path = {path}", decomposition)
-        except OSError as error:
-            raise ConfigError(f"initial.path = {path}: cannot be read as HDF5: {error}") from error
+    tile, label = np.empty((2, *decomposition.tile_shape)), f"initial.path = {path}"
+    with agreed(decomposition.comm), opened(path, label) as file:
+        group = "" if "u" in file or END not in file else f"{END}/"
+        if group and decomposition.rank == 0:
+            logger.warning("%s: the run starts from the state at its end, /%s", label, END)
+        for f, name in enumerate("uv"):
+            tile[f] = read_tile(file, group + name, label, decomposition)
     return tile
 
 
-def require_file(path: str | Path, label: str) -> None:
-    """See whether a file can be read, before HDF5 tries: it would wait for a pipe.
-
-    Raises:
-        ConfigError: starting with the label, and saying why not.
-    """
-    try:
-        regular = stat.S_ISREG(os.stat(path).st_mode)
-    except (FileNotFoundError, NotADirectoryError):
-        raise ConfigError(f"{label}: there is no such file") from None
-    except OSError as error:
-        raise ConfigError(f"{label}: cannot be read: {error.strerror}") from error
-    if not regular:
-        raise ConfigError(f"{label}: cannot be read as HDF5: it is no regular file")
-    if not os.access(path, os.R_OK):
-        raise ConfigError(f"{label}: cannot be read: {os.strerror(errno.EACCES)}")
-
-
 def read_tile(file: Any, name: str, label: str, decomposition: Decomposition) -> np.ndarray:
-    """Read this rank's part of a dataset of shape (ny, nx) in an open HDF5 file.
+    """Read this rank's part of a field; see `files.hdf5.field`."""
+    from burgers_adjoint.files.hdf5 import field
 
-    Raises:
-        ConfigError: starting with the label: the dataset is missing, has another shape, or holds
-            values that are not finite or no real numbers.
-    """
-    import h5py
-
-    dataset = file.get(name)
-    if not isinstance(dataset, h5py.Dataset):
-        raise ConfigError(f"{label}: there is no dataset /{name}")
-    if dataset.shape != decomposition.shape:
-        raise ConfigError(
-            f"{label}: /{name} has the shape {dataset.shape}, "
-            f"the grid is (ny, nx) = {decomposition.shape}"
-        )
-    if dataset.dtype.kind not in "fiu":
-        raise ConfigError(f"{label}: /{name} holds {dataset.dtype}, not real numbers")
-    values = dataset[decomposition.rows, decomposition.columns].astype(np.float64)
-    if not np.isfinite(values).all():
-        j, i = (int(index[0]) for index in np.nonzero(~np.isfinite(values)))
-        raise ConfigError(
-            f"{label}: /{name} is {values[j, i]} at point "
-            f"[{decomposition.rows.start + j}, {decomposition.columns.start + i}]"
-        )
-    return values
+    place = decomposition.rows, decomposition.columns
+    return field(file, name, decomposition.shape, place, label)

@@ -1,7 +1,6 @@
 """Compiled kernels are there before anything is timed."""
 
-from mpi4py import MPI
-
+from burgers_adjoint.parallel.agreement import ALONE, ranks_of_node
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.failure import patient_barrier
 from burgers_adjoint.parallel.grid import Grid
@@ -19,20 +18,19 @@ def prepare_kernels(model: Model, reverse: bool = True, tangent: bool = False) -
         reverse: whether they have a reverse sweep.
         tangent: whether they have tangents.
     """
-    node = model.comm.Split_type(MPI.COMM_TYPE_SHARED)
-    for turn in (True, False):
-        if turn == (node.rank == 0):
-            _call_kernels(model, reverse, tangent)
-        if turn:
-            patient_barrier(node)
-    node.Free()
+    with ranks_of_node(model.comm) as node:
+        for turn in (True, False):
+            if turn == (node.rank == 0):
+                _call_kernels(model, reverse, tangent)
+            if turn:
+                patient_barrier(node)
 
 
 def _call_kernels(model: Model, reverse: bool, tangent: bool) -> None:
     """Do once with few points, on this rank alone, what the model will do."""
     periodic = model.decomposition.periodic
     grid = Grid(5, 6, (0.0, 1.0), (0.0, 1.0), periodic)
-    small = model.like(grid, Decomposition(MPI.COMM_SELF, grid.shape, periodic))
+    small = model.like(grid, Decomposition(ALONE, grid.shape, periodic))
     if model.decomposition.size > 1 or periodic:
         prepare_exchange()
     state = small.initial_state(small.new_snapshot().state)

@@ -8,7 +8,7 @@ import numpy as np
 from burgers_adjoint.errors import NumericalError, agreed_error
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.grid import Grid
-from burgers_adjoint.parallel.reductions import largest_each
+from burgers_adjoint.parallel.reductions import largest_or_inf
 from burgers_adjoint.stepping.stepper import Value
 from burgers_adjoint.stepping.tableaux import Tableau
 
@@ -101,7 +101,7 @@ class StepLimits:
         Raises:
             NumericalError: on all ranks: the time step exceeds a limit; says which.
         """
-        speeds = largest_each(decomposition.comm, self.speeds(fields))
+        speeds = largest_or_inf(decomposition.comm, self.speeds(fields))
         # Forward Euler has nothing to follow without viscosity.
         broken = self.broken(dt, nu, speeds, follows and bool(nu or self._crossing))
         if broken:

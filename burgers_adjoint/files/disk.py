@@ -1,4 +1,4 @@
-"""The few operations on files that restart data depends on, each in one place.
+"""The few operations on files that durable data depends on, each in one place.
 
 All durable writes pass through these functions, so that what a full disk, a crash or a power cut
 does between any two of them can be tested.

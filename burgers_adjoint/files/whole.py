@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from burgers_adjoint.errors import BurgersAdjointError, ConfigError
+from burgers_adjoint.files import disk
 
 FAULTS_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
@@ -29,12 +30,8 @@ def replaced_when_complete(path: str | Path) -> Iterator[Path]:
             yield partial
             with open(partial, "rb+") as file:
                 os.fsync(file.fileno())
-            os.replace(partial, path)
-            folder = os.open(path.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            disk.replace(partial, path)
+            disk.sync_folder(path.parent)
     finally:
         with suppress(OSError):
             partial.unlink()

@@ -1,0 +1,97 @@
+"""`forward`: the primal alone, from a configuration to results and a summary."""
+
+import time
+from typing import TYPE_CHECKING
+
+from burgers_adjoint.commands.job import durable_run, seconds_since_start, summarize, write_run
+from burgers_adjoint.config import Config
+from burgers_adjoint.equations.burgers.preparation import prepare_kernels
+from burgers_adjoint.errors import ConfigError, agreed_error
+from burgers_adjoint.output.folder import prepare_directory
+from burgers_adjoint.output.plots import plot_results
+from burgers_adjoint.output.progress import Progress
+from burgers_adjoint.output.summary import RunSummary, published_comparison
+from burgers_adjoint.parallel.agreement import Comm, largest, last_arrival
+from burgers_adjoint.problem import Problem
+
+if TYPE_CHECKING:
+    from burgers_adjoint.commands.durable import Resume
+    from burgers_adjoint.observing.observations import Recorder
+
+
+def forward(
+    config: Config,
+    comm: Comm,
+    progress: Progress,
+    observe: str | None = None,
+    resume: "Resume" = "refuse",
+) -> RunSummary:
+    """Run the primal alone; returns the summary, the same on all ranks. Collective.
+
+    Args:
+        config: what to compute.
+        comm: the ranks.
+        progress: shows how far it is.
+        observe: path of an HDF5 file; the run is observed as the configuration says.
+        resume: where restart data is kept, what to do with data that is there; see `DurableRun`.
+
+    Raises:
+        BurgersAdjointError: on all ranks: a wrong configuration, a state that is not finite, or
+            results that cannot be written.
+    """
+    with Problem(config, comm) as problem:
+        return _forward(problem, progress, observe, resume)
+
+
+def _forward(
+    problem: Problem, progress: Progress, observe: str | None, resume: "Resume"
+) -> RunSummary:
+    config, comm, observer = problem.config, problem.comm, None
+    if observe is not None:
+        if config.restart.enabled:
+            raise agreed_error(
+                ConfigError("--observe needs a run in one piece: set restart.enabled = false")
+            )
+        prepare_kernels(problem.model, reverse=False)
+        observer = problem.recorder()
+    durable = durable_run(problem, "forward", resume)
+    if durable is not None and durable.summary is not None:
+        return durable.summary
+    directory = prepare_directory(config, comm)
+    prepare_kernels(problem.model, reverse=False)
+    startup = seconds_since_start(comm)
+    progress.begin("forward", problem.model.n_steps)
+    start = last_arrival(comm)
+    if durable is None:
+        objective = problem.sweep(problem.fields, progress.update, observer)
+    else:
+        objective = durable.sweep(progress.update)
+    sweeps = last_arrival(comm) - start
+    progress.end()
+    seconds = {"forward": sweeps, "adjoint": 0.0, "snapshots": 0.0}
+    summary = summarize(problem, objective, problem.model.final, {}, startup, sweeps, seconds)
+    summary.published = published_comparison(config, objective, None)
+    if durable is not None:
+        summary.restart = durable.report(problem.n_steps, problem.n_steps, {})
+    start = time.perf_counter()
+    write_run(problem, directory, problem.model.final, {}, summary, plot_results, "gradient.png")
+    summary.seconds["output"] = float(largest(comm, time.perf_counter() - start))
+    if observe is not None and observer is not None:
+        _write_observations(problem, observe, observer)
+    if durable is not None:
+        durable.conclude(summary)
+    return summary
+
+
+def _write_observations(problem: Problem, path: str, recorder: "Recorder") -> None:
+    from burgers_adjoint.inverse import observation_file
+
+    observation_file.write(
+        path,
+        recorder.observations,
+        problem.grid,
+        problem.decomposition,
+        problem.every_control,
+        {"initial": problem.fields, "viscosity": problem.control("viscosity")},
+        {"config": problem.config.to_toml()},
+    )

@@ -1,0 +1,172 @@
+"""`gradient`: both sweeps, from a configuration to results and a summary."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+
+from burgers_adjoint.commands.job import (
+    durable_run,
+    planned,
+    seconds_of,
+    seconds_since_start,
+    summarize,
+    write_run,
+)
+from burgers_adjoint.config import Config
+from burgers_adjoint.equations.burgers.preparation import prepare_kernels
+from burgers_adjoint.output.folder import prepare_directory
+from burgers_adjoint.output.plots import plot_results
+from burgers_adjoint.output.progress import Progress
+from burgers_adjoint.output.summary import (
+    Dumped,
+    PlanOutcome,
+    RunSummary,
+    Scheduled,
+    published_comparison,
+)
+from burgers_adjoint.parallel.agreement import Comm, largest, last_arrival
+from burgers_adjoint.parallel.reductions import norm
+from burgers_adjoint.problem import Gradient, Problem
+
+if TYPE_CHECKING:
+    from burgers_adjoint.checkpointing.schedule import Schedule
+    from burgers_adjoint.commands.durable import Resume
+    from burgers_adjoint.output.dumps import Dumps
+    from burgers_adjoint.problem import Reversal
+
+
+def gradient(
+    config: Config, comm: Comm, progress: Progress, resume: "Resume" = "refuse"
+) -> RunSummary:
+    """Run both sweeps; returns the summary, the same on all ranks. Collective.
+
+    Args:
+        config: what to compute.
+        comm: the ranks.
+        progress: shows how far it is.
+        resume: where restart data is kept, what to do with data that is there; see `DurableRun`.
+
+    Raises:
+        BurgersAdjointError: on all ranks: a wrong configuration, too little memory, a state or
+            gradient that is not finite, or results that cannot be written.
+    """
+    with Problem(config, comm) as problem:
+        return _gradient(problem, progress, resume)
+
+
+def _gradient(problem: Problem, progress: Progress, resume: "Resume") -> RunSummary:
+    from burgers_adjoint.assembly.stores import closed_at_end
+
+    config, comm = problem.config, problem.comm
+    durable = durable_run(problem, "gradient", resume)
+    if durable is not None and durable.summary is not None:
+        return durable.summary
+    directory = prepare_directory(config, comm)
+    schedule = problem.schedule() if durable is None else durable.schedule()
+    dumps = _dumps(problem, directory, durable is not None and durable.found is not None)
+    with closed_at_end(problem.store(schedule), config.snapshots.keep) as store:
+        prepare_kernels(problem.model)
+        startup = seconds_since_start(comm)
+        known = schedule.n_steps
+        total = None if known is None else schedule.predicted_forward_steps + known
+        progress.begin("gradient", total)
+        start = last_arrival(comm)
+        if durable is None:
+            result = problem.reverse(schedule, store, problem.fields, progress)
+        else:
+            result = durable.reverse(schedule, store, progress)
+            schedule = durable.schedule_used
+        sweeps = last_arrival(comm) - start
+        progress.end()
+        snapshot_bytes = largest(comm, store.nbytes)
+    seconds = seconds_of(result.counts)
+    own = seconds if durable is None else durable.of_this_job(seconds)
+    summary = summarize(
+        problem, result.objective, result.final, result.gradient, startup, sweeps, own
+    )
+    summary.schedule = _scheduled(problem, schedule, result)
+    summary.snapshot_bytes = snapshot_bytes
+    if dumps is not None:
+        summary.dumps = Dumped(dumps.written, dumps.seconds)
+    if config.checkpointing.schedule == "auto":
+        summary.plan = _outcome(problem, sweeps - (0.0 if dumps is None else dumps.seconds))
+    summary.published = published_comparison(
+        config, result.objective, _pointwise_squares(comm, result.gradient)
+    )
+    if durable is not None:
+        whole = problem.schedule()
+        planned_steps = None if whole.n_steps is None else whole.predicted_forward_steps
+        summary.restart = durable.report(result.counts.forward_steps, planned_steps, seconds)
+    reported = {"gradient": _in_inner_product(problem, result.gradient)}
+    start = time.perf_counter()
+    write_run(problem, directory, result.final, reported, summary, plot_results, "gradient.png")
+    summary.seconds["output"] = float(largest(comm, time.perf_counter() - start))
+    if durable is not None:
+        durable.conclude(summary)
+    return summary
+
+
+def _dumps(problem: Problem, directory: Path, continued: bool) -> "Dumps | None":
+    """What writes fields on the way, where it is asked for."""
+    every = problem.config.output.every
+    if not every:
+        return None
+    from burgers_adjoint.output.dumps import Dumps
+
+    grid, steps = problem.grid, problem.config.time.steps
+    dumps = Dumps(
+        directory, every, steps, problem.decomposition, grid.x, grid.y, continued=continued
+    )
+    problem.dump(dumps)
+    return dumps
+
+
+def _scheduled(problem: Problem, schedule: "Schedule", result: "Reversal") -> Scheduled:
+    """What the summary tells of the schedule and of what came of it."""
+    counts, store = result.counts, problem.config.snapshots.store
+    if problem.config.checkpointing.schedule == "auto":
+        store = problem.plan().best.candidate.store
+    return Scheduled(
+        name=schedule.name,
+        snapshots=schedule.snapshots,
+        snapshots_on_disk=schedule.snapshots_on_disk,
+        forward_steps=counts.forward_steps,
+        predicted_forward_steps=schedule.predicted_forward_steps,
+        snapshots_written=counts.saves,
+        kept_steps=counts.kept_steps,
+        store=store,
+        damaged=counts.damaged,
+        recomputed_steps=counts.recomputed_steps,
+        damages=result.damages,
+    )
+
+
+def _outcome(problem: Problem, seconds: float) -> PlanOutcome:
+    """The plan beside the seconds that it took."""
+    found, predicted = planned(problem), problem.plan().best.prediction.seconds
+    return PlanOutcome(
+        predicted_seconds=predicted, actual_seconds=seconds, **msgspec.structs.asdict(found)
+    )
+
+
+def _pointwise_squares(comm: Comm, gradient: Gradient) -> float | None:
+    """Norm of (dJ/du0)^2 + (dJ/dv0)^2, point by point; None where it was not asked for."""
+    initial = gradient.get("initial")
+    if not isinstance(initial, np.ndarray):
+        return None
+    return norm(comm, np.square(initial).sum(axis=0))
+
+
+def _in_inner_product(problem: Problem, gradient: Gradient) -> Gradient:
+    """The gradient as the configured inner product represents the derivative.
+
+    In the L2 inner product, sum of a b dx dy, a field's gradient is the Euclidean one over dx dy.
+    """
+    if problem.config.gradient.inner_product == "euclidean":
+        return gradient
+    area = problem.grid.dx * problem.grid.dy
+    controls = problem.controls
+    return {name: part / area if controls[name].shape else part for name, part in gradient.items()}

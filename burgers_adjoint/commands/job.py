@@ -1,0 +1,147 @@
+"""What all commands that run a problem share: restart data, summary, results.h5, pictures."""
+
+import math
+import os
+import resource
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from burgers_adjoint.checkpointing.counts import Counts
+from burgers_adjoint.equations.burgers.controls import split
+from burgers_adjoint.errors import NumericalError, agreed_error
+from burgers_adjoint.output.dumps import STEPS
+from burgers_adjoint.output.results import PICTURES, RESULTS, remove_leftovers, write_results
+from burgers_adjoint.output.summary import Planned, RunSummary, Seconds, to_line
+from burgers_adjoint.output.system import versions
+from burgers_adjoint.parallel.agreement import Comm, largest
+from burgers_adjoint.parallel.failure import agreed
+from burgers_adjoint.problem import Gradient, Problem
+
+if TYPE_CHECKING:
+    from burgers_adjoint.commands.durable import DurableRun, Resume
+
+
+def seconds_since_start(comm: Comm) -> float:
+    """Age of the oldest rank's process."""
+    with open("/proc/self/stat", encoding="utf-8") as file:
+        ticks = int(file.read().rpartition(")")[2].split()[19])  # from boot to our own start
+    since = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+    return float(largest(comm, since))
+
+
+def durable_run(problem: Problem, command: str, resume: "Resume") -> "DurableRun | None":
+    """What keeps restart data of a run, where it is asked for."""
+    if not problem.config.restart.enabled:
+        return None
+    from burgers_adjoint.commands.durable import DurableRun
+
+    return DurableRun(problem, command, resume)
+
+
+def seconds_of(counts: Counts) -> Seconds:
+    """What the parts of both sweeps have taken on this rank."""
+    return {
+        "forward": counts.seconds_forward,
+        "adjoint": counts.seconds_adjoint,
+        "snapshots": counts.seconds_snapshots,
+    }
+
+
+def planned(problem: Problem) -> Planned:
+    """The plan of a problem, measured when nobody has asked for it before. Collective."""
+    found = problem.plan()
+    slot_bytes = largest(problem.comm, problem.model.new_snapshot().nbytes)
+    return Planned(
+        memory_slots=found.memory_slots,
+        disk_slots=found.disk_slots,
+        costs=asdict(found.costs),
+        options=found.rows(slot_bytes),
+    )
+
+
+def summarize(
+    problem: Problem,
+    objective: float,
+    final: np.ndarray,
+    gradient: Gradient,
+    startup: float,
+    sweeps: float,
+    seconds: Seconds,
+) -> RunSummary:
+    """What the summaries of all runs have, the same on all ranks. Collective.
+
+    Raises:
+        NumericalError: on all ranks: the gradient is not finite.
+    """
+    comm = problem.comm
+    norms = {name: problem.controls[name].norm(part) for name, part in gradient.items()}
+    for control in gradient:
+        if not math.isfinite(norms[control]):
+            raise agreed_error(
+                NumericalError(
+                    f"the gradient with respect to {control} is not finite: the cotangent grew "
+                    "beyond all bounds in the reverse sweep; a smaller time.dt may help"
+                )
+            )
+    slowest = {
+        name: float(largest(comm, value))
+        for name, value in {**seconds, "halo": problem.model.halo_seconds}.items()
+    }
+    return RunSummary(
+        objective=objective,
+        gradient_norm=norms,
+        digest=problem.digest(final, gradient),
+        ranks=comm.size,
+        process_grid=problem.decomposition.process_grid,
+        steps=problem.n_steps,
+        time=problem.model.time_steps.time(problem.n_steps),
+        seconds={"startup": startup, "sweeps": sweeps, **slowest},
+        peak_rss_bytes=largest(comm, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024),
+    )
+
+
+def write_run(
+    problem: Problem,
+    directory: Path,
+    final: np.ndarray,
+    groups: Mapping[str, Gradient],
+    summary: RunSummary,
+    draw: Callable[[Path, Path], bool],
+    picture: str,
+) -> None:
+    """Write results.h5 and its picture, and remove what they make stale. Collective.
+
+    Args:
+        problem: that was run.
+        directory: of the output.
+        final: state at the end, (2, ny, nx) of the tile.
+        groups: name of a group to what it has of the controls.
+        summary: as it is so far.
+        draw: makes the picture from the results.
+        picture: its name.
+    """
+    comm, grid = problem.comm, problem.grid
+    fields = {f"/state/initial/{name}": problem.fields[f] for f, name in enumerate("uv")}
+    fields |= {f"/state/final/{name}": final[f] for f, name in enumerate("uv")}
+    scalars = {"/objective": summary.objective}
+    for group, values in groups.items():
+        tiles, numbers = split(group, problem.controls, values)
+        fields |= tiles
+        scalars |= numbers
+    attributes = {
+        "config": problem.config.to_toml(),
+        "versions": to_line(versions()) if comm.rank == 0 else "",
+        "summary": to_line(summary),
+    }
+    results = directory / RESULTS
+    write_results(results, problem.decomposition, grid.x, grid.y, fields, scalars, attributes)
+    with agreed(comm):
+        if comm.rank == 0:
+            remove_leftovers(directory, PICTURES if problem.model.viewer else [*PICTURES, STEPS])
+            if problem.config.output.plots:
+                draw(results, directory / picture)

@@ -1,0 +1,278 @@
+"""Tables for people: what a run found and took, a plan, checks, a folder's contents."""
+
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any, TextIO
+
+from msgspec import UNSET
+
+from burgers_adjoint.output.summary import (
+    CheckSummary,
+    Optimized,
+    PlanSummary,
+    Restarted,
+    RunSummary,
+    Scheduled,
+)
+
+WIDTH = 80  # of what is not printed on a terminal
+WIDEST = 10_000  # columns that no table needs
+UNITS = ("bytes", "kB", "MB", "GB", "TB")
+
+
+def print_summary(summary: RunSummary, stream: TextIO, terminal: bool) -> None:
+    """Print what a forward or gradient run found and what it took.
+
+    Args:
+        summary: as the commands return it.
+        stream: where to.
+        terminal: whether to use colours and the width of the terminal, else 80 columns.
+    """
+    console = _console(stream, terminal)
+    _print_table(console, ("", ""), _summary_rows(summary))
+    if summary.published:
+        rows = [
+            (row.quantity, repr(row.published), repr(row.ours), f"{row.relative_difference:.1e}")
+            for row in summary.published
+        ]
+        header = ("Burgers.jl", "published", "ours", "apart")
+        _print_table(console, header, rows, unbroken=(1, 2, 3))
+        for row in summary.published:
+            if row.note:
+                console.print(f"{row.quantity}: {row.note}.", style="dim")
+
+
+def print_plan(summary: PlanSummary, stream: TextIO, terminal: bool) -> None:
+    """Print what each schedule and store would take, the fastest first."""
+    console = _console(stream, terminal)
+    rows = [
+        (
+            option["schedule"],
+            option["store"],
+            f"{option['snapshots']} + {option['snapshots_on_disk']}",
+            _size(option["memory_bytes"]),
+            str(option["forward_steps"]),
+            str(option["snapshots_written"]),
+            _size(option["bytes_written"]),
+            f"{option['seconds']:.3g}",
+        )
+        for option in summary.options
+    ]
+    header = ("schedule", "store", "slots", "memory", "steps", "saves", "to disk", "seconds")
+    _print_table(console, header, rows, unbroken=tuple(range(len(header))))
+    console.print(
+        f"{summary.steps} time steps on {summary.ranks} ranks, per rank; slots in memory + "
+        f"on disk; measured in {summary.seconds['planning']:.2g} s",
+        style="dim",
+    )
+    if summary.disk_left_out:
+        console.print(f"without the disk: {summary.disk_left_out}", style="dim")
+
+
+def print_checks(summary: CheckSummary, stream: TextIO, terminal: bool) -> None:
+    """Print the table of checks and how many of them failed."""
+    console = _console(stream, terminal)
+    checks = summary.checks
+    rows = [
+        (
+            check.name,
+            f"{check.value:.6g}" if isinstance(check.value, float) else str(check.value),
+            "passed" if check.passed else "FAILED",
+            check.text or f"limit {check.limit}",
+        )
+        for check in checks
+    ]
+    _print_table(console, ("check", "value", "", "allowed"), rows, unbroken=(1, 2))
+    for reason in summary.left_out:
+        console.print(f"left out: {reason}", style="dim")
+    failed = sum(not check.passed for check in checks)
+    verdict = f"{failed} of {len(checks)} checks failed" if failed else f"all {len(checks)} passed"
+    console.print(verdict, style="bold red" if failed else "bold green")
+
+
+def print_information(information: Mapping[str, Any], stream: TextIO, terminal: bool) -> None:
+    """Print versions and the machine."""
+    rows = list(information["versions"].items())
+    rows.append(("ranks", str(information["ranks"])))
+    for node in information["nodes"]:
+        rows.append(
+            (
+                f"node {node['name']}",
+                f"{node['ranks']} ranks, {node['usable_cores']} of {node['cores']} cores usable, "
+                f"{_size(node['available_memory_bytes'])} of {_size(node['memory_bytes'])} free",
+            )
+        )
+    rows.append(("compiled kernels", information["kernel_cache"]))
+    _print_table(_console(stream, terminal), ("", ""), rows)
+
+
+def print_contents(found: Mapping[str, Any], stream: TextIO, terminal: bool) -> None:
+    """Print what an output folder holds; see `restart.contents`."""
+    console = _console(stream, terminal)
+    rows = [
+        ("folder", found["folder"]),
+        ("configuration", "config.toml" if found["configuration"] else "none"),
+        ("results", "results.h5" if found["results"] else "none"),
+        ("restart data", found["restart"] if found["generations"] else "none"),
+        *([("in use by", found["running"])] if found.get("running") else ()),
+    ]
+    _print_table(console, ("", ""), rows)
+    if found["generations"]:
+        header = ("generation", "saved", "how far", "snapshots", "ranks", "size")
+        _print_table(console, header, map(_generation, found["generations"]))
+
+
+def _generation(found: Mapping[str, Any]) -> tuple[str, ...]:
+    number = str(found["generation"])
+    if found["state"] != "whole":
+        return (number, "", found["state"], "", "", "")
+    saved = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(found["saved_at"]))
+    far = f"{found['command']}: {found['phase']} sweep, step {found['position']}"
+    if found["phase"] == "done":
+        far = f"{found['command']}: done"
+    if found["steps"] is not None:
+        far += f" of {found['steps']}"
+    ranks, size = str(found["ranks"]), _size(found["bytes"])
+    return (number, saved, far, str(found["snapshots"]), ranks, size)
+
+
+def _summary_rows(summary: RunSummary) -> Iterable[tuple[str, str]]:
+    yield "objective", repr(float(summary.objective))
+    for control, norm in summary.gradient_norm.items():
+        yield f"gradient norm, {control}", f"{norm:.15g}"
+    if summary.optimize:
+        yield from _optimize_rows(summary.optimize)
+    if summary.schedule is None:
+        yield "time steps", str(summary.steps)
+    else:
+        yield from _schedule_rows(summary.schedule, summary.steps, summary.snapshot_bytes)
+    if summary.restart:
+        yield from _restart_rows(summary.restart)
+    if summary.plan and summary.schedule:
+        yield (
+            "planned",
+            f"{summary.schedule.name}, store {summary.schedule.store}: "
+            f"{summary.plan.predicted_seconds:.3g} s predicted, "
+            f"{summary.plan.actual_seconds:.3g} s taken",
+        )
+    if summary.dumps:
+        yield "dumps", f"{summary.dumps.files} in {summary.dumps.seconds:.3g} s"
+    yield from _seconds_rows(summary)
+    yield "peak memory", f"{_size(summary.peak_rss_bytes)} on the largest rank"
+    rows, columns = summary.process_grid
+    yield "ranks", f"{summary.ranks} ({rows} x {columns}, rows x columns)"
+    yield "digest", summary.digest
+
+
+def _schedule_rows(
+    schedule: Scheduled, steps: int, snapshot_bytes: int
+) -> Iterable[tuple[str, str]]:
+    yield "forward steps", f"{schedule.forward_steps} for {steps} time steps"
+    if schedule.predicted_forward_steps is not UNSET:
+        optimal = schedule.name in ("binomial", "multistage", "store_all")
+        yield "least possible" if optimal else "predicted", str(schedule.predicted_forward_steps)
+    on_disk = f" and {n} on disk" if (n := schedule.snapshots_on_disk) else ""
+    yield (
+        "snapshots",
+        f"{schedule.snapshots}{on_disk} ({schedule.name}), written "
+        f"{schedule.snapshots_written} times, {_size(snapshot_bytes)} per rank",
+    )
+    for damage in schedule.damages or ():
+        yield "damaged snapshot", damage
+    if schedule.damaged:
+        yield "extra steps", f"{schedule.recomputed_steps}, for damaged snapshots"
+
+
+def _restart_rows(restart: Restarted) -> Iterable[tuple[str, str]]:
+    yield (
+        "restart data",
+        f"saved {restart.saves} times, {restart.overhead:.2%} of the time "
+        f"(predicted {restart.predicted_overhead:.2%})",
+    )
+    if restart.resumed:
+        told = f"{restart.resumed}; {restart.lost_steps} steps lost"
+        if restart.repeated_steps is not None:
+            told += f", {restart.repeated_steps} forward steps beyond the plan"
+        yield "interruptions", told
+
+
+def _seconds_rows(summary: RunSummary) -> Iterable[tuple[str, str]]:
+    seconds = summary.seconds
+    for title, names in (
+        ("seconds", ("startup", "sweeps", "output")),
+        ("  of the sweeps", ("forward", "adjoint", "snapshots")),
+        ("  of these", ("halo",)),
+    ):
+        yield title, ", ".join(f"{name} {seconds[name]:.3g}" for name in names)
+    if summary.restart and summary.restart.resumed:
+        totals = summary.restart.seconds_of_all_jobs.items()
+        yield "  of all jobs", ", ".join(f"{name} {taken:.3g}" for name, taken in totals)
+
+
+def _optimize_rows(done: Optimized) -> Iterable[tuple[str, str]]:
+    verdict = "converged" if done.converged else "NOT CONVERGED"
+    yield "optimisation", f"{verdict} after {done.iterations} iterations: {done.reason}"
+    failed = f", {done.failed_trials} failed trials" if done.failed_trials else ""
+    yield "  evaluations", f"{done.evaluations} of objective and gradient{failed}"
+    yield "  TAO, vectors", f"{done.tao_share:.2%} of the time"
+    if done.chi_square is not None:
+        yield "misfit per observation", f"{done.chi_square:.4g} of the noise variance"
+    for control, error in done.control_error.items():
+        recovered = f"{error['recovered']:.4g}, first guess {error['prior']:.4g}"
+        yield f"error of {control}", recovered
+
+
+def _size(count: float) -> str:
+    unit = 0
+    while count >= 1000 and unit + 1 < len(UNITS):
+        count, unit = count / 1000, unit + 1
+    return f"{count:.3g} {UNITS[unit]}"
+
+
+def _console(stream: TextIO, terminal: bool) -> Any:
+    from rich.console import Console
+
+    return Console(
+        file=stream,
+        force_terminal=terminal,
+        no_color=not terminal,
+        width=None if terminal else WIDTH,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
+
+
+def _print_table(
+    console: Any,
+    header: tuple[str, ...],
+    rows: Iterable[tuple[str, ...]],
+    unbroken: tuple[int, ...] = (),
+) -> None:
+    """Print a table whose first column, and the unbroken ones, have one line a row.
+
+    Words of the others stay whole. Where that is wider than the terminal, so is the table: a number
+    that goes on in the next line can be read, one that is cut cannot.
+    """
+    from rich import box
+    from rich.cells import cell_len
+    from rich.measure import Measurement
+    from rich.table import Table
+    from rich.text import Text
+
+    rows = list(rows)
+    named = any(header)
+    table = Table(box=box.SIMPLE_HEAD if named else box.SIMPLE, show_header=named)
+    for index, name in enumerate(header):
+        whole = index in (0, *unbroken)
+        cells = [name, *(row[index] for row in rows)]
+        pieces = cells if whole else [word for cell in cells for word in cell.split()]
+        least = max(map(cell_len, pieces), default=0)
+        table.add_column(name, overflow="fold", no_wrap=whole, min_width=least)
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    unlimited = console.options.update(max_width=WIDEST)
+    width = console.width
+    console.width = max(width, Measurement.get(console, unlimited, table).minimum)
+    console.print(table)
+    console.width = width

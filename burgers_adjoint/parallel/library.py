@@ -1,0 +1,35 @@
+"""The MPI library of this process: all its ranks, what it can do, and its end."""
+
+import mpi4py
+from mpi4py import MPI
+
+
+def all_ranks() -> MPI.Comm:
+    """The ranks that were started together."""
+    return MPI.COMM_WORLD
+
+
+def library_name() -> str:
+    """Name and version."""
+    # The version goes on with its build, and can end in a null byte.
+    first = MPI.Get_library_version().partition(",")[0].partition("\n")[0]
+    return " ".join(first.strip("\0").split())
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of what stands between this package and the network, by name."""
+    return {
+        "mpi4py": mpi4py.__version__,
+        "MPI library": library_name(),
+        "MPI standard": ".".join(map(str, MPI.Get_version())),
+    }
+
+
+def calls_from_threads() -> bool:
+    """Whether several threads may call MPI at a time."""
+    return bool(MPI.Query_thread() == MPI.THREAD_MULTIPLE)
+
+
+def abort(comm: MPI.Comm, code: int) -> None:
+    """End all ranks; MPICH's returns now and then."""
+    comm.Abort(code)
