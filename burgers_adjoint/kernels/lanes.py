@@ -137,21 +137,10 @@ class _RowEmitter:
             here = self.builder.add(here, WORD(east * DOUBLE_BYTES))
         return self.builder.inttoptr(here, VECTOR.as_pointer())
 
-    def line(self, index: Any, inside: Any = None) -> None:
-        """Compute a line; inside, eight bits, says where: elsewhere fixes take the place."""
-        start = self.builder.mul(index, WORD(LINE * DOUBLE_BYTES))
-        if inside is None:
-            for row in self.kind.ahead:
-                _prefetch(self.builder, self._place(row, start))
-        for first in range(0, LINE, WIDTH):
-            here = inside
-            if inside is not None and WIDTH < LINE:
-                here = self.builder.lshr(inside, ir.Constant(inside.type, first))
-                here = self.builder.trunc(here, ir.IntType(WIDTH))
-            self._points(self.builder.add(start, WORD(first * DOUBLE_BYTES)), here)
-
-    def _points(self, offset: Any, inside: Any) -> None:
+    def points(self, index: Any, inside: Any = None) -> None:
+        """Compute a vector; inside, a bit per point, says where: elsewhere fixes take the place."""
         builder, kind = self.builder, self.kind
+        offset = builder.mul(index, WORD(WIDTH * DOUBLE_BYTES))
         points = [
             self._uniform[row]
             if east is None
@@ -162,7 +151,10 @@ class _RowEmitter:
         anything = Lanes(builder, zero)
         values = [anything.of(one) for one in kind.formula(self._constants, points)]
         results = dict(zip(kind.outputs, values, strict=True))
-        if inside is not None:
+        if inside is None:
+            for row in kind.ahead:
+                _prefetch(builder, self._place(row, offset))
+        else:
             lanes = builder.bitcast(inside, ir.VectorType(ir.IntType(1), WIDTH))
             for fix, row in kind.fixed_rows():
                 elsewhere = zero
@@ -188,9 +180,10 @@ def _emit_row(
 ) -> None:  # fmt: skip
     """Emit a kind's loops: over lines that may lie outside the domain in part, and the others."""
     emitter = _RowEmitter(builder, kind, r, numbers, streams, pitch)
+    per_line = WORD(LINE // WIDTH)
     if not kind.fixes:
-        with cgutils.for_range(builder, n_lines) as loop:
-            emitter.line(loop.index)
+        with cgutils.for_range(builder, builder.mul(n_lines, per_line)) as loop:
+            emitter.points(loop.index)
         return
     byte = ir.IntType(8)
     first, last, everywhere = (
@@ -205,10 +198,15 @@ def _emit_row(
         at_first = builder.icmp_signed("==", index, WORD(0))
         at_last = builder.icmp_signed("==", index, end)
         lanes = builder.and_(everywhere, builder.select(at_first, first, byte(255)))
-        emitter.line(index, builder.and_(lanes, builder.select(at_last, last, byte(255))))
+        lanes = builder.and_(lanes, builder.select(at_last, last, byte(255)))
+        start = builder.mul(index, per_line)
+        with cgutils.for_range(builder, per_line) as loop:
+            bits = builder.lshr(lanes, builder.trunc(builder.mul(loop.index, WORD(WIDTH)), byte))
+            here = builder.trunc(bits, ir.IntType(WIDTH)) if WIDTH < LINE else bits
+            emitter.points(builder.add(start, loop.index), here)
     inner = builder.select(wholly, builder.sub(n_lines, WORD(2)), WORD(0))
-    with cgutils.for_range(builder, inner) as loop:
-        emitter.line(builder.add(loop.index, WORD(1)))
+    with cgutils.for_range(builder, builder.mul(inner, per_line)) as loop:
+        emitter.points(builder.add(loop.index, per_line))
 
 
 def _prefetch(builder: Any, place: Any) -> None:

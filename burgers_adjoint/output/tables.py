@@ -203,7 +203,8 @@ def _seconds_rows(summary: RunSummary) -> Iterable[tuple[str, str]]:
         ("  of the sweeps", ("forward", "adjoint", "snapshots")),
         ("  of these", ("halo",)),
     ):
-        yield title, ", ".join(f"{name} {seconds[name]:.3g}" for name in names)
+        # a summary in results.h5 has no time of writing it
+        yield title, ", ".join(f"{name} {seconds[name]:.3g}" for name in names if name in seconds)
     if summary.restart and summary.restart.resumed:
         totals = summary.restart.seconds_of_all_jobs.items()
         yield "  of all jobs", ", ".join(f"{name} {taken:.3g}" for name, taken in totals)

@@ -33,7 +33,8 @@ class StepNumbers:
         times, kinds = self._time_steps, self._kinds
         key: Hashable = None
         if not kinds.equation.changing:
-            key = direction, tuple(times.length(n) for n in steps)
+            even = times.even
+            key = direction, len(steps) if even else tuple(times.length(n) for n in steps)
             if key in self._tables:
                 return self._tables[key]
         rows: list[list[float]] = []

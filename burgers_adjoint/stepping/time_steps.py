@@ -102,6 +102,11 @@ class TimeSteps:
         self._lengths.append(length)
         self._times.append(time + length)
 
+    @property
+    def even(self) -> bool:
+        """Whether all steps have the length `dt`."""
+        return self.until is None and not self.adaptive
+
     def length(self, n: int) -> float:
         """Length of step n [time]."""
         if self.adaptive:

@@ -17,9 +17,10 @@ from burgers_adjoint.commands import forward as primal_alone
 from burgers_adjoint.commands import gradient as both_sweeps
 from burgers_adjoint.config import Config, load
 from burgers_adjoint.errors import ConfigError, InterruptedRunError, RestartError
-from burgers_adjoint.files import disk, keeper, manifest
+from burgers_adjoint.files import disk
 from burgers_adjoint.output.summary import to_mapping
 from burgers_adjoint.problem import Problem
+from burgers_adjoint.restart import keeper, manifest
 from tests.conftest import ROOT
 from tests.interruptions import At, stopping
 
@@ -318,8 +319,12 @@ def test_a_disk_that_fails_for_good_lets_the_run_go_on(
 
 
 def test_a_stop_that_cannot_save_says_so(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    replace = disk.replace
+
     def full(old: Path, new: Path) -> None:
-        raise OSError(28, os.strerror(28))
+        if new.name != "config.toml":
+            raise OSError(28, os.strerror(28))
+        replace(old, new)
 
     monkeypatch.setattr(disk, "replace", full)
     with pytest.raises(Exception, match=r"cannot write restart data .*: No space left") as error:
