@@ -2,11 +2,7 @@
 
 import copy
 import os
-import re
-import resource
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from socket import gethostname
 from typing import Any
@@ -17,43 +13,27 @@ import pytest
 from mpi4py import MPI
 
 from burgers_adjoint.assembly import stores
-from burgers_adjoint.assembly.stores import StoreMaker, closed_at_end
+from burgers_adjoint.assembly.stores import closed_at_end
 from burgers_adjoint.checkpointing.binomial import Binomial
 from burgers_adjoint.checkpointing.store_all import StoreAll
 from burgers_adjoint.checkpointing.two_level import TwoLevel
 from burgers_adjoint.config import from_dict
 from burgers_adjoint.errors import ConfigError, SnapshotError, StorageError
-from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.problem import Problem
-from burgers_adjoint.snapshots.file_layout import create
-from burgers_adjoint.snapshots.hdf5_places import HDF5Places, has_mpi, open_shared
 from burgers_adjoint.snapshots.memory import MemoryStore
-
-COMM = MPI.COMM_WORLD
-SHAPE = (13, 9)
-SLOTS = 7
-KINDS = [
-    {"store": "memory"},
-    {"store": "hdf5", "asynchronous": False},
-    {"store": "hdf5", "asynchronous": True, "buffers": 3},
-    {"store": "hdf5", "buffers": 3},
-    {"store": "hdf5_shared"},
-    {"store": "hdf5_shared", "asynchronous": True, "buffers": 3},
-    {"store": "hdf5_shared", "driver": "auto", "alignment": "64 KiB"},
-    {"store": "hdf5_shared", "driver": "mpio"},
-    {"store": "tiered", "asynchronous": True, "buffers": 2},
-]
-if COMM.size in (1, 6):
-    # The pair that differs most from what other rank counts try.
-    KINDS = [KINDS[2], KINDS[3], KINDS[5], KINDS[7]]
-if not has_mpi():
-    KINDS = [kind for kind in KINDS if kind.get("driver") != "mpio"]
-ON_DISK = [kind for kind in KINDS if kind["store"].startswith("hdf5")]
-
-
-def named(kind: dict[str, Any]) -> str:
-    return "-".join(str(value) for value in kind.values())
-
+from tests.mpi.store_cases import (
+    COMM,
+    KINDS,
+    ON_DISK,
+    SHAPE,
+    SLOTS,
+    loaded,
+    make,
+    named,
+    no_more_writes,
+    save,
+    values,
+)
 
 over_stores = pytest.mark.parametrize("kind", KINDS, ids=named)
 over_files = pytest.mark.parametrize("kind", ON_DISK, ids=named)
@@ -93,35 +73,6 @@ def small_disk(folder: Path) -> Any:
     COMM.Barrier()
     if COMM.rank == 0:
         subprocess.run(["umount", str(folder)], check=True)
-
-
-def values(step: int) -> np.ndarray:
-    """A global field that no other step has, as this rank's tile."""
-    ny, nx = SHAPE
-    field = np.arange(2.0 * ny * nx).reshape(2, ny, nx) + 1000 * step
-    grid = Decomposition(COMM, SHAPE, False)
-    return field[:, grid.rows, grid.columns]
-
-
-def make(folder: Path, kind: dict[str, Any], slots: int = SLOTS, **more: Any) -> Any:
-    section = {"directory": str(folder), **kind, **more}
-    config = from_dict({"snapshots": section, "checkpointing": {"snapshots": 3}})
-    grid = Decomposition(COMM, SHAPE, False)
-    maker = StoreMaker(config, grid, lambda: np.zeros((2, *grid.tile_shape)))
-    return maker.make(StoreAll(slots + 1))
-
-
-def save(store: Any, slot: int, step: int) -> None:
-    def fill(buffer: np.ndarray) -> None:
-        buffer[...] = values(step)
-
-    store.save(slot, step, fill)
-
-
-def loaded(store: Any, slot: int, step: int) -> np.ndarray:
-    found: list[np.ndarray] = []
-    store.load(slot, step, lambda buffer: found.append(buffer.copy()))
-    return found[0]
 
 
 @over_stores
@@ -393,18 +344,6 @@ def test_nothing_left_to_compute_from_is_exit_code_4_on_all_ranks(folder, kind):
     COMM.Barrier()
 
 
-@contextmanager
-def no_more_writes(first_rank: int = COMM.size - 1) -> Iterator[None]:
-    """The system refuses whatever this rank and those after it write to files."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    if COMM.rank >= first_rank:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 def test_a_write_that_fails_in_the_background_surfaces_on_all_ranks(folder):
     store = make(folder, {"store": "hdf5", "buffers": 2})
 
@@ -420,64 +359,6 @@ def test_a_write_that_fails_in_the_background_surfaces_on_all_ranks(folder):
     store.abandon()
     COMM.Barrier()
     assert os.listdir(folder) == []
-    COMM.Barrier()
-
-
-SHARED = [kind for kind in ON_DISK if kind["store"] == "hdf5_shared" and "buffers" not in kind]
-
-
-@pytest.mark.parametrize("first_rank", {0, COMM.size - 1})
-@pytest.mark.parametrize("kind", SHARED, ids=named)
-def test_a_write_of_a_shared_file_that_fails_ends_on_all_ranks_and_gives_no_wrong_state(
-    folder, kind, first_rank
-):
-    """MPI-IO says so, or, as Open MPI's own, does not: then the checksums do."""
-    with closed_at_end(make(folder, kind)) as store:
-        for slot in range(SLOTS):
-            save(store, slot, slot)
-        try:
-            with no_more_writes(first_rank):
-                save(store, 2, 20)
-            np.testing.assert_array_equal(loaded(store, 2, 20), values(20))
-        except (SnapshotError, StorageError) as error:
-            assert error.agreed  # noqa: PT017
-            assert re.search(r"cannot write the snapshot|is damaged", str(error))  # noqa: PT017
-        else:
-            assert first_rank > 0  # another rank writes for it
-        np.testing.assert_array_equal(loaded(store, 3, 3), values(3))
-        save(store, 2, 21)
-        np.testing.assert_array_equal(loaded(store, 2, 21), values(21))
-
-
-@pytest.mark.skipif(not has_mpi(), reason="h5py is built without MPI")
-@pytest.mark.parametrize("idle", {0, COMM.size - 1})
-def test_ranks_with_nothing_to_transfer_make_the_same_calls(folder, idle):
-    path, shape = folder / "file.h5", (5, 4 * COMM.size)
-    if COMM.rank == 0:
-        create(path, 3, shape, np.dtype(float), {})
-    COMM.Barrier()
-    columns = slice(4 * COMM.rank, 4 * COMM.rank + (0 if COMM.rank == idle else 4))
-    places = HDF5Places(open_shared(path, COMM), "snapshots", (slice(1, 5), columns))
-    whole = np.arange(3.0 * 5 * 4 * COMM.size).reshape(3, *shape)
-    for number in (0, 2, 1):
-        mine = np.ascontiguousarray(whole[number, 1:, columns])
-        found = np.zeros_like(mine)
-        places.write(number, mine)
-        places.read(number, found)
-        np.testing.assert_array_equal(found, mine)
-    places.close()
-    whole[:, 0] = whole[:, :, 4 * idle : 4 * idle + 4] = 0
-    with h5py.File(path) as file:
-        np.testing.assert_array_equal(file["snapshots"], whole)
-
-
-@pytest.mark.parametrize("kind", SHARED, ids=named)
-def test_snapshots_begin_where_the_alignment_says(folder, kind):
-    with closed_at_end(make(folder, {**kind, "alignment": "256 KiB"}, keep=True), keep=True):
-        pass
-    COMM.Barrier()
-    with h5py.File(next(folder.iterdir())) as file:
-        assert file["snapshots"].id.get_offset() % 2**18 == 0
     COMM.Barrier()
 
 
