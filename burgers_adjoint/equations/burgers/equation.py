@@ -116,7 +116,7 @@ class Burgers:
         self.scheme, self.viscosity, self.knots = scheme, viscosity, tuple(knots)
         self.reach = scheme.reach
         self.n_numbers = len(Numbers._fields) + 2 * scheme.n_numbers
-        self._spacing, self._shape, self._smooth = spacing, shape, smooth_speed**2
+        self._spacing, self._shape, self._smooth = spacing, shape, smooth_speed * smooth_speed
         self._viscosity_field: np.ndarray | None = None
         self._forces = ["forcing"] * forcing + [*KNOTS] * bool(self.knots)
         forces = dict.fromkeys(self._forces, 2)
@@ -135,7 +135,8 @@ class Burgers:
     def numbers(self, time: float, dt: float) -> Sequence[float]:
         """See `Numbers`; those of the scheme along x and y follow."""
         (dx, dy), (_, weight), nu = self._spacing, self._at(time), self.viscosity
-        spaces = 1 / dx**2, 1 / dy**2, -2 * (1 / dx**2 + 1 / dy**2)
+        xx, yy = 1 / (dx * dx), 1 / (dy * dy)
+        spaces = xx, yy, -2 * (xx + yy)
         own = *spaces, *(nu * one for one in spaces), self._smooth, 1.0 - weight, weight
         return *own, *self.scheme.numbers(dx), *self.scheme.numbers(dy)
 

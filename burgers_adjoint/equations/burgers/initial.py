@@ -1,8 +1,7 @@
 """Initial states, each as one rank's tile.
 
-Formulas are products of a function of x and one of y, evaluated on the whole axis by every rank:
-vectorised exponentials and sines may round differently at different places of an array, so the
-same bits on every decomposition need the same array on every rank.
+Formulas are products of a function of x and one of y, whose values are the same on every machine
+and for every decomposition: see `elementary`.
 """
 
 import logging
@@ -11,6 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from burgers_adjoint.equations.burgers.elementary import cosine, exponential, sine
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.failure import agreed
 from burgers_adjoint.parallel.grid import Grid
@@ -60,8 +60,9 @@ def gaussian(
 
     center and width are (x, y) [length], amplitude is (u, v) [length/time].
     """
-    along_x = np.exp(-(((grid.x - center[0]) / width[0]) ** 2))[decomposition.columns]
-    along_y = np.exp(-(((grid.y - center[1]) / width[1]) ** 2))[decomposition.rows]
+    x, y = grid.x[decomposition.columns], grid.y[decomposition.rows]
+    along_x = exponential(-np.square((x - center[0]) / width[0]))
+    along_y = exponential(-np.square((y - center[1]) / width[1]))
     bell = along_y[:, None] * along_x[None, :]
     return np.stack([amplitude[0] * bell, amplitude[1] * bell])
 
@@ -73,10 +74,10 @@ def sines(grid: Grid, decomposition: Decomposition, amplitude: Pair) -> np.ndarr
     is (a, b) [length/time].
     """
     (x0, x1), (y0, y1) = grid.x_range, grid.y_range
-    phase_x = 2 * np.pi * (grid.x - x0) / (x1 - x0)
-    phase_y = 2 * np.pi * (grid.y - y0) / (y1 - y0)
-    sin_x, cos_x = (f(phase_x)[decomposition.columns] for f in (np.sin, np.cos))
-    sin_y, cos_y = (f(phase_y)[decomposition.rows] for f in (np.sin, np.cos))
+    turns_x = (grid.x[decomposition.columns] - x0) / (x1 - x0)
+    turns_y = (grid.y[decomposition.rows] - y0) / (y1 - y0)
+    sin_x, cos_x = sine(turns_x), cosine(turns_x)
+    sin_y, cos_y = sine(turns_y), cosine(turns_y)
     return np.stack(
         [amplitude[0] * (cos_y[:, None] * sin_x), amplitude[1] * (sin_y[:, None] * cos_x)]
     )

@@ -65,7 +65,7 @@ class StepLimits:
     def broken(self, dt: float, nu: float, speeds: np.ndarray, follows: bool) -> list[str]:
         """Limits, as text, that a step of length dt exceeds; none of the speed if it follows it."""
         grid, (crossing, square) = self._grid, map(float, speeds)
-        spacings = 1 / grid.dx**2 + 1 / grid.dy**2
+        spacings = 1 / (grid.dx * grid.dx) + 1 / (grid.dy * grid.dy)
         if self._crossing:
             formula = f"{self._real:.3g} / (nu (1/dx^2 + 1/dy^2))"
             advective = (f"{self._crossing:.3g} / max(|u|/dx + |v|/dy)",

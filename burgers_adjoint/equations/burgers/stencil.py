@@ -52,7 +52,7 @@ def coefficients(
 
     d_viscosity is the perturbation of the viscosity that a tangent step is to see.
     """
-    rx, ry = dt / dx**2, dt / dy**2
+    rx, ry = dt / (dx * dx), dt / (dy * dy)
     kx, ky = viscosity * rx, viscosity * ry
     centre = 1.0 - 2.0 * (kx + ky)
     return Coefficients(dt / (2 * dx), dt / (2 * dy), kx, ky, centre, rx, ry, d_viscosity)

@@ -51,7 +51,8 @@ class Misfit:
     def add_derivative(
         self, state: np.ndarray, n: int, last: bool, weight: float, out: np.ndarray
     ) -> None:
-        factor = weight / self.observations.noise**2
+        noise = self.observations.noise
+        factor = weight / (noise * noise)
         for residual in self._residuals(state, n):
             if self._sensors is None:
                 self._layout.interior(out)[...] += factor * residual
@@ -59,7 +60,8 @@ class Misfit:
                 self._sensors.transpose(factor * residual, out)
 
     def value(self, total: float) -> float:
-        return total / (2.0 * self.observations.noise**2)
+        noise = self.observations.noise
+        return total / (2.0 * noise * noise)
 
     def close(self) -> None:
         if self._sensors is not None:
