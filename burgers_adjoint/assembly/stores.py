@@ -38,7 +38,6 @@ from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.failure import agreed
 from burgers_adjoint.parallel.library import calls_from_threads
 from burgers_adjoint.parallel.memory import memory_limit, require_memory
-from burgers_adjoint.parallel.shared_file import SharedPlaces
 from burgers_adjoint.protocols import SnapshotStore
 from burgers_adjoint.snapshots.agreed import AgreedStore
 from burgers_adjoint.snapshots.memory import MemoryStore
@@ -244,9 +243,14 @@ class StoreMaker:
         stamp = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
         self.run = from_rank(comm, stamp)
         folder = self._folder(capacity, shared)
-        file: Any = self._shared_file(folder, capacity) if shared else None
-        with agreed(comm):
-            if not shared:
+        if shared:
+            from burgers_adjoint.assembly.shared_snapshots import shared_file
+
+            path, tile = folder / f"snapshots-{self.run}-shared.h5", np.asarray(self.new_buffer())
+            section = self.config.snapshots
+            file: Any = shared_file(path, self.run, capacity, tile, self._decomposition, section)
+        else:
+            with agreed(comm):
                 file = self._local_file(folder, capacity)
         new_place = self._new_place if swapped else self.new_buffer
         own_points = self._own_points if swapped else np.asarray
@@ -296,35 +300,6 @@ class StoreMaker:
         }
         path = folder / f"snapshots-{self.run}-rank{rank}.h5"
         return LocalFile(path, capacity, self._shape, self._dtype, attributes)
-
-    def _shared_file(self, folder: Path, capacity: int) -> Any:
-        from burgers_adjoint.snapshots.file import cannot_make
-        from burgers_adjoint.snapshots.file_layout import RECORD, create, needed_bytes
-        from burgers_adjoint.snapshots.shared import SharedFile
-
-        comm, decomposition, shape = self.comm, self._decomposition, self._shape
-        whole = (*shape[:-2], *decomposition.shape)
-        path, layout = folder / f"snapshots-{self.run}-shared.h5", None
-        with agreed(comm):
-            if comm.rank == 0:
-                try:
-                    layout = create(
-                        path, capacity, whole, self._dtype, {"run": self.run}, comm.size
-                    )
-                except OSError as error:
-                    size = int(np.prod(whole)) * self._dtype.itemsize
-                    raise cannot_make(path, needed_bytes(capacity, size), error) from error
-        layout = from_rank(comm, layout)
-        block = (*(slice(0, n) for n in shape[:-2]), decomposition.rows, decomposition.columns)
-        mine = (slice(comm.rank, comm.rank + 1), slice(0, RECORD.itemsize))
-        records = (comm.size, RECORD.itemsize)
-        open_places = partial(SharedPlaces, comm, str(path))
-        return SharedFile(
-            path,
-            layout,
-            open_places(layout.data, whole, block, self._dtype.itemsize),
-            open_places(layout.records, records, mine, 1),
-        )
 
 
 def _all_slots(maker: StoreMaker, schedule: Schedule) -> int:

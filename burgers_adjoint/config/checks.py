@@ -140,12 +140,18 @@ def _check_fields(section: str, described: Initial | Truth) -> None:
 def _check_snapshots(snapshots: Snapshots) -> None:
     STORES.require(snapshots.store)
     memory = snapshots.memory
-    if isinstance(memory, str):
-        try:
-            parse_size(memory)
-        except ValueError as error:
-            raise ConfigError(f"snapshots.memory = {show(memory)}: {error}") from None
-    elif memory is not None and not 0 < memory <= 1:
+    for key, size in (("memory", memory), ("alignment", snapshots.alignment)):
+        if isinstance(size, str):
+            try:
+                parse_size(size)
+            except ValueError as error:
+                raise ConfigError(f"snapshots.{key} = {show(size)}: {error}") from None
+    if snapshots.driver == "mpio" and snapshots.asynchronous:
+        raise ConfigError(
+            'snapshots.driver = "mpio": expected no snapshots.asynchronous = true beside it, as '
+            'HDF5 lets no other thread of Python run in its collective calls; "direct" does'
+        )
+    if isinstance(memory, int | float) and not 0 < memory <= 1:
         raise ConfigError(
             f"snapshots.memory = {show(memory)}: expected a size per rank such as "
             '"2 GiB", or a share of the free memory > 0 and <= 1'

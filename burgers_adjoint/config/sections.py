@@ -268,6 +268,9 @@ class Snapshots(Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         store: "memory"; "hdf5": a file per rank; "hdf5_shared": one file of all; "tiered": memory,
             then a file per rank.
+        driver: of hdf5_shared: "direct" moves bytes past HDF5; "mpio" is HDF5's own, for an h5py
+            with MPI; "auto": the faster one, by a trial.
+        alignment: of snapshots in the file of hdf5_shared, such as the stripe of Lustre: "1 MiB".
         directory: of the files; the output folder when empty.
         asynchronous: a thread writes behind and fetches ahead; not given, where cores are idle, and
             not for hdf5_shared; for example true.
@@ -278,6 +281,8 @@ class Snapshots(Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     store: str = "memory"
+    driver: Literal["direct", "mpio", "auto"] = "direct"
+    alignment: str = "4 KiB"
     directory: str = ""
     asynchronous: bool | None = None
     buffers: Annotated[int, Meta(ge=2, le=1024)] = 8

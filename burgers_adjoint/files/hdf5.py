@@ -15,7 +15,6 @@ import h5py
 import numpy as np
 
 from burgers_adjoint.errors import ConfigError
-from burgers_adjoint.files.whole import replaced_when_complete
 
 File: TypeAlias = h5py.File
 Place = tuple[slice, ...]
@@ -134,24 +133,33 @@ def attributes(path: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def replaced(path: str | Path) -> Iterator[File]:
-    """Offer a new file for writing, which takes the place of `path` when the block ends.
+def new_file(path: Path) -> Iterator[File]:
+    """Offer a new file for writing, in place of what is there.
 
     HDF5 1.10 can crash at exit when a write fails while it closes a file. So the writes go through
     a Python file that keeps the first error for itself, and it is raised once HDF5 is done.
 
     Raises:
-        BurgersAdjointError: naming the path and the reason, for every OSError.
+        OSError: it cannot be written, or there is no room for all of it.
     """
-    with replaced_when_complete(path) as partial:
-        raw = _ForgivingFile(partial, "wb+")
-        try:
-            with h5py.File(raw, "w") as file:
-                yield file
-        finally:
-            raw.close()
-            if raw.failure is not None:
-                raise raw.failure
+    raw = _ForgivingFile(path, "wb+")
+    try:
+        with h5py.File(raw, "w") as file:
+            yield file
+    finally:
+        raw.close()
+        if raw.failure is not None:
+            raise raw.failure
+    with open(path, "rb+") as made:
+        os.posix_fallocate(made.fileno(), 0, os.fstat(made.fileno()).st_size)
+
+
+def make_room(file: File, name: str, shape: tuple[int, ...]) -> h5py.Dataset:
+    """Make a dataset of numbers, at a known place (`id.get_offset()`), without a value."""
+    place = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    place.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    place.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    return file.create_dataset(name, shape, dtype="<f8", dcpl=place)
 
 
 class _ForgivingFile(io.FileIO):

@@ -26,16 +26,24 @@ def replaced_when_complete(path: str | Path) -> Iterator[Path]:
     path = Path(os.path.realpath(path))
     partial = path.with_name(path.name + ".partial")
     try:
-        yield partial
-        with open(partial, "rb+") as file:
-            os.fsync(file.fileno())
-        disk.replace(partial, path)
-        disk.sync_folder(path.parent)
-    except OSError as error:
-        raise BurgersAdjointError(f"cannot write {path}: {reason(error)}") from error
+        with faults_named(path):
+            yield partial
+            with open(partial, "rb+") as file:
+                os.fsync(file.fileno())
+            disk.replace(partial, path)
+            disk.sync_folder(path.parent)
     finally:
         with suppress(OSError):
             partial.unlink()
+
+
+@contextmanager
+def faults_named(path: str | Path) -> Iterator[None]:
+    """Make an OSError a BurgersAdjointError with the path that cannot be written and the reason."""
+    try:
+        yield
+    except OSError as error:
+        raise BurgersAdjointError(f"cannot write {path}: {reason(error)}") from error
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -45,10 +53,8 @@ def write_text(path: str | Path, text: str) -> None:
         BurgersAdjointError: naming the path and the reason.
     """
     if Path(path).exists() and not Path(path).is_file():
-        try:
+        with faults_named(path):
             Path(path).write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise BurgersAdjointError(f"cannot write {path}: {reason(error)}") from error
     else:
         with replaced_when_complete(path) as partial:
             partial.write_text(text, encoding="utf-8")

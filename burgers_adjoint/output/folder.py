@@ -1,10 +1,12 @@
 """The output folder of a run."""
 
 from pathlib import Path
+from socket import gethostname
 from typing import Any
 
 from burgers_adjoint.config import Config
-from burgers_adjoint.errors import BurgersAdjointError
+from burgers_adjoint.config.messages import show
+from burgers_adjoint.errors import BurgersAdjointError, ConfigError
 from burgers_adjoint.files.whole import reason, write_text
 from burgers_adjoint.parallel.failure import agreed
 
@@ -14,12 +16,20 @@ def prepare_directory(config: Config, comm: Any) -> Path:
 
     Raises:
         BurgersAdjointError: on all ranks, when the folder cannot be made or written to.
+        ConfigError: on all ranks, when it is another folder on one of them.
     """
     directory = Path(config.output.directory)
     with agreed(comm):
         if comm.rank == 0:
             make_folder(directory, "output folder")
             write_text(directory / "config.toml", config.to_toml())
+    with agreed(comm):
+        if not (directory / "config.toml").exists():
+            raise ConfigError(
+                f"output.directory = {show(config.output.directory)}: rank {comm.rank} on node "
+                f"{gethostname()} does not see what rank 0 has written there; expected a folder "
+                "that all nodes share"
+            )
     return directory
 
 

@@ -58,8 +58,11 @@ def create(
     dtype: np.dtype[Any],
     attributes: Mapping[str, Any],
     parts: int = 1,
+    alignment: int = PAGE,
 ) -> Layout:
     """Make a snapshot file: /snapshots, (capacity, *shape), and /records, (capacity, parts).
+
+    Each of them that has at least a page begins at a multiple of `alignment`, in bytes.
 
     Raises:
         OSError: it is there already, or cannot be made, or there is no room for all of it.
@@ -70,7 +73,7 @@ def create(
     descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o644)
     try:
         os.posix_fallocate(descriptor, 0, needed_bytes(capacity, slot_bytes, parts))
-        layout = _write_layout(path, capacity, shape, dtype, attributes, parts)
+        layout = _write_layout(path, capacity, shape, dtype, attributes, parts, alignment)
         os.posix_fallocate(descriptor, 0, layout.file_bytes)
     except BaseException:
         path.unlink(missing_ok=True)
@@ -87,9 +90,10 @@ def _write_layout(
     dtype: np.dtype[Any],
     attributes: Mapping[str, Any],
     parts: int,
+    alignment: int,
 ) -> Layout:
     access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
-    access.set_alignment(PAGE, PAGE)
+    access.set_alignment(PAGE, alignment)
     place = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     place.set_layout(h5py.h5d.CONTIGUOUS)
     place.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)

@@ -2,6 +2,7 @@
 
 import os
 import resource
+from socket import gethostname
 
 import h5py
 import numpy as np
@@ -9,10 +10,11 @@ import pytest
 from mpi4py import MPI
 
 from burgers_adjoint.config import load
-from burgers_adjoint.errors import BurgersAdjointError
+from burgers_adjoint.errors import BurgersAdjointError, ConfigError
 from burgers_adjoint.output.folder import prepare_directory
 from burgers_adjoint.output.results import write_results
 from burgers_adjoint.parallel.decomposition import Decomposition
+from burgers_adjoint.parallel.whole_rows import whole_rows
 
 pytestmark = pytest.mark.mpi
 
@@ -61,6 +63,17 @@ def test_the_bytes_do_not_depend_on_the_ranks(folder):
     assert path.read_bytes() == together
 
 
+def test_every_rank_writes_a_share_of_whole_rows():
+    decomposition = Decomposition(COMM, (13, 17), False, (1, COMM.size))
+    field = np.random.default_rng(6).normal(size=(13, 17))
+    shares = list(whole_rows(decomposition, field[:, decomposition.columns]))
+    gathered = [share for shares in COMM.allgather(shares) for share in shares]
+    for row, rows in gathered:
+        np.testing.assert_array_equal(rows, field[row : row + len(rows)])
+    assert sum(len(rows) for _, rows in gathered) == 13
+    assert max(len(rows) for _, rows in gathered) == -(-13 // COMM.size)
+
+
 def test_a_missing_folder_is_an_error_of_all_ranks(folder):
     path = folder / "missing" / "results.h5"
     with pytest.raises(BurgersAdjointError, match=f"^cannot write {path}: No such file") as error:
@@ -70,16 +83,19 @@ def test_a_missing_folder_is_an_error_of_all_ranks(folder):
 
 # The tiles of the larger one are beyond what MPI sends without waiting for the receiver.
 @pytest.mark.parametrize("shape", [(130, 70), (600, 400)])
-def test_a_write_that_fails_is_an_error_of_all_ranks_and_leaves_no_file(folder, shape):
+@pytest.mark.parametrize("failing", [0, COMM.size - 1])
+def test_a_write_that_fails_is_an_error_of_all_ranks_and_leaves_no_file(folder, shape, failing):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    if COMM.rank == 0:
+    if COMM.rank == failing:
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
     try:
-        with pytest.raises(BurgersAdjointError, match="File too large") as error:
+        message = f"^cannot write {folder}/results.h5: File too large"
+        with pytest.raises(BurgersAdjointError, match=message) as error:
             write(folder / "results.h5", shape)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert error.value.agreed
+    COMM.Barrier()  # rank 0 removes it
     assert os.listdir(folder) == []
     COMM.Barrier()
     write(folder / "results.h5", (13, 7))
@@ -113,4 +129,16 @@ def test_an_output_folder_that_cannot_be_is_an_error_of_all_ranks(folder):
     COMM.Barrier()
     with pytest.raises(BurgersAdjointError, match="is a file") as error:
         prepare_directory(config, COMM)
+    assert error.value.agreed
+
+
+@pytest.mark.skipif(COMM.size == 1, reason="one rank alone sees what it writes")
+def test_an_output_folder_that_ranks_do_not_share_is_an_error_of_all(folder, monkeypatch):
+    last = COMM.size - 1
+    for name in ("here", "elsewhere"):
+        (folder / name).mkdir(exist_ok=True)
+    monkeypatch.chdir(folder / ("elsewhere" if COMM.rank == last else "here"))
+    message = f'^output.directory = "run": rank {last} on node {gethostname()} does not see'
+    with pytest.raises(ConfigError, match=message) as error:
+        prepare_directory(load(None, [], "run"), COMM)
     assert error.value.agreed

@@ -2,10 +2,7 @@
 
 import copy
 import os
-import resource
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from socket import gethostname
 from typing import Any
@@ -16,37 +13,27 @@ import pytest
 from mpi4py import MPI
 
 from burgers_adjoint.assembly import stores
-from burgers_adjoint.assembly.stores import StoreMaker, closed_at_end
+from burgers_adjoint.assembly.stores import closed_at_end
 from burgers_adjoint.checkpointing.binomial import Binomial
 from burgers_adjoint.checkpointing.store_all import StoreAll
 from burgers_adjoint.checkpointing.two_level import TwoLevel
 from burgers_adjoint.config import from_dict
 from burgers_adjoint.errors import ConfigError, SnapshotError, StorageError
-from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.problem import Problem
 from burgers_adjoint.snapshots.memory import MemoryStore
-
-COMM = MPI.COMM_WORLD
-SHAPE = (13, 9)
-SLOTS = 7
-KINDS = [
-    {"store": "memory"},
-    {"store": "hdf5", "asynchronous": False},
-    {"store": "hdf5", "asynchronous": True, "buffers": 3},
-    {"store": "hdf5", "buffers": 3},
-    {"store": "hdf5_shared"},
-    {"store": "hdf5_shared", "asynchronous": True, "buffers": 3},
-    {"store": "tiered", "asynchronous": True, "buffers": 2},
-]
-if COMM.size in (1, 6):
-    # The pair that differs most from what other rank counts try.
-    KINDS = [KINDS[2], KINDS[3], KINDS[5]]
-ON_DISK = [kind for kind in KINDS if kind["store"].startswith("hdf5")]
-
-
-def named(kind: dict[str, Any]) -> str:
-    return "-".join(str(value) for value in kind.values())
-
+from tests.mpi.store_cases import (
+    COMM,
+    KINDS,
+    ON_DISK,
+    SHAPE,
+    SLOTS,
+    loaded,
+    make,
+    named,
+    no_more_writes,
+    save,
+    values,
+)
 
 over_stores = pytest.mark.parametrize("kind", KINDS, ids=named)
 over_files = pytest.mark.parametrize("kind", ON_DISK, ids=named)
@@ -86,35 +73,6 @@ def small_disk(folder: Path) -> Any:
     COMM.Barrier()
     if COMM.rank == 0:
         subprocess.run(["umount", str(folder)], check=True)
-
-
-def values(step: int) -> np.ndarray:
-    """A global field that no other step has, as this rank's tile."""
-    ny, nx = SHAPE
-    field = np.arange(2.0 * ny * nx).reshape(2, ny, nx) + 1000 * step
-    grid = Decomposition(COMM, SHAPE, False)
-    return field[:, grid.rows, grid.columns]
-
-
-def make(folder: Path, kind: dict[str, Any], slots: int = SLOTS, **more: Any) -> Any:
-    section = {"directory": str(folder), **kind, **more}
-    config = from_dict({"snapshots": section, "checkpointing": {"snapshots": 3}})
-    grid = Decomposition(COMM, SHAPE, False)
-    maker = StoreMaker(config, grid, lambda: np.zeros((2, *grid.tile_shape)))
-    return maker.make(StoreAll(slots + 1))
-
-
-def save(store: Any, slot: int, step: int) -> None:
-    def fill(buffer: np.ndarray) -> None:
-        buffer[...] = values(step)
-
-    store.save(slot, step, fill)
-
-
-def loaded(store: Any, slot: int, step: int) -> np.ndarray:
-    found: list[np.ndarray] = []
-    store.load(slot, step, lambda buffer: found.append(buffer.copy()))
-    return found[0]
 
 
 @over_stores
@@ -384,18 +342,6 @@ def test_nothing_left_to_compute_from_is_exit_code_4_on_all_ranks(folder, kind):
     COMM.Barrier()
     assert os.listdir(folder) == []
     COMM.Barrier()
-
-
-@contextmanager
-def no_more_writes() -> Iterator[None]:
-    """The system refuses whatever the last rank writes to files."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    if COMM.rank == COMM.size - 1:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_write_that_fails_in_the_background_surfaces_on_all_ranks(folder):

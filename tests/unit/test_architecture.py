@@ -59,7 +59,7 @@ HALVES = ({"checkpointing", "snapshots"}, {"kernels", "parallel", "stepping", "e
 USERS = {
     "numba": {"kernels", "output.system"},
     "mpi4py": {"parallel"},
-    "h5py": {"files.hdf5", "snapshots.file_layout"},
+    "h5py": {"files.hdf5", "snapshots.file_layout", "snapshots.hdf5_places"},
     "petsc4py": {"output.system", "inverse.tao"},
     "matplotlib": {"output"},
     "rich": {"output"},
@@ -73,7 +73,9 @@ USERS = {
 LAZY = {"checkpoint_schedules", "matplotlib", "petsc4py", "rich"}
 # Of another PDE's users, who have neither MPI nor Burgers, and of those who ask for help alone.
 STANDARD_LIBRARY_ONLY = {"errors", "protocols", "checkpointing", "snapshots"}
-FILES = {"snapshots.file_layout", "snapshots.file", "snapshots.shared"}
+FILES = {
+    "snapshots.file_layout", "snapshots.file", "snapshots.shared", "snapshots.hdf5_places",
+}  # fmt: skip
 # Methods of communicators by which ranks talk, and what communicators are called.
 TALK = r"i?(all)?(reduce|gather|scatter|toall)(v|_block)?|i?(bcast|barrier|(ex)?scan)|split.*|dup.*"
 TALK += r"|i?(s|r|b)?(send|recv)(_init)?|sendrecv.*|abort|m?i?probe"

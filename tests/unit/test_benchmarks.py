@@ -21,6 +21,7 @@ from benchmarks.peers import __main__ as peers
 from benchmarks.peers import case, environments
 from benchmarks.peers.environments import UnavailableError
 from benchmarks.peers.process import Worker
+from burgers_adjoint.snapshots.hdf5_places import has_mpi
 
 ROOT = Path(__file__).parents[2]
 
@@ -355,6 +356,16 @@ def test_startup(run: Callable[..., tuple[str, dict[str, Any]]]) -> None:
     (row,) = results["rows"]
     assert row["ranks"] == 1
     assert row["seconds"].keys() == {"bare", "warm"}
+
+
+@pytest.mark.skipif(not has_mpi(), reason="h5py is built without MPI")
+def test_drivers(run: Callable[..., tuple[str, dict[str, Any]]], tmp_path: Path) -> None:
+    printed, results = run("drivers", "--directory", str(tmp_path))
+    (row,) = results["rows"]
+    assert (row["ranks"], row["grid"]) == (2, 32)
+    for name in ("file per rank", "direct", "mpio"):
+        assert name in printed
+        assert all(row[name][what] > 0 for what in ("save", "load"))
 
 
 def test_overlap(run: Callable[..., tuple[str, dict[str, Any]]]) -> None:

@@ -382,6 +382,15 @@ SCHEDULES = (
             "snapshots.buffers=1",
             "snapshots.buffers = 1: expected a whole number >= 2 and <= 1024",
         ),
+        (
+            "snapshots.driver=mpi",
+            'snapshots.driver = "mpi": expected one of "auto", "direct", "mpio"',
+        ),
+        (
+            "snapshots.alignment=1 stripe",
+            'snapshots.alignment = "1 stripe": expected a size such as 2 GiB or 500 MB, '
+            "with B, kB, MB, GB, TB, KiB, MiB, GiB, TiB",
+        ),
         ("snapshots.asynchronous=2", "snapshots.asynchronous = 2: expected true or false"),
         ("snapshots.keep=no", 'snapshots.keep = "no": expected true or false'),
         (
@@ -451,6 +460,13 @@ def test_wrong_values_are_named_with_what_is_allowed(override, message):
     said = str(error.value).replace(str(Path.cwd()) + "/", "")
     assert said == message
     assert error.value.exit_code == 2
+
+
+def test_parallel_hdf5_is_not_for_a_thread():
+    message = '^snapshots.driver = "mpio": expected no snapshots.asynchronous = true beside it'
+    with pytest.raises(ConfigError, match=message):
+        load(None, ["snapshots.driver=mpio", "snapshots.asynchronous=true"])
+    assert load(None, ["snapshots.driver=auto", "snapshots.asynchronous=true"])
 
 
 @pytest.mark.parametrize(

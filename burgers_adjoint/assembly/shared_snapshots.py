@@ -1,0 +1,130 @@
+"""Makes the snapshot file that all ranks share, and chooses who moves its bytes."""
+
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from burgers_adjoint.config.sections import Snapshots
+from burgers_adjoint.config.sizes import parse_size
+from burgers_adjoint.errors import ConfigError
+from burgers_adjoint.parallel.agreement import Comm, everywhere, from_rank, largest, last_arrival
+from burgers_adjoint.parallel.decomposition import Decomposition
+from burgers_adjoint.parallel.failure import agreed
+from burgers_adjoint.parallel.shared_file import SharedPlaces
+from burgers_adjoint.snapshots.file import cannot_make
+from burgers_adjoint.snapshots.file_layout import RECORD, Layout, create, needed_bytes
+from burgers_adjoint.snapshots.hdf5_places import HDF5Places, has_mpi, open_shared
+from burgers_adjoint.snapshots.shared import SharedFile
+
+FASTER = 0.9  # times the seconds of "direct": what "auto" takes "mpio" for, past the noise
+TRIES = 3
+NO_STEP = -1
+
+
+def shared_file(
+    path: Path,
+    run: str,
+    capacity: int,
+    tile: np.ndarray,
+    decomposition: Decomposition,
+    section: Snapshots,
+) -> SharedFile:
+    """Make a snapshot file of all ranks. Collective.
+
+    Args:
+        path: of the file, which is new.
+        run: its name.
+        capacity: number of slots.
+        tile: an array like this rank's part of a snapshot.
+        decomposition: whose tiles they are.
+        section: has the driver. "auto" takes the one that moves a snapshot faster here.
+
+    Raises:
+        StorageError: on all ranks: the file cannot be made.
+        ConfigError: on all ranks: h5py has no such driver.
+    """
+    comm: Any = decomposition.comm
+    drivers = _drivers(comm, section)
+    whole = (*tile.shape[:-2], *decomposition.shape)
+    layout: Any = None
+    with agreed(comm):
+        if comm.rank == 0:
+            alignment = parse_size(section.alignment)
+            try:
+                layout = create(
+                    path, capacity, whole, tile.dtype, {"run": run}, comm.size, alignment
+                )
+            except OSError as error:
+                n_bytes = int(np.prod(whole)) * tile.dtype.itemsize
+                raise cannot_make(path, needed_bytes(capacity, n_bytes), error) from error
+    layout = from_rank(comm, layout)
+    files = {
+        driver: _opened(driver, path, layout, whole, tile, decomposition) for driver in drivers
+    }
+    chosen = drivers[0]
+    if len(files) > 1:
+        seconds = {driver: _seconds(comm, file, tile) for driver, file in files.items()}
+        chosen = "mpio" if seconds["mpio"] < FASTER * seconds["direct"] else "direct"
+    for driver, file in files.items():
+        if driver != chosen:
+            file.close()
+    return files[chosen]
+
+
+def _drivers(comm: Comm, section: Snapshots) -> tuple[str, ...]:
+    """Those to choose from."""
+    parallel = everywhere(comm, has_mpi())
+    with agreed(comm):
+        if section.driver == "mpio" and not parallel:
+            raise ConfigError(
+                'snapshots.driver = "mpio": this h5py is built without MPI; "direct" needs none'
+            )
+    if section.driver != "auto":
+        return (section.driver,)
+    # Threads of a rank that waits in HDF5 stand still, so "mpio" is not for asynchronous stores.
+    return ("direct", "mpio") if parallel and not section.asynchronous else ("direct",)
+
+
+def _opened(
+    driver: str,
+    path: Path,
+    layout: Layout,
+    whole: tuple[int, ...],
+    tile: np.ndarray,
+    decomposition: Decomposition,
+) -> SharedFile:
+    comm: Any = decomposition.comm
+    fields = (slice(0, n) for n in tile.shape[:-2])
+    block = (*fields, decomposition.rows, decomposition.columns)
+    own = slice(comm.rank, comm.rank + 1)
+    if driver == "mpio":
+        file = open_shared(path, comm)
+        snapshots, records = (
+            HDF5Places(file, name, part)
+            for name, part in (("snapshots", block), ("records", (own,)))
+        )
+        return SharedFile(path, layout, snapshots, records)
+    size = RECORD.itemsize
+    return SharedFile(
+        path,
+        layout,
+        SharedPlaces(comm, str(path), layout.data, whole, block, tile.dtype.itemsize),
+        SharedPlaces(comm, str(path), layout.records, (comm.size, size), (own, slice(0, size)), 1),
+    )
+
+
+def _seconds(comm: Comm, file: SharedFile, tile: np.ndarray) -> float:
+    """The least that the slowest rank takes to write and read a snapshot; infinite if it fails."""
+    taken = []
+    for _ in range(TRIES):
+        start, failed = last_arrival(comm), False
+        for move in (lambda: file.write(0, NO_STEP, tile), lambda: file.read(0, tile)):
+            try:
+                move()
+            except (OSError, EOFError):
+                failed = True
+        seconds = float("inf") if failed else perf_counter() - start
+        taken.append(largest(comm, seconds))
+    return float(min(taken))
