@@ -181,6 +181,9 @@ class Binomial(Schedule):
         self = cls(n_steps, snapshots)
         self.turned = to_reverse is not None
         self.to_reverse = end = n_steps if to_reverse is None else to_reverse
+        if to_reverse == 0:  # there is nothing left to do
+            self._predicted_forward_steps = forward_steps
+            return self
         if not 0 < end <= n_steps:
             raise ScheduleError(f"cannot reverse {end} steps of {n_steps}")
         places = sorted(live)

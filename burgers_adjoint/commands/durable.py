@@ -17,7 +17,13 @@ from burgers_adjoint.checkpointing.online import Online
 from burgers_adjoint.checkpointing.schedule import Schedule
 from burgers_adjoint.commands.identity import folder_of, identity_of
 from burgers_adjoint.commands.sweeps import ForwardSweep, GradientContents
-from burgers_adjoint.errors import ConfigError, RestartError, agreed_error
+from burgers_adjoint.errors import (
+    BurgersAdjointError,
+    ConfigError,
+    RestartError,
+    RestartWriteError,
+    agreed_error,
+)
 from burgers_adjoint.files.whole import reason, require_writable
 from burgers_adjoint.output.summary import Restarted, RunSummary, summary_of, to_mapping
 from burgers_adjoint.parallel.agreement import from_rank, largest
@@ -350,6 +356,25 @@ class DurableRun:
             self.keeper.finish()
         self._ended = time.perf_counter()
         return objective
+
+    @contextmanager
+    def kept_if_not_written(self) -> Iterator[None]:
+        """Save the gradient as restart data where the block cannot write it. Collective.
+
+        Raises:
+            BurgersAdjointError: of the block, with where the gradient is.
+        """
+        try:
+            yield
+        except BurgersAdjointError as error:
+            if not error.agreed:
+                raise
+            try:
+                self.keeper.save_end()
+                kept = f"the gradient is saved: {self.identity.goes_on_with} writes it"
+            except RestartWriteError as another:
+                kept = f"nor can it be saved: {another}"
+            raise agreed_error(type(error)(f"{error}; {kept}")) from error
 
     def conclude(self, summary: RunSummary) -> None:
         """Note that the results are written: nothing is left to resume."""

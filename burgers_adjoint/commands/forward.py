@@ -10,6 +10,7 @@ from burgers_adjoint.commands.job import (
     summarize,
     write_run,
 )
+from burgers_adjoint.commands.room import require_room
 from burgers_adjoint.config import Config
 from burgers_adjoint.equations.burgers.preparation import prepare_kernels
 from burgers_adjoint.errors import ConfigError, agreed_error
@@ -64,6 +65,8 @@ def _forward(
     if durable is not None and durable.summary is not None:
         return durable.summary
     directory = prepare_directory(config, comm)
+    going_on = durable is not None and durable.found is not None
+    require_room(problem, directory, groups=0, dumped=0 if going_on else 2)
     dumps = dumps_of(problem, directory, durable)
     prepare_kernels(problem.model, reverse=False)
     startup = seconds_since_start(comm)

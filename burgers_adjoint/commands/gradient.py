@@ -1,6 +1,7 @@
 """`gradient`: both sweeps, from a configuration to results and a summary."""
 
 import time
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -15,6 +16,7 @@ from burgers_adjoint.commands.job import (
     summarize,
     write_run,
 )
+from burgers_adjoint.commands.room import require_room
 from burgers_adjoint.config import Config
 from burgers_adjoint.equations.burgers.preparation import prepare_kernels
 from burgers_adjoint.output.folder import prepare_directory
@@ -64,6 +66,8 @@ def _gradient(problem: Problem, progress: Progress, resume: "Resume") -> RunSumm
     if durable is not None and durable.summary is not None:
         return durable.summary
     directory = prepare_directory(config, comm)
+    going_on = durable is not None and durable.found is not None
+    require_room(problem, directory, groups=1, dumped=0 if going_on else 4)
     schedule = problem.schedule() if durable is None else durable.schedule()
     dumps = dumps_of(problem, directory, durable)
     with closed_at_end(problem.store(schedule), config.snapshots.keep) as store:
@@ -101,7 +105,8 @@ def _gradient(problem: Problem, progress: Progress, resume: "Resume") -> RunSumm
         summary.restart = durable.report(result.counts.forward_steps, planned_steps, seconds)
     reported = {"gradient": _in_inner_product(problem, result.gradient)}
     start = time.perf_counter()
-    write_run(problem, directory, result.final, reported, summary, plot_results, "gradient.png")
+    with nullcontext() if durable is None else durable.kept_if_not_written():
+        write_run(problem, directory, result.final, reported, summary, plot_results, "gradient.png")
     summary.seconds["output"] = float(largest(comm, time.perf_counter() - start))
     if durable is not None:
         durable.conclude(summary)

@@ -15,6 +15,7 @@ from burgers_adjoint.assembly.fingerprints import fingerprints, require_same_fil
 from burgers_adjoint.assembly.stores import Store, closed_at_end
 from burgers_adjoint.checkpointing.counts import Counts
 from burgers_adjoint.commands.job import seconds_of, seconds_since_start, summarize, write_run
+from burgers_adjoint.commands.room import require_room
 from burgers_adjoint.config import Config, time_is_open
 from burgers_adjoint.equations.burgers.objectives.misfit import Misfit
 from burgers_adjoint.equations.burgers.preparation import prepare_kernels
@@ -70,7 +71,9 @@ def optimize(config: Config, comm: Comm, progress: Progress) -> RunSummary:
             )
     with Problem(config, comm) as problem:
         require_influence(problem)
-        search = Search(problem, prepare_directory(config, comm), progress)
+        directory = prepare_directory(config, comm)
+        require_room(problem, directory, groups=4)  # three in results.h5, one in controls.h5
+        search = Search(problem, directory, progress)
         with closed_at_end(problem.store(problem.schedule()), config.snapshots.keep) as store:
             prepare_kernels(problem.model)
             tao.prepare(petsc, comm, config.tao.type)

@@ -339,6 +339,16 @@ class Keeper:
             left = self._deadline.seconds_left() > self._margin() / 2
         return from_rank(self.comm, left)
 
+    def save_end(self) -> None:
+        """Save what the sweeps have come to, so that nobody need repeat them. Collective.
+
+        Raises:
+            RestartWriteError: it cannot be written.
+        """
+        self._drain()
+        self._save(0)
+        self._drain(last=True)
+
     def finish(self) -> None:
         """End the sweeps: wait for what is being written. Collective."""
         self._drain()

@@ -294,7 +294,7 @@ def test_a_plan_made_anew_counts_the_steps_before() -> None:
         ([(0, 1), (2, 1)], 4, r"in the slots \[1, 1\] do not fit in 3 slots, one in each"),
         ([(0, 3)], 4, r"in the slots \[3\] do not fit in 3 slots"),
         ([(0, -1)], 4, r"in the slots \[-1\] do not fit in 3 slots"),
-        ([(0, 0)], 0, "cannot reverse 0 steps of 10"),
+        ([(0, 0)], -1, "cannot reverse -1 steps of 10"),
         ([(0, 0)], 11, "cannot reverse 11 steps of 10"),
     ],
 )
@@ -331,3 +331,9 @@ def test_any_number_of_snapshots_is_planned_at_once() -> None:
     resumed = Binomial.resume(many, many, [(0, 3), (5, 1)], position=5)
     slots = [a.slot for a in (resumed.next_action() for _ in range(8)) if isinstance(a, Save)]
     assert slots[:3] == [0, 2, 4]
+
+
+def test_where_all_is_reversed_nothing_is_left_to_do() -> None:
+    rest = Binomial.resume(10, 3, [(0, 0)], to_reverse=0, forward_steps=25)
+    assert rest.take() is None
+    assert rest.predicted_forward_steps == 25
