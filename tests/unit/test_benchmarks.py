@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import cost_model, kernels, measure, paper, stages
+from benchmarks import cost_model, kernels, measure, operations, paper, stages
 from benchmarks.against_ad import __main__ as against_ad
 from benchmarks.against_ad import setup
 from benchmarks.peers import __main__ as peers
 from benchmarks.peers import case, environments
 from benchmarks.peers.environments import UnavailableError
 from benchmarks.peers.process import Worker
+from burgers_adjoint.kernels.formula import fma, square_root
+from burgers_adjoint.kernels.programs import Kind, Row
 from burgers_adjoint.snapshots.hdf5_places import has_mpi
 
 ROOT = Path(__file__).parents[2]
@@ -90,6 +92,28 @@ def test_kernels(tmp_path: Path) -> None:
     assert [tile["tile"] for tile in results["tiles"]] == [16, 64]
     # p(20, 3) = 45, and the last step
     assert results["gradient"]["forward_steps"] == 46
+
+
+def test_operations_are_those_that_a_compiler_leaves() -> None:
+    """Equal ones count once, unused ones and signs not at all."""
+
+    def formula(c: Sequence[Any], points: Sequence[Any]) -> list[Any]:
+        x, y = points
+        unused = square_root(x) + 1.0
+        assert unused is not None
+        return [fma(x, y, -(x * y)) / square_root(y), x * y]
+
+    kind = Kind(formula, ((Row("x"), 0), (Row("y"), 0)), (Row("a"), Row("b")))
+    assert operations.operations([kind]) == {"sums": 2, "divisions": 1, "roots": 1}
+
+
+def test_operations(tmp_path: Path) -> None:
+    results = operations.main(["--quick", "-o", str(tmp_path)])
+    euler, rk4 = (results["programs"][f"{name}, central: primal"] for name in ("euler", "rk4"))
+    # four stages, with a step's weights to the sums
+    assert 4 * euler["sums"] < rk4["sums"] < 6 * euler["sums"]
+    assert results["programs"]["rk4, upwind: primal"]["roots"] == 8
+    assert (tmp_path / "operations.json").is_file()
 
 
 def test_bare_calls_do_what_the_executor_does() -> None:
