@@ -1,7 +1,7 @@
 """The few operations on files that durable data depends on, each in one place.
 
-All durable writes pass through these functions, so that what a full disk, a crash or a power cut
-does between any two of them can be tested.
+Restart data is written by the functions of this module, called by its name, so that what a full
+disk, a crash or a power cut does between any two of them can be tested.
 """
 
 import os

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from burgers_adjoint.errors import BurgersAdjointError, ConfigError
-from burgers_adjoint.files import disk
+from burgers_adjoint.files.disk import replace, sync_folder
 
 FAULTS_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
@@ -30,8 +30,8 @@ def replaced_when_complete(path: str | Path) -> Iterator[Path]:
             yield partial
             with open(partial, "rb+") as file:
                 os.fsync(file.fileno())
-            disk.replace(partial, path)
-            disk.sync_folder(path.parent)
+            replace(partial, path)
+            sync_folder(path.parent)
     finally:
         with suppress(OSError):
             partial.unlink()

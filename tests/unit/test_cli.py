@@ -19,6 +19,7 @@ from burgers_adjoint.commands.line import Request, parse
 from burgers_adjoint.config import load
 from burgers_adjoint.errors import BurgersAdjointError, NumericalError, SnapshotError
 from burgers_adjoint.output.progress import Progress
+from burgers_adjoint.output.summary import Check, CheckSummary, to_mapping
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = ("gradient", "forward", "check", "resume", "info")
@@ -509,12 +510,15 @@ def test_whatever_is_raised_ends_with_a_line_and_a_code(error, code, message, ca
 def test_check_ends_with_1_after_the_table_when_one_fails(
     passed, code, capsys, monkeypatch, tmp_path
 ):
-    checks = [{"name": "order", "value": 1.5, "passed": passed, "limit": 1.9, "text": "over 1.9"}]
-    monkeypatch.setattr(check, "check", lambda *arguments: {"checks": checks})
+    done = Check("order", 1.5, passed, 1.9, "over 1.9")
+    found = CheckSummary(
+        checks=[done], left_out=[], objective=0.0, digest="", seed=0, ranks=1, steps=1
+    )
+    monkeypatch.setattr(check, "check", lambda *arguments: found)
     assert ended("check", "--json", tmp_path / "checks.json") == code
     stdout = capsys.readouterr().out
     assert ("FAILED" in stdout) is not passed
-    assert json.loads((tmp_path / "checks.json").read_text())["checks"] == checks
+    assert json.loads((tmp_path / "checks.json").read_text())["checks"] == [to_mapping(done)]
 
 
 def test_interrupting_a_run_ends_it_with_130_and_no_traceback(tmp_path):

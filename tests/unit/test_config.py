@@ -384,7 +384,8 @@ SCHEDULES = (
         ),
         (
             "snapshots.driver=mpi",
-            'snapshots.driver = "mpi": expected one of "auto", "direct", "mpio"',
+            'snapshots.driver = "mpi", did you mean mpio?: expected one of "auto", "direct", '
+            '"mpio"',
         ),
         (
             "snapshots.alignment=1 stripe",
