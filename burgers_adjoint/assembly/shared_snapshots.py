@@ -14,7 +14,7 @@ from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.failure import agreed
 from burgers_adjoint.parallel.shared_file import SharedPlaces
 from burgers_adjoint.snapshots.file import cannot_make
-from burgers_adjoint.snapshots.file_layout import RECORD, Layout, create, needed_bytes
+from burgers_adjoint.snapshots.file_layout import RECORD, FileLayout, create, needed_bytes
 from burgers_adjoint.snapshots.hdf5_places import HDF5Places, has_mpi, open_shared
 from burgers_adjoint.snapshots.shared import SharedFile
 
@@ -90,7 +90,7 @@ def _drivers(comm: Comm, section: Snapshots) -> tuple[str, ...]:
 def _opened(
     driver: str,
     path: Path,
-    layout: Layout,
+    layout: FileLayout,
     whole: tuple[int, ...],
     tile: np.ndarray,
     decomposition: Decomposition,

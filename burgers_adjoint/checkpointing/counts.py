@@ -15,7 +15,7 @@ class Counts:
     The last step, taken by `Turn`, is among `forward_steps`. `seconds_adjoint` has the seeding in
     it; `seconds_snapshots` has every copy of a state, and the waiting for it. What it took to make
     damaged snapshots anew is apart, in `recomputed_steps`, as no schedule has planned it.
-    `kept_steps` are those of the reverse steps that found all they wanted in a snapshot.
+    `kept_steps` counts the reverse steps whose stages a snapshot had kept.
     """
 
     forward_steps: int = 0

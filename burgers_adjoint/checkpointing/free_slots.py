@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 
 class FreeSlots:
-    """The empty ones of so many slots; memory grows with those that have been used alone."""
+    """Empty slots of so many; memory grows with the number of slots that were ever used."""
 
     def __init__(self, slots: int, used: Collection[int] = ()) -> None:
         """Have all slots empty but the used ones."""

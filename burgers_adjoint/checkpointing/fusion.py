@@ -148,7 +148,7 @@ def _with_saves(
     most: int,
     fits: Callable[[int], bool],
 ) -> Advance | AdvanceSaving:
-    """A single step, that may have been saved before, and those that follow with saves."""
+    """One action of a step, whose start may be saved, and of the steps that follow with saves."""
     saved_before = len(slots)
     schedule.take_saves(first.step1, slots, most, fits)
     if not slots:

@@ -22,7 +22,7 @@ from burgers_adjoint.restart.manifest import (
 from burgers_adjoint.restart.parts import Fields, Seal, file_name, write_part
 
 
-class Background:
+class ThreadTask:
     """One job in a thread of its own.
 
     The thread must not keep a process from ending, so it is a daemon; `error` has what it raised.
@@ -74,7 +74,7 @@ class Writer:
         self.kept: list[Manifest] = []
         self.stage: str | None = None
         self.nbytes = 0
-        self._job: Background | None = None
+        self._job: ThreadTask | None = None
         self._new: Mapping[str, Fields] = {}
         self._seals: dict[str, Seal] = {}
 
@@ -98,7 +98,7 @@ class Writer:
         """
         self._draft, self._new, self._seals = draft, new, {}
         self.stage = "parts"
-        self._job = Background(self._write_parts)
+        self._job = ThreadTask(self._write_parts)
 
     def wait(self) -> None:
         """Wait for this rank's thread."""
@@ -137,7 +137,7 @@ class Writer:
         self.nbytes += sum(seal.size for seal in self._seals.values())
         if gathered is not None:
             manifest = self._sealed(gathered)
-            self._job = Background(lambda: self._commit(manifest))
+            self._job = ThreadTask(lambda: self._commit(manifest))
         self.stage = "manifest"
         return False
 

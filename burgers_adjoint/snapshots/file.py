@@ -13,7 +13,7 @@ import xxhash
 from burgers_adjoint.errors import SnapshotError, StorageError
 from burgers_adjoint.protocols import SnapshotStore, bytes_of
 from burgers_adjoint.snapshots.file_layout import (
-    Layout,
+    FileLayout,
     create,
     needed_bytes,
     new_record,
@@ -36,7 +36,7 @@ class SlotFile(Protocol):
     """
 
     path: Path
-    layout: Layout
+    layout: FileLayout
 
     def write(self, slot: int, step: int, data: np.ndarray) -> None:
         """Write a snapshot, its step and its checksum; raises OSError."""

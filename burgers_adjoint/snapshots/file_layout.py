@@ -21,7 +21,7 @@ RECORD = np.dtype([("step", "<i8"), ("checksum", "<u8")])
 
 
 @dataclass(frozen=True)
-class Layout:
+class FileLayout:
     """Places in a snapshot file, in bytes.
 
     Attributes:
@@ -59,7 +59,7 @@ def create(
     attributes: Mapping[str, Any],
     parts: int = 1,
     alignment: int = PAGE,
-) -> Layout:
+) -> FileLayout:
     """Make a snapshot file: /snapshots, (capacity, *shape), and /records, (capacity, parts).
 
     Each of them that has at least a page begins at a multiple of `alignment`, in bytes.
@@ -91,7 +91,7 @@ def _write_layout(
     attributes: Mapping[str, Any],
     parts: int,
     alignment: int,
-) -> Layout:
+) -> FileLayout:
     access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
     access.set_alignment(PAGE, alignment)
     place = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
@@ -116,7 +116,7 @@ def _write_layout(
         file["records"][...] = empty
     slot_bytes = int(np.prod(shape)) * dtype.itemsize
     end = offsets[1] + capacity * slot_bytes
-    return Layout(
+    return FileLayout(
         capacity, offsets[1], slot_bytes, offsets[0], parts, max(end, path.stat().st_size)
     )
 

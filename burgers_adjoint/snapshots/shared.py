@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 import xxhash
 
-from burgers_adjoint.snapshots.file_layout import Layout, new_record, read_record
+from burgers_adjoint.snapshots.file_layout import FileLayout, new_record, read_record
 
 
 class Places(Protocol):
@@ -36,7 +36,7 @@ class SharedFile:
         records: the places of /records.
     """
 
-    def __init__(self, path: Path, layout: Layout, snapshots: Places, records: Places) -> None:
+    def __init__(self, path: Path, layout: FileLayout, snapshots: Places, records: Places) -> None:
         self.path = path
         self.layout = layout
         self._snapshots = snapshots

@@ -214,7 +214,7 @@ class StepLevels:
         ahead: tuple[tuple[str, int], ...] = (),
         final: bool = False,
     ) -> Kind:
-        """A kind of `StepKinds`; those that do the same are one."""
+        """A kind of `StepKinds`, made once; kinds with the same formula and streams are one."""
         key = role, stage, ahead, final
         if key not in self._made:
             makers: dict[str, Callable[[], Kind]] = {

@@ -69,7 +69,7 @@ class TileData:
             halo.close()
 
     def halo(self, depth: int, n_fields: int) -> Halo:
-        """The exchange of so many layers; those that a single level reads need no corners."""
+        """The exchange of so many layers; where one level alone reads them, without corners."""
         if (depth, n_fields) not in self._halos:
             edges = Edges(self.layout.rows, self.layout.columns)
             corners = depth > self._equation.reach
