@@ -80,6 +80,7 @@ FILES = {
 TALK = r"i?(all)?(reduce|gather|scatter|toall)(v|_block)?|i?(bcast|barrier|(ex)?scan)|split.*|dup.*"
 TALK += r"|i?(s|r|b)?(send|recv)(_init)?|sendrecv.*|abort|m?i?probe"
 COMMUNICATORS = r"comm|node$|writers|world|MPI"
+LONGEST_FILE, LONGEST_FUNCTION = 400, 60  # lines
 TOP_LEVEL = 6  # modules: the public door
 
 
@@ -268,6 +269,20 @@ def test_files_are_renamed_in_one_place() -> None:
     ]
     # a lock is taken over by its own protocol
     assert renames == ["files.disk", "output.lock"]
+
+
+def test_files_and_functions_are_short() -> None:
+    long = []
+    for module, path in modules().items():
+        text = path.read_text(encoding="utf-8")
+        if text.count("\n") > LONGEST_FILE:
+            long.append(module)
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef):
+                assert node.end_lineno is not None
+                if node.end_lineno - node.lineno >= LONGEST_FUNCTION:
+                    long.append(f"{module}:{node.name}")
+    assert not long
 
 
 def test_checkpointing_half_needs_the_standard_library_only() -> None:
