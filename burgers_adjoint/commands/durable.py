@@ -10,12 +10,12 @@ import numpy as np
 
 from burgers_adjoint.assembly.fingerprints import require_same_files
 from burgers_adjoint.checkpointing.actions import FusedAction
-from burgers_adjoint.checkpointing.binomial import Binomial
 from burgers_adjoint.checkpointing.counts import Counts, Observer
 from burgers_adjoint.checkpointing.executor import Executor
 from burgers_adjoint.checkpointing.online import Online
 from burgers_adjoint.checkpointing.schedule import Schedule
 from burgers_adjoint.commands.identity import folder_of, identity_of
+from burgers_adjoint.commands.rest import Rest
 from burgers_adjoint.commands.sweeps import ForwardSweep, GradientContents
 from burgers_adjoint.errors import (
     BurgersAdjointError,
@@ -42,21 +42,6 @@ logger = logging.getLogger(__name__)
 Resume = Literal["refuse", "never", "auto", "must"]
 # A run may go on with other values of these: they change how results are made, not their bits.
 Store = SnapshotStore[np.ndarray]
-
-
-class Rest(Binomial):
-    """The least work for what remains of a reversal, whatever schedule has begun it.
-
-    Attributes:
-        memory: slots that may be in memory.
-    """
-
-    memory: int
-
-    @property
-    def memory_slots(self) -> int:
-        """Slots in memory, the first ones."""
-        return min(self.memory, self.slots)
 
 
 class DurableRun:
