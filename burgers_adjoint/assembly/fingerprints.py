@@ -28,6 +28,8 @@ def _files(config: Config) -> dict[str, str]:
     files = {"observations.path": config.observations.path}
     if config.initial.kind == "file":
         files["initial.path"] = config.initial.path
+    if config.truth.twin and config.truth.kind == "file":
+        files["truth.path"] = config.truth.path
     return {key: path for key, path in files.items() if path}
 
 

@@ -94,3 +94,31 @@ def test_an_unfinished_search_does_not_go_on_from_another_first_guess(observed: 
     shutil.copy(first, guess)
     with pytest.raises(RestartError, match=rf"initial.path = {guess} has changed"):
         optimize(config, ALONE, QUIET)
+
+
+def test_nobody_goes_on_with_the_observations_of_another_truth(tmp_path: Path) -> None:
+    pytest.importorskip("petsc4py")
+    for name, amplitude in (("A", [0.6, -0.2]), ("B", [0.5, 0.5])):
+        forward(configured(tmp_path / name, initial={"amplitude": amplitude}), ALONE, QUIET)
+    truth = tmp_path / "truth.h5"
+    shutil.copy(tmp_path / "A" / "results.h5", truth)
+
+    def twin(folder: str, **sections: dict) -> Config:
+        return configured(
+            tmp_path / folder,
+            objective={"kind": "misfit"},
+            observations={"count": 5},
+            truth={"twin": True, "kind": "file", "path": str(truth)},
+            **sections,
+        )
+
+    optimize(twin("search", tao={"iterations": 2}), ALONE, QUIET)
+    run = twin("run", restart={"enabled": True})
+    first = gradient(run, ALONE, QUIET)
+    shutil.copy(tmp_path / "B" / "results.h5", truth)
+    message = rf"truth.path = {truth} has changed"
+    with pytest.raises(RestartError, match=message):
+        optimize(twin("search", tao={"iterations": 40}), ALONE, QUIET)
+    with pytest.raises(RestartError, match=message):
+        gradient(run, ALONE, QUIET, "auto")
+    assert gradient(run, ALONE, QUIET, "never").digest != first.digest
