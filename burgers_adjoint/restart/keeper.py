@@ -313,9 +313,7 @@ class Keeper:
             InterruptedRunError: everything is saved.
             RestartWriteError: it cannot be written.
         """
-        self._drain()
-        self._save(0)
-        self._drain(last=True)
+        self.save_end()
         with suppress(RestartWriteError):
             while self._time_left() and self._missing(1):
                 self._save(SNAPSHOTS_PER_SAVE)
@@ -340,7 +338,7 @@ class Keeper:
         return from_rank(self.comm, left)
 
     def save_end(self) -> None:
-        """Save what the sweeps have come to, so that nobody need repeat them. Collective.
+        """Save what the sweeps have come to, without snapshots, and wait for it. Collective.
 
         Raises:
             RestartWriteError: it cannot be written.
