@@ -184,22 +184,8 @@ def test_a_run_that_blows_up_is_a_failed_trial(tmp_path) -> None:
     assert done["objective"] == sorted(done["objective"], reverse=True)
 
 
-def test_a_method_that_petsc_does_not_know_is_said() -> None:
-    petsc = tao.load_petsc("")
-    options = petsc.Options()
-    options["tao_type"] = "nosuch"
-    settings = tao.Settings("blmvm", 1e-9, 0.0, 0.0, 5, 5)
-    try:
-        with pytest.raises(ConfigError) as error:
-            tao.minimize(petsc, ALONE, lambda *_: 0.0, np.zeros(2), None, settings, print)
-    finally:
-        options.delValue("tao_type")
-    assert str(error.value).startswith("petsc.options: PETSc says: Unable to find requested Tao")
-    assert error.value.agreed
-
-
-@pytest.mark.parametrize("method", ["ntr", "nls", "tron", "pounders"])
-def test_a_method_that_takes_more_than_a_gradient_is_refused(method: str) -> None:
+def refusal_of(method: str) -> ConfigError:
+    """What is said of a method that PETSc's own options ask for."""
     petsc = tao.load_petsc("")
     options = petsc.Options()
     options["tao_type"] = method
@@ -209,9 +195,21 @@ def test_a_method_that_takes_more_than_a_gradient_is_refused(method: str) -> Non
             tao.minimize(petsc, ALONE, lambda *_: 0.0, np.zeros(2), None, settings, print)
     finally:
         options.delValue("tao_type")
-    assert str(error.value).startswith(f"petsc.options: -tao_type {method} takes more than the obj")
-    assert str(error.value).endswith("expected one of " + ", ".join(tao.METHODS))
-    assert error.value.agreed
+    return error.value
+
+
+def test_a_method_that_petsc_does_not_know_is_said() -> None:
+    error = refusal_of("nosuch")
+    assert str(error).startswith("petsc.options: PETSc says: Unable to find requested Tao")
+    assert error.agreed
+
+
+@pytest.mark.parametrize("method", ["ntr", "nls", "tron", "pounders"])
+def test_a_method_that_takes_more_than_a_gradient_is_refused(method: str) -> None:
+    error = refusal_of(method)
+    assert str(error).startswith(f"petsc.options: -tao_type {method} takes more than the obj")
+    assert str(error).endswith("expected one of " + ", ".join(tao.METHODS))
+    assert error.agreed
 
 
 def test_the_methods_of_a_configuration_are_those_of_the_search() -> None:
