@@ -120,7 +120,7 @@ class DurableRun:
             )
             require_identity(self.folder, newest, self.identity.values)
         if newest.phase == "done":
-            self.summary = summary_of(newest.facts["summary"], RunSummary)
+            self.summary = summary_of(newest.facts["summary"])
             return
         for manifest in manifests:
             try:

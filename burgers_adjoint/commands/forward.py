@@ -1,24 +1,22 @@
 """`forward`: the primal alone, from a configuration to results and a summary."""
 
-import time
 from typing import TYPE_CHECKING
 
 from burgers_adjoint.commands.job import (
     dumps_of,
     durable_run,
+    prepare_output,
     seconds_since_start,
     summarize,
     write_run,
 )
-from burgers_adjoint.commands.room import require_room
 from burgers_adjoint.config import Config
 from burgers_adjoint.equations.burgers.preparation import prepare_kernels
 from burgers_adjoint.errors import ConfigError, agreed_error
-from burgers_adjoint.output.folder import prepare_directory
 from burgers_adjoint.output.plots import plot_results
 from burgers_adjoint.output.progress import Progress
 from burgers_adjoint.output.summary import Dumped, RunSummary, published_comparison
-from burgers_adjoint.parallel.agreement import Comm, largest, last_arrival
+from burgers_adjoint.parallel.agreement import Comm, last_arrival
 from burgers_adjoint.problem import Problem
 
 if TYPE_CHECKING:
@@ -64,9 +62,7 @@ def _forward(
     durable = durable_run(problem, "forward", resume)
     if durable is not None and durable.summary is not None:
         return durable.summary
-    directory = prepare_directory(config, comm)
-    going_on = durable is not None and durable.found is not None
-    require_room(problem, directory, groups=0, dumped=0 if going_on else 2)
+    directory = prepare_output(problem, durable, groups=0, dumped=2)
     dumps = dumps_of(problem, directory, durable)
     prepare_kernels(problem.model, reverse=False)
     startup = seconds_since_start(comm)
@@ -85,9 +81,7 @@ def _forward(
     summary.published = published_comparison(config, objective, None)
     if durable is not None:
         summary.restart = durable.report(problem.n_steps, problem.n_steps, {})
-    start = time.perf_counter()
     write_run(problem, directory, problem.model.final, {}, summary, plot_results, "gradient.png")
-    summary.seconds["output"] = float(largest(comm, time.perf_counter() - start))
     if observe is not None and observer is not None:
         _write_observations(problem, observe, observer)
     if durable is not None:

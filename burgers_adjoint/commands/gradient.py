@@ -1,6 +1,5 @@
 """`gradient`: both sweeps, from a configuration to results and a summary."""
 
-import time
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
@@ -11,15 +10,14 @@ from burgers_adjoint.commands.job import (
     dumps_of,
     durable_run,
     planned,
+    prepare_output,
     seconds_of,
     seconds_since_start,
     summarize,
     write_run,
 )
-from burgers_adjoint.commands.room import require_room
 from burgers_adjoint.config import Config
 from burgers_adjoint.equations.burgers.preparation import prepare_kernels
-from burgers_adjoint.output.folder import prepare_directory
 from burgers_adjoint.output.plots import plot_results
 from burgers_adjoint.output.progress import Progress
 from burgers_adjoint.output.summary import (
@@ -65,9 +63,7 @@ def _gradient(problem: Problem, progress: Progress, resume: "Resume") -> RunSumm
     durable = durable_run(problem, "gradient", resume)
     if durable is not None and durable.summary is not None:
         return durable.summary
-    directory = prepare_directory(config, comm)
-    going_on = durable is not None and durable.found is not None
-    require_room(problem, directory, groups=1, dumped=0 if going_on else 4)
+    directory = prepare_output(problem, durable, groups=1, dumped=4)
     schedule = problem.schedule() if durable is None else durable.schedule()
     dumps = dumps_of(problem, directory, durable)
     with closed_at_end(problem.store(schedule), config.snapshots.keep) as store:
@@ -104,10 +100,8 @@ def _gradient(problem: Problem, progress: Progress, resume: "Resume") -> RunSumm
         planned_steps = None if whole.n_steps is None else whole.predicted_forward_steps
         summary.restart = durable.report(result.counts.forward_steps, planned_steps, seconds)
     reported = {"gradient": _in_inner_product(problem, result.gradient)}
-    start = time.perf_counter()
     with nullcontext() if durable is None else durable.kept_if_not_written():
         write_run(problem, directory, result.final, reported, summary, plot_results, "gradient.png")
-    summary.seconds["output"] = float(largest(comm, time.perf_counter() - start))
     if durable is not None:
         durable.conclude(summary)
     return summary

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from burgers_adjoint.checkpointing.counts import Counts
+from burgers_adjoint.commands.room import require_room
 from burgers_adjoint.equations.burgers.controls import split
 from burgers_adjoint.errors import NumericalError, agreed_error
 from burgers_adjoint.output.dumps import STEPS, Dumps
+from burgers_adjoint.output.folder import prepare_directory
 from burgers_adjoint.output.results import PICTURES, RESULTS, remove_leftovers, write_results
 from burgers_adjoint.output.summary import Planned, RunSummary, Seconds, to_line
 from burgers_adjoint.output.system import versions
@@ -43,14 +45,28 @@ def durable_run(problem: Problem, command: str, resume: "Resume") -> "DurableRun
     return DurableRun(problem, command, resume)
 
 
+def prepare_output(
+    problem: Problem, durable: "DurableRun | None", groups: int, dumped: int = 0
+) -> Path:
+    """Make the output folder, and see that it has room; see `require_room`. Collective."""
+    directory = prepare_directory(problem.config, problem.comm)
+    require_room(problem, directory, groups, 0 if _continued(durable) else dumped)
+    return directory
+
+
+def _continued(durable: "DurableRun | None") -> bool:
+    return durable is not None and durable.found is not None
+
+
 def dumps_of(problem: Problem, directory: Path, durable: "DurableRun | None") -> Dumps | None:
     """What writes fields on the way, where it is asked for. Collective."""
     every, grid = problem.config.output.every, problem.grid
     if not every:
         return None
-    continued = durable is not None and durable.found is not None
     most = problem.model.time_steps.most
-    dumps = Dumps(directory, every, most, problem.decomposition, grid.x, grid.y, continued)
+    dumps = Dumps(
+        directory, every, most, problem.decomposition, grid.x, grid.y, _continued(durable)
+    )
     problem.dump(dumps)
     return dumps
 
@@ -128,6 +144,8 @@ def write_run(
 ) -> None:
     """Write results.h5 and its picture, and remove what they make stale. Collective.
 
+    The time that takes goes to the summary, as that of the output.
+
     Args:
         problem: that was run.
         directory: of the output.
@@ -137,7 +155,7 @@ def write_run(
         draw: makes the picture from the results.
         picture: its name.
     """
-    comm, grid = problem.comm, problem.grid
+    start, comm, grid = time.perf_counter(), problem.comm, problem.grid
     fields = {f"/state/initial/{name}": problem.fields[f] for f, name in enumerate("uv")}
     fields |= {f"/state/final/{name}": final[f] for f, name in enumerate("uv")}
     scalars = {"/objective": summary.objective}
@@ -158,3 +176,4 @@ def write_run(
             remove_leftovers(directory, PICTURES if problem.model.viewer else [*PICTURES, STEPS])
             if problem.config.output.plots:
                 draw(results, directory / picture)
+    summary.seconds["output"] = float(largest(comm, time.perf_counter() - start))

@@ -14,17 +14,21 @@ import numpy as np
 from burgers_adjoint.assembly.fingerprints import fingerprints, require_same_files
 from burgers_adjoint.assembly.stores import Store, closed_at_end
 from burgers_adjoint.checkpointing.counts import Counts
-from burgers_adjoint.commands.job import seconds_of, seconds_since_start, summarize, write_run
-from burgers_adjoint.commands.room import require_room
+from burgers_adjoint.commands.job import (
+    prepare_output,
+    seconds_of,
+    seconds_since_start,
+    summarize,
+    write_run,
+)
 from burgers_adjoint.config import Config, time_is_open
 from burgers_adjoint.equations.burgers.objectives.misfit import Misfit
 from burgers_adjoint.equations.burgers.preparation import prepare_kernels
-from burgers_adjoint.errors import ConfigError, RestartError, agreed_error
+from burgers_adjoint.errors import ConfigError, agreed_error
 from burgers_adjoint.files.hdf5 import attributes
 from burgers_adjoint.inverse import tao
 from burgers_adjoint.inverse.control_file import read_values, write_values
 from burgers_adjoint.inverse.vector import ControlVector, Values
-from burgers_adjoint.output.folder import prepare_directory
 from burgers_adjoint.output.plots import plot_recovery
 from burgers_adjoint.output.progress import Progress
 from burgers_adjoint.output.results import (
@@ -71,8 +75,7 @@ def optimize(config: Config, comm: Comm, progress: Progress) -> RunSummary:
             )
     with Problem(config, comm) as problem:
         require_influence(problem)
-        directory = prepare_directory(config, comm)
-        require_room(problem, directory, groups=4)  # three in results.h5, one in controls.h5
+        directory = prepare_output(problem, None, groups=4)  # three in results.h5, and controls.h5
         search = Search(problem, directory, progress)
         with closed_at_end(problem.store(problem.schedule()), config.snapshots.keep) as store:
             prepare_kernels(problem.model)
@@ -155,7 +158,7 @@ class Search:
         path = self.directory / BEST
         facts = read_facts(path, self.comm)
         if facts.get("identity") == self.identity and not facts.get("converged", True):
-            _require_same_files(self.problem.config, facts, self.problem.files)
+            _require_same_files(self.problem.config, self.comm, facts, self.problem.files)
             values = read_values(
                 path, "controls", self.problem.controls, self.problem.decomposition
             )
@@ -357,23 +360,20 @@ def summary_when_converged(config: Config, comm: Comm) -> RunSummary | None:
     facts = read_facts(directory / BEST, comm)
     if facts.get("identity") != _identity(config) or not facts.get("converged"):
         return None
-    _require_same_files(config, facts, fingerprints(config, comm))
+    _require_same_files(config, comm, facts, fingerprints(config, comm))
     summary = json.loads(read_facts(directory / RESULTS, comm).get("summary", "{}"))
     if "optimize" not in summary:  # another command's results
         return None
-    return summary_of(summary, RunSummary)
+    return summary_of(summary)
 
 
-def _require_same_files(config: Config, facts: Mapping[str, Any], files: dict[str, str]) -> None:
-    """See that the controls in the output folder were found from the same files, on all ranks."""
-    path = Path(config.output.directory) / BEST
-    try:
-        require_same_files(
-            config, json.loads(facts.get("files", "{}")), files, str(path),
-            "begin anew in another folder (-o)",
-        )  # fmt: skip
-    except RestartError as error:
-        raise agreed_error(error) from None
+def _require_same_files(
+    config: Config, comm: Comm, facts: Mapping[str, Any], files: Mapping[str, str]
+) -> None:
+    """See that the controls in the output folder were found from the same files. Collective."""
+    path, there = Path(config.output.directory) / BEST, json.loads(facts.get("files", "{}"))
+    with agreed(comm):
+        require_same_files(config, there, files, str(path), "begin anew in another folder (-o)")
 
 
 def controls_are_of(config: Config, comm: Comm) -> bool:

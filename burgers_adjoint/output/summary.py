@@ -1,6 +1,6 @@
 """The summary of a run: values with names and types, written as JSON; tables.py prints them."""
 
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
@@ -12,7 +12,6 @@ PUBLISHED_ENERGY = 0.08426001732938161
 PUBLISHED_POINTWISE_SQUARE_NORM = 1.3020729832060115e-6
 EXACT_POINTWISE_SQUARE_NORM = 1.3020741709303739e-6
 
-T = TypeVar("T")
 Seconds: TypeAlias = dict[str, float]  # by what they were spent on, the most of all ranks [s]
 
 
@@ -194,8 +193,7 @@ def published_comparison(
 
 def to_json(summary: Any) -> str:
     """JSON text of a summary; numbers that are not finite become null, as JSON has none."""
-    text = msgspec.json.encode(summary, enc_hook=_plain)
-    return msgspec.json.format(text, indent=2).decode() + "\n"
+    return msgspec.json.format(to_line(summary), indent=2) + "\n"
 
 
 def to_line(summary: Any) -> str:
@@ -208,13 +206,13 @@ def to_mapping(summary: Any) -> Any:
     return msgspec.to_builtins(summary, enc_hook=_plain)
 
 
-def summary_of(found: Any, kind: type[T]) -> T:
-    """A summary from what `to_mapping` has made of one.
+def summary_of(found: Any) -> RunSummary:
+    """The summary of a run from what `to_mapping` has made of one.
 
     Raises:
         msgspec.ValidationError: it is of another kind, or of another version of this package.
     """
-    return msgspec.convert(found, kind)
+    return msgspec.convert(found, RunSummary)
 
 
 def _plain(value: Any) -> Any:
