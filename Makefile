@@ -35,7 +35,7 @@ lint: env
 	@$(PYTHON) -m ruff check --quiet
 	@$(PYTHON) -m ruff format --check --quiet
 	@$(PYTHON) -m mypy
-	@shellcheck .ci/run tools/set-up tools/mpi-tests tools/add-group tools/test-mpich tools/test-wheel tools/try-debian tools/slurm-chain
+	@shellcheck .ci/run tools/set-up tools/mpi-tests tools/add-group tools/test-mpich tools/test-wheel tools/try-debian tools/slurm-chain containers/prepare containers/enter
 	@shellcheck --external-sources jobs/*
 
 docs: env

@@ -3,61 +3,27 @@
     ```{executed} mpiexec -n 2 burgers-adjoint forward -s time.steps=100
     ```
 
-Commands of all pages run in one scratch folder, docs/build/executed, so that one can read what an
-earlier one of its page has written. A command that fails is a warning, and `make docs` takes
-warnings for errors; `-D execute=0` runs none. The option `exit` names another code that is
-expected. A script that the command names is found in the folder of its page and in examples/.
+    ```{executed} python
+    print("a script on standard input")
+    ```
+
+The commands of a page run in one scratch folder, in which the scripts beside the page, configs/ and
+examples/ are found by their names. The option `exit` names an exit code that is expected in place
+of 0. A command that fails is a warning, and `make docs` takes warnings for errors; `-D execute=0`
+runs none.
 """
 
-import os
+import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any, ClassVar
 
+from console import ROOT, Command, output_of
 from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx.util.docutils import SphinxDirective
 
-ROOT = Path(__file__).parents[2]
 SCRATCH = ROOT / "docs/build/executed"
-SECONDS = 300
-
-
-def output_of(command: str, expected: int = 0, page: Path = ROOT / "docs") -> str:
-    """Run a command line and return what it printed, standard error included.
-
-    Args:
-        command: for bash.
-        expected: the exit code.
-        page: folder of the page; its scripts can be named as they are.
-
-    Raises:
-        RuntimeError: another exit code, or no end; with the output.
-    """
-    SCRATCH.mkdir(parents=True, exist_ok=True)
-    for name in ("examples", "configs", "jobs"):
-        link = SCRATCH / name
-        if not link.is_symlink():
-            link.symlink_to(ROOT / name)
-    for script in page.glob("*.py"):
-        link = SCRATCH / script.name
-        if link.is_symlink():
-            link.unlink()
-        link.symlink_to(script)
-    environment = os.environ | {
-        "COLUMNS": "96",
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": str(ROOT),
-    }
-    done = subprocess.run(
-        ["bash", "-c", command],
-        cwd=SCRATCH, env=environment, timeout=SECONDS, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
-    if done.returncode != expected:
-        raise RuntimeError(f"{command}: exit code {done.returncode}\n{done.stdout}")
-    return done.stdout.rstrip()
 
 
 class Executed(SphinxDirective):
@@ -65,27 +31,41 @@ class Executed(SphinxDirective):
 
     required_arguments = 1
     final_argument_whitespace = True
+    has_content = True
     option_spec: ClassVar[dict[str, Any]] = {"exit": directives.nonnegative_int}
 
     def run(self) -> list[nodes.Node]:
-        """Run the command, and return one block of console text."""
-        command = self.arguments[0]
-        page = Path(self.env.doc2path(self.env.docname)).parent
-        for script in page.glob("*.py"):
-            self.env.note_dependency(str(script))
-        try:
-            expected = self.options.get("exit", 0)
-            text = output_of(command, expected, page) if self.config.execute else "(not run)"
-        except (RuntimeError, subprocess.TimeoutExpired) as error:
-            raise self.error(str(error)) from None
-        shown = f"$ {command}\n{text}"
-        block = nodes.literal_block(shown, shown, language="console")
+        """Run the command, and return blocks of text: a script, and the console."""
+        script = "\n".join(self.content)
+        command = Command(self.arguments[0], script, self.options.get("exit", 0))
+        page = Path(self.env.doc2path(self.env.docname))
+        for path in page.parent.glob("*.py"):
+            self.env.note_dependency(str(path))
+        text = "(not run)"
+        if self.config.execute:
+            try:
+                text = output_of(command, page, SCRATCH / self.env.docname)
+            except (RuntimeError, subprocess.TimeoutExpired) as error:
+                raise self.error(str(error)) from None
+        if script:
+            return [self._block(script, "python"), self._block(text, "text")]
+        return [self._block(f"$ {command.line}\n{text}", "console")]
+
+    def _block(self, text: str, language: str) -> nodes.Element:
+        block = nodes.literal_block(text, text, language=language)
         self.set_source_info(block)
-        return [block]
+        return block
+
+
+def _begin(app: Any, env: Any, docname: str) -> None:
+    """Let a page that is read anew begin with an empty folder."""
+    if app.config.execute:
+        shutil.rmtree(SCRATCH / docname, ignore_errors=True)
 
 
 def setup(app: Any) -> dict[str, bool]:
     """Register the directive, and the value that a look at the pages alone sets to 0."""
     app.add_config_value("execute", True, "env", bool)
     app.add_directive("executed", Executed)
-    return {"parallel_read_safe": False, "parallel_write_safe": True}
+    app.connect("env-purge-doc", _begin)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
