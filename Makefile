@@ -39,7 +39,7 @@ lint: env
 	@shellcheck --external-sources jobs/*
 
 docs: env
-	@tools/add-group docs sphinx myst_parser furo
+	@tools/add-group docs furo myst_parser scipy sphinx
 	@$(PYTHON) -m sphinx --fail-on-warning --keep-going --quiet docs docs/build/html
 	@echo 'docs/build/html/index.html is the first page'
 

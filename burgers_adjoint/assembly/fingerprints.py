@@ -25,7 +25,8 @@ def fingerprints(config: Config, comm: Comm) -> dict[str, str]:
 
 
 def _files(config: Config) -> dict[str, str]:
-    files, objective = {}, config.objective
+    files: dict[str, str] = {}
+    objective = config.objective
     if "misfit" in (objective.weights or (objective.kind,)):
         files["observations.path"] = config.observations.path
     if config.initial.kind == "file":

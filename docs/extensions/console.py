@@ -46,7 +46,8 @@ def output_of(command: Command, page: Path, scratch: Path) -> str:
         TimeoutExpired: no end.
     """
     scratch.mkdir(parents=True, exist_ok=True)
-    for path in (ROOT / "configs", ROOT / "examples", *page.parent.glob("*.py")):
+    beside = [path for path in page.parent.iterdir() if path.suffix in (".py", ".toml")]
+    for path in (ROOT / "configs", ROOT / "examples", *beside):
         link = scratch / path.name
         link.unlink(missing_ok=True)
         link.symlink_to(path)

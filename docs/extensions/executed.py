@@ -39,8 +39,9 @@ class Executed(SphinxDirective):
         script = "\n".join(self.content)
         command = Command(self.arguments[0], script, self.options.get("exit", 0))
         page = Path(self.env.doc2path(self.env.docname))
-        for path in page.parent.glob("*.py"):
-            self.env.note_dependency(str(path))
+        for word in command.line.split():
+            if (page.parent / word).is_file():
+                self.env.note_dependency(str(page.parent / word))
         text = "(not run)"
         if self.config.execute:
             try:

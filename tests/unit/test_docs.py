@@ -1,0 +1,98 @@
+"""The documentation: what pages run, what they point at, and what they say of themselves."""
+
+import importlib.util
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from burgers_adjoint.config.sections import Config
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted(
+    [
+        *ROOT.glob("*.md"),
+        *(one for one in (ROOT / "docs").rglob("*.md") if "build" not in one.parts),
+    ]
+)
+# Pages with what their commands begin with; the others take long, and `make docs` runs them.
+TUTORIALS = {"gradient": "", "inverse-problem": "", "schedules": "python", "equation": "python"}
+
+
+def extension(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, ROOT / f"docs/extensions/{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.timeout(200)
+@pytest.mark.parametrize("name", TUTORIALS)
+def test_tutorials_run(name: str, tmp_path: Path) -> None:
+    if name == "inverse-problem":
+        pytest.importorskip("scipy")
+        pytest.importorskip("petsc4py")
+    console = extension("console")
+    page = ROOT / f"docs/tutorials/{name}.md"
+    commands = [one for one in console.commands_of(page) if one.line.startswith(TUTORIALS[name])]
+    assert commands
+    for command in commands:
+        console.output_of(command, page, tmp_path)
+
+
+def test_a_command_that_fails_is_told(tmp_path: Path) -> None:
+    console = extension("console")
+    page = tmp_path / "page.md"
+    page.write_text(
+        "```{executed} python\nprint('seen')\nraise SystemExit(3)\n```\n\n"
+        "```{executed} exit 2\n:exit: 2\n```\n",
+        encoding="utf-8",
+    )
+    fails, expected = console.commands_of(page)
+    assert console.output_of(expected, page, tmp_path / "run") == ""
+    with pytest.raises(RuntimeError, match=r"python: exit code 3\nseen"):
+        console.output_of(fails, page, tmp_path / "run")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)\s#]+)(?:#[^)]*)?\)", text):
+        if "://" not in target:
+            assert (page.parent / target).exists(), target
+
+
+def test_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
+
+
+def test_readme_names_every_command() -> None:
+    from burgers_adjoint.commands.line import commands
+
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    told = set(re.findall(r"^\| `(\w+)[ `\]]", readme, re.MULTILINE))
+    assert set(commands.commands) <= told
+
+
+def test_reference_has_every_key() -> None:
+    pytest.importorskip("sphinx")
+    page = "\n".join(extension("generated").configuration())
+    sections = Config()
+    for section in Config.__struct_fields__:
+        for key in getattr(sections, section).__struct_fields__:
+            row = rf"^\| `{section}\.{key}` \| (`.+`|not set) \| \S.* \| \S.* \|$"
+            assert re.search(row, page, re.MULTILINE), f"{section}.{key}"
+
+
+def test_containers_copy_what_the_set_up_needs() -> None:
+    docker = (ROOT / "containers/Dockerfile").read_text(encoding="utf-8")
+    apptainer = (ROOT / "containers/burgers_adjoint.def").read_text(encoding="utf-8")
+    copied = {word for line in re.findall(r"^COPY (.+) \S+$", docker, re.MULTILINE)
+              for word in line.split()}  # fmt: skip
+    assert copied == set(re.findall(r"^    (\S+) /opt/burgers_adjoint/$", apptainer, re.MULTILINE))
+    assert {"LICENSE", "README.md", "burgers_adjoint", "pyproject.toml", "tools"} <= copied
+    assert all((ROOT / one).exists() for one in copied)
