@@ -2,6 +2,8 @@
 
 import importlib.util
 import re
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -86,6 +88,23 @@ def test_reference_has_every_key() -> None:
         for key in getattr(sections, section).__struct_fields__:
             row = rf"^\| `{section}\.{key}` \| (`.+`|not set) \| \S.* \| \S.* \|$"
             assert re.search(row, page, re.MULTILINE), f"{section}.{key}"
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_group_is_installed_where_a_module_is_missing(there: bool, tmp_path: Path) -> None:
+    for folder in ("tools", ".venv/bin"):
+        (tmp_path / folder).mkdir(parents=True)
+    shutil.copy(ROOT / "tools/add-group", tmp_path / "tools")
+    stand_in = tmp_path / ".venv/bin/python"
+    stand_in.write_text(
+        f'#!/bin/bash\nif [[ $1 == -c ]]; then exec {sys.executable} "$@"; fi\necho "$*" >>pip\n'
+    )
+    stand_in.chmod(0o755)
+    modules = ["json"] if there else ["json", "surely_missing"]
+    subprocess.run([tmp_path / "tools/add-group", "docs", *modules], check=True, timeout=50)
+    calls = (tmp_path / "pip").read_text().split("\n")[:-1] if (tmp_path / "pip").exists() else []
+    assert len(calls) == (0 if there else 1)
+    assert all("--constraint .venv/constraints.txt --editable .[docs]" in call for call in calls)
 
 
 def test_containers_copy_what_the_set_up_needs() -> None:
