@@ -25,9 +25,8 @@ def two_vortices() -> np.ndarray:
 def main() -> None:
     """Print J, the gradient's norms, and a difference beside the gradient."""
     with ba.Problem(SECTIONS) as problem:
-        rank = problem.comm.rank
         m = problem.controls()
-        m["initial"] = problem.scatter(two_vortices() if rank == 0 else None)
+        m["initial"] = problem.scatter(two_vortices())
         J, g = problem.value_and_gradient(m)
         J1 = problem.value({**m, "viscosity": 0.02 + 1e-6})
         whole = problem.gather(g["initial"])  # on rank 0, None on the others

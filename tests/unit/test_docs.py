@@ -1,10 +1,13 @@
 """The documentation: what pages run, what they point at, and what they say of themselves."""
 
 import importlib.util
+import os
 import re
 import shutil
 import subprocess
 import sys
+import textwrap
+import tomllib
 from pathlib import Path
 from types import ModuleType
 
@@ -68,6 +71,18 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert (page.parent / target).exists(), target
 
 
+def test_the_script_of_the_readme_runs(tmp_path: Path) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    script = readme.partition("## From Python\n\n")[2].partition("\nOn one rank")[0]
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, timeout=50, text=True, capture_output=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert len([float(word) for word in done.stdout.split()]) == 2
+
+
 def test_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
 
@@ -78,6 +93,12 @@ def test_readme_names_every_command() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     told = set(re.findall(r"^\| `(\w+)[ `\]]", readme, re.MULTILINE))
     assert set(commands.commands) <= told
+
+
+def test_the_citation_is_of_this_version() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\nversion: {project['version']}\nlicense: {project['license']}\n" in citation
 
 
 def test_reference_has_every_key() -> None:
