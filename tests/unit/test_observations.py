@@ -134,6 +134,10 @@ def test_misfit_to_own_observations_is_that_of_the_noise(kind: str, tmp_path) ->
     one.close()
 
 
+def test_a_file_that_no_objective_reads_need_not_be_there(tmp_path) -> None:
+    Problem(configured(path=str(tmp_path / "not-made-yet.h5")), ALONE).close()
+
+
 def test_times_belong_to_steps() -> None:
     assert steps_of([0.3, 0.1, 0.1 + 1e-9, 0.0], TimeSteps(0.1, 3), nearest=False) == {
         3: [0],
