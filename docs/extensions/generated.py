@@ -1,4 +1,7 @@
-"""Directives that write reference pages from the program: `configuration` and `command-line`."""
+"""Writes reference pages from the program: the directives `configuration` and `command-line`.
+
+In docstrings |x| is an absolute value, not a substitution of reStructuredText.
+"""
 
 from typing import Any
 
@@ -76,8 +79,13 @@ class CommandLine(Written):
     write = staticmethod(command_line)
 
 
+def _plain_bars(app: Any, what: str, name: str, one: Any, options: Any, lines: list[str]) -> None:
+    lines[:] = [line.replace("|", "\\|") for line in lines]
+
+
 def setup(app: Any) -> dict[str, bool]:
-    """Register the directives."""
+    """Register the directives, and what docstrings go through."""
+    app.connect("autodoc-process-docstring", _plain_bars, priority=900)
     app.add_directive("configuration", Configuration)
     app.add_directive("command-line", CommandLine)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
