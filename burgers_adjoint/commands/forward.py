@@ -81,7 +81,9 @@ def _forward(
     summary.published = published_comparison(config, objective, None)
     if durable is not None:
         summary.restart = durable.report(problem.n_steps, problem.n_steps, {})
-    write_run(problem, directory, problem.model.final, {}, summary, plot_results, "gradient.png")
+    write_run(
+        problem, directory, problem.model.final, {}, summary, plot_results, "gradient.png", dumps
+    )
     if observe is not None and observer is not None:
         _write_observations(problem, observe, observer)
     if durable is not None:
