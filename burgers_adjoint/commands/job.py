@@ -187,7 +187,7 @@ def write_run(
     with agreed(comm):
         if comm.rank == 0:
             xdmf.write(directory / XDMF, RESULTS, grid.shape, sorted(fields))
-            remove_leftovers(directory, PICTURES if dumps else [*PICTURES, *DUMPED])
+            remove_leftovers(directory, PICTURES if dumps is not None else [*PICTURES, *DUMPED])
             if problem.config.output.plots:
                 draw(results, directory / picture)
     summary.seconds["output"] = float(largest(comm, time.perf_counter() - start))
