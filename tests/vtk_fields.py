@@ -7,18 +7,17 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import vtk
-from vtk.util.numpy_support import vtk_to_numpy
+from vtkmodules.util.numpy_support import vtk_to_numpy
+from vtkmodules.vtkCommonExecutionModel import vtkStreamingDemandDrivenPipeline
+from vtkmodules.vtkIOXdmf2 import vtkXdmfReader
 
 
 def fields(path: str) -> dict[str, np.ndarray]:
-    reader = vtk.vtkXdmfReader()
+    reader = vtkXdmfReader()
     reader.SetFileName(path)
     reader.UpdateInformation()
-    key, information = (
-        vtk.vtkStreamingDemandDrivenPipeline.TIME_STEPS(),
-        reader.GetOutputInformation(0),
-    )
+    key = vtkStreamingDemandDrivenPipeline.TIME_STEPS()
+    information = reader.GetOutputInformation(0)
     times = information.Get(key) if information.Has(key) else (None,)
     found = {"times": np.array([time for time in times if time is not None])}
     for number, time in enumerate(times):

@@ -178,8 +178,12 @@ def attach_scales(dataset: Dataset, scales: Iterable[Dataset]) -> None:
 
 
 def link(dataset: Dataset, group: Group, name: str) -> None:
-    """Let a group have a dataset that is another group's, too; it is in the file once."""
-    h5py.h5o.link(dataset.id, group.id, name.encode())
+    """Let a group have a dataset that is another group's, by a soft link.
+
+    What walks through a file, such as `visititems`, takes no notice of it. A second hard link it
+    would take for the first, where the name of the group comes before that of the dataset.
+    """
+    group.id.links.create_soft(name.encode(), dataset.name.encode())
 
 
 def describe(item: File | Dataset, texts: Mapping[str, str]) -> None:

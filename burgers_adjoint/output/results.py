@@ -116,7 +116,7 @@ def _make_file(
     """Write all but the fields, which are written past HDF5; returns where each begins, in bytes.
 
     netCDF's readers look for the coordinates of a field in its group. So each group has links to
-    those of the root group.
+    those of the root group, or of one of the groups before it.
     """
     describe(file, ROOT)
     file.attrs.update(attributes)

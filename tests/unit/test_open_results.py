@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from mpi4py import MPI
 
+from burgers_adjoint.commands.forward import forward
 from burgers_adjoint.commands.gradient import gradient
 from burgers_adjoint.config import from_dict
 from burgers_adjoint.errors import BurgersAdjointError
@@ -22,6 +23,10 @@ from burgers_adjoint.parallel.decomposition import Decomposition
 
 SHAPE = (11, 14)
 KNOTS = (0.0, 0.01, 0.02)
+LONG_NAMES = {
+    "primal": "velocity along y",
+    "cotangent": "derivative of the objective by the velocity along y",
+}
 ENGINES = ("h5netcdf", "netcdf4")
 READER = Path(__file__).parents[1] / "vtk_fields.py"
 
@@ -58,15 +63,15 @@ def datasets(path: Path) -> dict[str, np.ndarray]:
     """All datasets by their paths, links to axes and times too."""
     found = {}
 
-    def look(group: h5py.Group) -> None:
-        for item in group.values():
+    def look(group: h5py.Group, path: str) -> None:
+        for name, item in group.items():
             if isinstance(item, h5py.Dataset):
-                found[item.name] = item[()]
+                found[f"{path}/{name}"] = item[()]
             else:
-                look(item)
+                look(item, f"{path}/{name}")
 
     with h5py.File(path) as file:
-        look(file)
+        look(file, "")
     return found
 
 
@@ -114,6 +119,14 @@ def test_each_group_alone_has_its_coordinates(run, xarray, engine, group):
             np.testing.assert_array_equal(rows, file[group]["u"][2:5])
 
 
+def test_walk_through_a_file_finds_axes_where_they_are(run):
+    with h5py.File(run / "results.h5") as file:
+        found: list[str] = []
+        file.visit(found.append)
+        assert [path for path in found if path.endswith(("x", "/y"))] == ["x"]
+        assert file["state/final/x"] == file["x"]
+
+
 def test_long_names_say_what_fields_are(run, xarray, engine):
     with xarray.open_datatree(run / "results.h5", engine=engine) as tree:
         for path, name in {
@@ -141,8 +154,9 @@ def test_knots_are_a_series(run, xarray, engine):
 def test_dumps_are_one_series(run, xarray, engine, group):
     paths = sorted((run / "dumps").glob("step-*.h5"))
     opened = [xarray.open_dataset(path, engine=engine, group=group) for path in paths]
-    series = xarray.combine_nested(opened, "time")  # as open_mfdataset does, with Dask
+    series = xarray.concat(opened, "time")  # as open_mfdataset does, with Dask
     assert series.v.dims == ("time", "y", "x")
+    assert series.v.attrs == {"long_name": LONG_NAMES[group], "units": "1"}
     np.testing.assert_array_equal(series.step, [0, 3, 6, 9])
     np.testing.assert_allclose(series.time, [0, 0.009, 0.018, 0.027], rtol=1e-14)
     for number, path in enumerate(paths):
@@ -152,10 +166,33 @@ def test_dumps_are_one_series(run, xarray, engine, group):
         opened[number].close()
 
 
+@pytest.mark.filterwarnings("ignore:The 'phony_dims' kwarg")  # of the times, which no field has
+def test_observed_fields_are_a_series(tmp_path, xarray, engine):
+    times = (0.006, 0.015, 0.027)
+    sections: dict = {
+        "grid": {"nx": SHAPE[1], "ny": SHAPE[0]},
+        "time": {"steps": 9, "dt": 0.003},
+        "observations": {"times": list(times)},
+        "output": {"directory": str(tmp_path), "plots": False},
+    }
+    path = tmp_path / "observations.h5"
+    forward(from_dict(sections), MPI.COMM_SELF, Progress(False), str(path))
+    groups = [f"fields/{number:04d}" for number in range(len(times))]
+    fields = [xarray.open_dataset(path, engine=engine, group=group) for group in groups]
+    series = xarray.concat(fields, "time")
+    np.testing.assert_array_equal(series.time, times)
+    assert series.u.attrs["long_name"] == "observed velocity along x"
+    with h5py.File(path) as file:
+        np.testing.assert_array_equal(series.v[1], file["fields/0001/v"])
+    for one in fields:
+        one.close()
+
+
 def test_vtk_reads_the_results(run, tmp_path):
     expected = datasets(run / "results.h5")
     seen = seen_by_vtk(run / "results.xdmf", tmp_path)
     fields = {path.strip("/") for path, values in expected.items() if values.shape == SHAPE}
+    assert len(fields) == 13
     assert seen.pop("times").size == 0
     assert seen.keys() == {f"0:{path}" for path in fields | {"x", "y"}}
     for name, values in seen.items():
