@@ -97,6 +97,8 @@ def contents_of_page(facts: Facts) -> dict[str, Any]:
         "changed": report.changed_keys(facts.config),
         "progress": _progress(facts),
         "unfinished": _unfinished(facts),
+        # of a finished run nothing is left to tell, and `check` goes as far as it goes
+        "far": state in ("running", "in use", "interrupted", "unfinished"),
         "size_of": size_of,
         "clock": lambda at: time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at)),
         "states": report_fields.states(results) if summary else None,
@@ -228,7 +230,10 @@ def _schedule(facts: Facts) -> dict[str, Any] | None:
     plan = _plan(config, n_steps, facts)
     if plan is None:
         return None
-    work = n_steps + plan.predicted_forward_steps
+    planned = plan.predicted_forward_steps
+    if summary and summary.schedule and summary.schedule.predicted_forward_steps:
+        planned = summary.schedule.predicted_forward_steps  # of an online one, known at its end
+    work = n_steps + planned
     picture, done, saved = None, None, []
     if found is not None:
         done = found.counts["forward_steps"] + found.counts["reverse_steps"]
@@ -244,7 +249,7 @@ def _schedule(facts: Facts) -> dict[str, Any] | None:
         "on_disk": plan.snapshots_on_disk,
         "steps": n_steps,
         "evaluations": summary.optimize.evaluations if summary and summary.optimize else None,
-        "rows": report.schedule_rows(summary) if summary and found is None else [],
+        "rows": report.schedule_rows(summary, planned) if summary and found is None else [],
         "resumed": found.facts.get("resumed", 0) if found else 0,
         "saved": len(saved),
         "partial": found is not None,

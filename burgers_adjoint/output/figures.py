@@ -31,8 +31,8 @@ STYLE = {
     "svg.fonttype": "path",
 }
 # Layouts are fixed: to find one takes longer than to draw the figure.
-PANEL = 2.85  # width of a field in inches, and around it: west, east, south, north
-AROUND = (0.62, 1.0, 0.5, 0.34)
+PANEL = 2.35  # width of a field in inches, and around it: west, east, south, north
+AROUND = (0.55, 1.0, 0.48, 0.34)
 BAR = (0.12, 0.14)  # its distance from the field, its width
 ARROWS = 18  # along the longer side
 LONGEST_ARROW = 1.5  # over the distance between two
@@ -86,7 +86,7 @@ def _drawn(title: str, inches: tuple[float, float]) -> Iterator[tuple[Any, list[
         figure = Canvas(figsize=inches)
         yield figure, made
         text = io.StringIO()
-        figure.savefig(text, format="svg", dpi=150, metadata={"Date": None})
+        figure.savefig(text, format="svg", dpi=250, metadata={"Date": None})
     svg = text.getvalue().replace(INK, "currentColor")
     head, start, rest = svg[svg.index("<svg") :].partition(">")
     colours = f"svg{{color:{LIGHT}}}@media(prefers-color-scheme:dark){{svg{{color:{DARK}}}}}"
@@ -138,9 +138,19 @@ def field(
         beside = _placed(figure, inches, west + PANEL + BAR[0], south, BAR[1], height)
         bar = figure.colorbar(image, cax=beside)
         bar.solids.set_rasterized(True)
-        bar.formatter.set_powerlimits((-2, 3))
-        bar.set_label(scale)
+        _label(bar, scale, largest, 5 if height > 1.4 else 3)
     return made[0]
+
+
+def _label(bar: Any, scale: str, largest: float, ticks: int) -> None:
+    """Label a colour scale from end to end, with a power of ten beside its name."""
+    power = int(np.floor(np.log10(largest)))
+    if -2 <= power <= 2:
+        power = 0
+    shares = np.linspace(-1.0, 1.0, ticks)
+    labels = [f"{share * largest / 10.0**power:.3g}" for share in shares]
+    bar.set_ticks([share * largest for share in shares], labels=labels)
+    bar.set_label(f"{scale}, in 1e{power}" if power else scale, labelpad=1)
 
 
 def _placed(
@@ -190,9 +200,9 @@ def curves(
     logarithmic_across: bool = False,
 ) -> Figure:
     """Draw lines over a common axis; upwards it is logarithmic. What is not above 0 is left out."""
-    inches = (5.4, 3.7)
+    inches = (4.6, 3.4)
     with _drawn(title, inches) as (figure, made):
-        panel = _placed(figure, inches, 0.85, 0.55, 4.4, 2.75)
+        panel = _placed(figure, inches, 0.8, 0.52, 3.7, 2.5)
         for number, (name, (x, y)) in enumerate(lines.items()):
             heights = np.asarray(y, dtype=float)
             heights = np.where(heights > 0, heights, np.nan)
@@ -230,9 +240,9 @@ def schedule(
         saved: steps whose snapshots are in the restart data.
     """
     found = trace(made, n_steps)
-    inches = (6.6, 6.2)
+    inches = (4.95, 5.0)
     with _drawn("Schedule", inches) as (figure, drawn):
-        panel = _placed(figure, inches, 0.85, 1.2, 5.6, 4.85)
+        panel = _placed(figure, inches, 0.8, 1.2, 3.9, 3.7)
         panel.set_xlim(0, n_steps)
         panel.set_ylim(found.duration, 0)
         if done is None or done >= found.duration:

@@ -61,14 +61,22 @@ def bars(summary: RunSummary) -> list[Bar]:
     whole = seconds.get("evaluations", job["sweeps"])
     title = "The sweeps of all evaluations" if summary.optimize else "The sweeps"
     made.append(bar(title, sweeps, whole))
-    inside = {"halo exchange, with the waiting for neighbours": seconds.get("halo", 0.0)}
+    if halo := seconds.get("halo", 0.0):
+        # counted from the beginning on: ranks meet in it that have compiled before and that have not
+        name = "halo exchange, with the waiting for neighbours"
+        made.append(
+            bar(
+                "Halo exchange, of startup and sweeps", {name: halo}, job["startup"] + job["sweeps"]
+            )
+        )
+    inside = {}
     if summary.restart:
         inside["saves of restart data"] = summary.restart.seconds
     if summary.dumps:
         inside["dumps"] = summary.dumps.seconds
     for name, taken in inside.items():
         if taken > 0:
-            made.append(bar(f"Among these: {name}", {name: taken}, max(taken, whole)))
+            made.append(bar(f"{name[0].upper()}{name[1:]}, of the sweeps", {name: taken}, whole))
     if summary.restart and summary.restart.resumed:
         made.append(_of_all_jobs(summary.restart))
     return made
@@ -81,12 +89,11 @@ def _of_all_jobs(restart: Restarted) -> Bar:
     return bar("The sweeps of all jobs of this run", parts, whole)
 
 
-def schedule_rows(summary: RunSummary) -> list[tuple[str, str, str]]:
+def schedule_rows(summary: RunSummary, planned: int) -> list[tuple[str, str, str]]:
     """What a schedule had planned and what was done: name, plan, done."""
     schedule, restart = summary.schedule, summary.restart
     assert schedule is not None
-    planned = schedule.predicted_forward_steps
-    rows = [("forward steps", str(planned) if planned else "-", str(schedule.forward_steps))]
+    rows = [("forward steps", str(planned), str(schedule.forward_steps))]
     if not summary.optimize:
         rows.append(("reverse steps", str(summary.steps), str(summary.steps)))
     rows.append(("snapshots written", "-", str(schedule.snapshots_written)))
