@@ -16,6 +16,7 @@ import h5py
 import pytest
 
 from burgers_adjoint.commands import line
+from burgers_adjoint.output import report
 from burgers_adjoint.output.lock import this_run
 from tests import chromium
 
@@ -31,7 +32,8 @@ GRID = [
 ]
 ROW = re.compile(r"<tr><td>([a-z ]+)</td>" + r'<td class="number">(\d+)</td>' * 2)
 NEEDS_CHROMIUM = pytest.mark.skipif(chromium.BINARY is None, reason=chromium.ABSENT)
-LONG = ["-s", "time.steps=100000", "-s", "time.dt=1e-6", "-s", "restart.enabled=true"]
+LONG = ["-s", "grid.nx=260", "-s", "grid.ny=180", "-s", "time.steps=1500", "-s", "time.dt=1e-5"]
+SAVING = ["-s", "restart.enabled=true", "-s", "restart.overhead=1.0"]
 
 
 @pytest.fixture(autouse=True)
@@ -55,25 +57,30 @@ def reported(folder, *arguments):
     return found, Path(found["page"]).read_text(encoding="utf-8")
 
 
-def interrupted_run(folder, number):
-    """Leave a run that has got a signal once it had saved something."""
+def interrupted_run(folder):
+    """Leave a run that got a signal once it had saved something; returns a page from before."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "burgers_adjoint", *GRID, *LONG, "-o", str(folder), "--quiet"],
+        [sys.executable, "-m", "burgers_adjoint", *GRID, *LONG, *SAVING, "-o", folder, "--quiet"],
         env=os.environ | PACKAGE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
     )
     try:
-        while not list(folder.glob("restart/generation-*.json")):
+        while not (folder / "config.toml").exists():
             assert process.poll() is None
-            time.sleep(0.05)
-        running = Path(f"{folder}-running.html")
-        assert ended("report", folder, "-o", running, "--quiet") == 0
-        process.send_signal(number)
+            time.sleep(0.02)
+        while not list(folder.glob("restart/generation-*.json")):
+            # in slices: on a busy machine nobody may look before it has finished
+            process.send_signal(signal.SIGCONT)
+            time.sleep(0.02)
+            process.send_signal(signal.SIGSTOP)
+            assert process.poll() is None
+        _, running = reported(folder, "-o", f"{folder}-running.html")
+        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGCONT)
+        assert b"stopped by SIGTERM" in process.communicate(timeout=100)[1]
     finally:
-        process.wait(40)
-    assert not (folder / "results.h5").exists()
-    return running.read_text(encoding="utf-8")
+        process.kill()
+    return running
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +114,7 @@ def plain(folder_of_runs):
 @pytest.fixture(scope="module")
 def interrupted(folder_of_runs):
     folder = folder_of_runs / "interrupted"
-    running = interrupted_run(folder, signal.SIGTERM)
+    running = interrupted_run(folder)
     return folder, *reported(folder), running
 
 
@@ -158,7 +165,7 @@ TITLE = """(() => {
     const pen = canvas.getContext("2d");
     pen.drawImage(image, 0, 0);
     const data = pen.getImageData(0, 0, canvas.width, canvas.height).data;
-    const inked = [...data.keys()].filter(i => i % 4 == 3 && data[i] > 250);
+    const inked = [...data.keys()].filter(i => i % 4 == 3 && data[i] > 100);
     return inked.reduce((sum, i) => sum + data[i - 1], 0) / inked.length;
 })()"""
 
@@ -172,8 +179,11 @@ def look_at(browser, page, figures):
         for dark in (False, True):
             browser.look(width, 900, dark)
             browser.open(address)
-            seen = browser.ask("[innerWidth, document.documentElement.scrollWidth]")
-            assert seen == [width, width]
+            assert browser.ask("innerWidth") == width
+            room, taken = browser.ask(
+                "[document.documentElement.clientWidth, document.documentElement.scrollWidth]"
+            )
+            assert taken <= room <= width
             sizes = browser.ask("[...document.images].map(i => [i.naturalWidth, i.clientWidth])")
             assert len(sizes) == figures
             # none is missing, and none is so small that its labels cannot be read
@@ -232,7 +242,7 @@ def test_page_of_a_gradient_has_its_fields_plan_and_times(gradient):
     )
     for name in ("forward", "adjoint", "snapshots"):
         assert f"{name}{' steps' * (name != 'snapshots')} {summary['seconds'][name]:.3g} s" in page
-    for name in ("Saves of restart data", "Dumps", "Halo exchange", "startup"):
+    for name in ("Saves of restart data", "Dumps", "startup"):
         assert name in page
     for bar in re.findall(r'<div class="bar">(.*?)</div>', page):
         assert sum(map(float, re.findall(r"width:([\d.]+)%", bar))) == pytest.approx(100, abs=0.1)
@@ -297,7 +307,7 @@ def test_page_of_an_interrupted_run_says_how_far_it_came(interrupted):
     newest = max(folder.glob("restart/generation-*.json"))
     manifest = json.loads(newest.read_text())["manifest"]
     counts = manifest["counts"]
-    assert f"the {manifest['phase']} sweep at step {manifest['position']} of 100000" in page
+    assert f"the {manifest['phase']} sweep at step {manifest['position']} of 1500" in page
     assert f"with {counts['forward_steps'] + counts['reverse_steps']} of " in page
     assert f"burgers-adjoint resume {folder}" in page
 
@@ -378,7 +388,7 @@ def test_page_of_a_forward_sweep_has_both_states(plain):
         ("run/", ["run", "-o", "no/page.html"], "no/page.html: No such file or directory; -o FILE"),
         ("run/", ["run", "-o", "run"], "run: Is a directory; -o FILE writes the page elsewhere"),
         ("bad/", ["bad"], "bad/config.toml: grid.nx = 2: expected"),
-        ("run/", ["run", "-s", "grid.nx=9"], "No such option: -s"),
+        ("run/", ["run", "-s", "grid.nx=9"], "No such option"),
         ("", [], "Missing argument 'DIR'"),
     ],
 )
@@ -412,11 +422,32 @@ def test_missing_packages_are_named_with_their_group(capsys, checked, monkeypatc
     )
 
 
+def test_what_is_left_of_a_bar_is_the_rest():
+    made = report.bar("sweeps", {"forward": 3.0, "adjoint": 5.0, "snapshots": 0.0}, 10.0)
+    assert [(part.name, part.percent) for part in made.parts] == [
+        ("forward", 30.0), ("adjoint", 50.0), ("the rest", 20.0),
+    ]  # fmt: skip
+    # what takes the most on another rank each may be more than the whole
+    made = report.bar("sweeps", {"forward": 6.0, "adjoint": 6.0}, 10.0)
+    assert [(part.name, part.percent) for part in made.parts] == [
+        ("forward", 50.0), ("adjoint", 50.0),
+    ]  # fmt: skip
+
+
 def test_all_ranks_end_alike(mpiexec, checked, tmp_path):
     page = tmp_path / "page.html"
     for folder, code in ((checked[0], 0), (tmp_path / "nothing", 2)):
         done = mpiexec(
-            3, "-m", "burgers_adjoint", "report", folder, "-o", page, cwd=tmp_path, env=PACKAGE
+            2,
+            "-m",
+            "burgers_adjoint",
+            "report",
+            folder,
+            "-o",
+            page,
+            cwd=tmp_path,
+            env=PACKAGE,
+            timeout=150,
         )
         assert done.returncode == code
         assert done.stderr.count("error: ") == (code != 0)
