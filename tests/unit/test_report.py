@@ -226,9 +226,9 @@ def test_the_browser_sees_what_is_wrong_with_a_page(browser, tmp_path):
 def test_page_of_a_gradient_has_its_fields_plan_and_times(gradient):
     folder, told, page = gradient
     assert (told["command"], told["state"], told["notes"]) == ("gradient", "finished", [])
-    # u and v: two states, the gradient by the initial one and by 4 of 5 knots; nu; the schedule
-    assert told["figures"] == page.count("<img ") == 4 + 2 + 8 + 1 + 1
-    assert "4 of 5 knots are shown" in page
+    # u and v: two states, the gradient by the initial one and by 3 of 5 knots; nu; the schedule
+    assert told["figures"] == page.count("<img ") == 4 + 2 + 6 + 1 + 1
+    assert "3 of 5 knots are shown" in page
     assert "a &lt;b&gt; &amp; &#34;c&#34;" in page
     assert "<b>" not in page
     with h5py.File(folder / "results.h5") as file:
@@ -312,29 +312,21 @@ def test_page_of_an_interrupted_run_says_how_far_it_came(interrupted):
     assert f"burgers-adjoint resume {folder}" in page
 
 
-def test_damaged_restart_data_is_named_and_the_older_one_shown(interrupted, tmp_path):
-    folder = tmp_path / "damaged"
-    shutil.copytree(interrupted[0], folder)
-    newest = max(folder.glob("restart/generation-*.json"))
-    text = newest.read_text()
-    # an older generation with the same parts, and a newer one that was cut off
-    newest.with_name("generation-00009999.json").write_text(text[: len(text) // 2])
-    told, page = reported(folder)
-    assert told["state"] == "interrupted"
-    assert "is damaged: it is not valid JSON" in page
-    assert told["figures"] == 2 + 1
-
-
-def test_run_that_died_left_its_lock(interrupted, tmp_path):
+def test_run_that_died_left_its_lock_and_may_leave_damaged_data(interrupted, tmp_path):
     folder = tmp_path / "died"
     shutil.copytree(interrupted[0], folder)
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     holder = dataclasses.asdict(this_run(2)) | {"process": gone.pid}
     (folder / "run.lock").write_text(json.dumps(holder))
+    newest = max(folder.glob("restart/generation-*.json"))
+    text = newest.read_text()
+    newest.with_name("generation-00009999.json").write_text(text[: len(text) // 2])
     told, page = reported(folder)
     assert told["state"] == "interrupted"
     assert f"The run died and left its lock: host {holder['host']}, process {gone.pid}" in page
+    assert "is damaged: it is not valid JSON" in page
+    assert told["figures"] == 2 + 1  # of the generation before the damaged one
 
 
 def test_what_is_of_another_problem_is_left_out(plain, checked, tmp_path):
