@@ -173,7 +173,8 @@ def _stages(
         for component, last in enumerate(wrong.figures)
         for figure in (*one.figures[component * per : (component + 1) * per], last)
     ]
-    text = f"{one.text} The error is recovered less truth, with scales of its own for colours and arrows."
+    said = "The error is recovered less truth; its colours and arrows have scales of their own."
+    text = f"{one.text} {said}"
     return Group(title, text, drawn)
 
 
