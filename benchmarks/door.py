@@ -46,7 +46,7 @@ def main() -> None:
         opened = len(os.listdir("/proc/self/fd")) - files
     ratio = np.median(np.array(asked) / np.array(swept))
     print(
-        f"sweeps {np.median(swept) * 1e3:.2f} ms, value_and_gradient {np.median(asked) * 1e3:.2f} ms"
+        f"sweeps {np.median(swept) * 1e3:.2f} ms, value_and_gradient {np.median(asked) * 1e3:.2f}"
     )
     print(f"ratio {ratio:.3f}; after {calls} calls {grown / 2**20:.2f} MiB and {opened} files more")
 
