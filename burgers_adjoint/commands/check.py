@@ -2,6 +2,7 @@
 
 from burgers_adjoint.checking.checker import checked
 from burgers_adjoint.config import Config
+from burgers_adjoint.output.check_file import write_checks
 from burgers_adjoint.output.folder import prepare_directory
 from burgers_adjoint.output.plots import plot_differences
 from burgers_adjoint.output.progress import Progress
@@ -14,13 +15,14 @@ from burgers_adjoint.problem import Problem
 def check(config: Config, comm: Comm, progress: Progress) -> CheckSummary:
     """Test the gradient of the configured problem; returns the summary on all ranks. Collective.
 
-    The picture of the finite differences goes to the output folder.
+    What was found and the picture of the finite differences go to the output folder.
     """
     directory = prepare_directory(config, comm)
     with Problem(config, comm) as problem:
         found, curves = checked(problem.case, problem.checkpointing, progress)
-    if config.output.plots:
-        with agreed(comm):
-            if comm.rank == 0:
+    with agreed(comm):
+        if comm.rank == 0:
+            write_checks(directory, config.to_toml(), found, curves)
+            if config.output.plots:
                 plot_differences(directory / "differences.png", curves)
     return found

@@ -66,6 +66,7 @@ USERS = {
     "mpi4py": {"parallel"},
     "h5py": {"files.hdf5", "snapshots.file_layout", "snapshots.hdf5_places"},
     "petsc4py": {"output.system", "inverse.tao"},
+    "jinja2": {"output.page"},
     "matplotlib": {"output"},
     "rich": {"output"},
     "xxhash": {"snapshots"},
@@ -77,7 +78,7 @@ USERS = {
     "psutil": {"parallel.memory", "output.system"},
 }  # fmt: skip
 # These cost a second to import, or may be absent: only where and when they are used.
-LAZY = {"checkpoint_schedules", "jax", "matplotlib", "petsc4py", "rich", "torch"}
+LAZY = {"checkpoint_schedules", "jax", "jinja2", "matplotlib", "petsc4py", "rich", "torch"}
 # Of another PDE's users, who have neither MPI nor Burgers, and of those who ask for help alone.
 STANDARD_LIBRARY_ONLY = {"errors", "protocols", "checkpointing", "snapshots"}
 FILES = {
