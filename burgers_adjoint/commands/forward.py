@@ -1,5 +1,6 @@
 """`forward`: the primal alone, from a configuration to results and a summary."""
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from burgers_adjoint.commands.job import (
@@ -10,6 +11,7 @@ from burgers_adjoint.commands.job import (
     summarize,
     write_run,
 )
+from burgers_adjoint.commands.room import room_released
 from burgers_adjoint.config import Config
 from burgers_adjoint.equations.burgers.preparation import prepare_kernels
 from burgers_adjoint.errors import ConfigError, agreed_error
@@ -44,7 +46,7 @@ def forward(
         BurgersAdjointError: on all ranks: a wrong configuration, a state that is not finite, or
             results that cannot be written.
     """
-    with Problem(config, comm) as problem:
+    with Problem(config, comm) as problem, room_released(problem):
         return _forward(problem, progress, observe, resume)
 
 
@@ -77,11 +79,13 @@ def _forward(
     seconds = {"forward": sweeps, "adjoint": 0.0, "snapshots": 0.0}
     summary = summarize(problem, objective, problem.model.final, {}, startup, sweeps, seconds)
     if dumps is not None:
-        summary.dumps = Dumped(dumps.files, dumps.seconds)
+        summary.dumps = Dumped(dumps.files, dumps.seconds, dumps.lost)
     summary.published = published_comparison(config, objective, None)
     if durable is not None:
         summary.restart = durable.report(problem.n_steps, problem.n_steps, {})
-    write_run(problem, directory, problem.model.final, {}, summary, plot_results, "gradient.png")
+    final = problem.model.final
+    with nullcontext() if durable is None else durable.kept_if_not_written("final state"):
+        write_run(problem, directory, final, {}, summary, plot_results, "gradient.png")
     if observe is not None and observer is not None:
         _write_observations(problem, observe, observer)
     if durable is not None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from burgers_adjoint.checkpointing.counts import Counts
-from burgers_adjoint.commands.room import require_room
+from burgers_adjoint.commands.room import hold_room
 from burgers_adjoint.equations.burgers.controls import split
 from burgers_adjoint.errors import NumericalError, agreed_error
 from burgers_adjoint.output.dumps import STEPS, Dumps
@@ -46,11 +46,15 @@ def durable_run(problem: Problem, command: str, resume: "Resume") -> "DurableRun
 
 
 def prepare_output(
-    problem: Problem, durable: "DurableRun | None", groups: int, dumped: int = 0
+    problem: Problem,
+    durable: "DurableRun | None",
+    groups: int,
+    dumped: int = 0,
+    searched: bool = False,
 ) -> Path:
-    """Make the output folder, and see that it has room; see `require_room`. Collective."""
+    """Make the output folder, and hold room in it; see `hold_room`. Collective."""
     directory = prepare_directory(problem.config, problem.comm)
-    require_room(problem, directory, groups, 0 if _continued(durable) else dumped)
+    hold_room(problem, directory, durable, groups, dumped, searched)
     return directory
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from mpi4py import MPI
 
-from burgers_adjoint.commands.optimize import optimize, require_influence
+from burgers_adjoint.commands.influence import require_influence
+from burgers_adjoint.commands.optimize import optimize
 from burgers_adjoint.config import Config, from_dict
 from burgers_adjoint.config.registry import CONTROLS
 from burgers_adjoint.config.sections import Tao
