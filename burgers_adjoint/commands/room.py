@@ -78,8 +78,8 @@ class Sizes:
     def restart(self, reverse: bool) -> int:
         """Of the generations that are kept and of the one that is written meanwhile.
 
-        Without the snapshots beyond those of one save each: where these do not fit, a generation
-        is written without them.
+        With the snapshots of one save for each: how many more are worth it is known only when
+        steps and saves have been timed.
         """
         from burgers_adjoint.restart.keeper import SNAPSHOTS_PER_SAVE
 

@@ -160,8 +160,7 @@ class Keeper:
             if stop:
                 self._stop(stop)
             elif due and self.writer.stage is None:
-                # a disk that has no room for snapshots may have it for the sweep
-                self._save(0 if self._failed else SNAPSHOTS_PER_SAVE)
+                self._save(SNAPSHOTS_PER_SAVE)
         self._stall += time.perf_counter() - begin
 
     def _agree(self) -> tuple[int, bool, bool, int, int]:
