@@ -11,7 +11,7 @@ from burgers_adjoint.commands.job import (
     summarize,
     write_run,
 )
-from burgers_adjoint.commands.room import room_released
+from burgers_adjoint.commands.room import hold_observations, room_released
 from burgers_adjoint.config import Config
 from burgers_adjoint.equations.burgers.preparation import prepare_kernels
 from burgers_adjoint.errors import ConfigError, agreed_error
@@ -46,7 +46,7 @@ def forward(
         BurgersAdjointError: on all ranks: a wrong configuration, a state that is not finite, or
             results that cannot be written.
     """
-    with Problem(config, comm) as problem, room_released(problem):
+    with Problem(config, comm) as problem, room_released(problem, observe):
         return _forward(problem, progress, observe, resume)
 
 
@@ -65,6 +65,8 @@ def _forward(
     if durable is not None and durable.summary is not None:
         return durable.summary
     directory = prepare_output(problem, durable, groups=0, dumped=2)
+    if observe is not None and observer is not None:
+        hold_observations(problem, observe, observer.observations)
     dumps = dumps_of(problem, directory, durable)
     prepare_kernels(problem.model, reverse=False)
     startup = seconds_since_start(comm)

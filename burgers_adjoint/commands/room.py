@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from burgers_adjoint.errors import BurgersAdjointError, ConfigError
 from burgers_adjoint.files.whole import release, reserve
+from burgers_adjoint.observing.observations import Observations
 from burgers_adjoint.output.dumps import STEPS
 from burgers_adjoint.output.results import BEST, RESULTS
 from burgers_adjoint.parallel.failure import agreed
@@ -23,6 +24,7 @@ DOUBLE_BYTES = 8
 STATES = 2  # in results.h5: the first and the last one
 BESIDE_FIELDS = 2**16  # in a file: attributes and HDF5's own
 OF_DUMP = 2**15  # likewise, without a configuration and a summary
+OF_TIME = 2**12  # likewise, of the fields of an observed time
 OF_ITERATION = 2**9  # of a search, in its history
 PICTURE = 2**17
 PARTS = ("sweep-*", "final-*", "snapshot-*")  # files of restart data
@@ -74,6 +76,12 @@ class Sizes:
         if not every or steps is None:
             return 0
         return (steps // every + 1 - written) * self._file(dumped, OF_DUMP)
+
+    def observations(self, seen: Observations) -> int:
+        """Of a file of observations, with the truth."""
+        values = DOUBLE_BYTES * (seen.count(self.problem.decomposition) + seen.positions.size)
+        beside = BESIDE_FIELDS + OF_TIME * len(seen.times)
+        return values + self._file(len(self.problem.fields), beside)
 
     def restart(self, reverse: bool) -> int:
         """Of the generations that are kept and of the one that is written meanwhile.
@@ -147,6 +155,17 @@ def hold_room(
             reserve(directory / BEST, sizes.best())
 
 
+def hold_observations(problem: Problem, path: str, seen: Observations) -> None:
+    """Hold room for a file of observations. Collective.
+
+    Raises:
+        BurgersAdjointError: on all ranks: the disk does not give it.
+    """
+    with agreed(problem.comm):
+        if problem.comm.rank == 0:
+            reserve(path, Sizes(problem, 0, False).observations(seen))
+
+
 def hold_again(path: Path) -> None:
     """Hold room for the next version of a file that is whole, if the disk gives it."""
     with suppress(OSError, BurgersAdjointError):
@@ -192,11 +211,18 @@ def _require(wanted: list[tuple[str, Path, int]]) -> None:
 
 
 @contextmanager
-def room_released(problem: Problem) -> Iterator[None]:
-    """Give back at the end what `hold_room` has held and the block has not written."""
+def room_released(problem: Problem, observed: str | None = None) -> Iterator[None]:
+    """Give back at the end what was held for the block and what it has not written.
+
+    Args:
+        problem: that is run.
+        observed: path of its observations.
+    """
     try:
         yield
     finally:
         if problem.comm.rank == 0:
             for name in (RESULTS, BEST):
                 release(Path(problem.config.output.directory) / name)
+            if observed is not None:
+                release(observed)

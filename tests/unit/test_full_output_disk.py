@@ -220,6 +220,21 @@ def test_what_cannot_be_written_is_saved_as_restart_data(
     assert (done.restart.lost_steps, done.restart.repeated_steps) == (0, 0)
 
 
+@pytest.mark.parametrize("kind", ["fields", "sensors"])
+def test_observations_have_room_when_the_disk_fills(disk: Path, tmp_path: Path, kind: str) -> None:
+    config = configured(tmp_path, observations={"count": 5, "kind": kind})
+    path, filling = disk / "seen.h5", Filling(disk)
+    forward(config, ALONE, filling, str(path))
+    assert filling.called > 0
+    (disk / "filler").unlink()
+    with h5py.File(path) as file:
+        assert len(file["times"]) == 5
+    fill(disk, 2**16)
+    with pytest.raises(BurgersAdjointError, match=r"^cannot write .*/seen\.h5: No space left"):
+        forward(config, ALONE, Filling(disk), str(path))
+    assert sorted(os.listdir(disk)) == ["filler", "seen.h5"]
+
+
 def test_where_restart_data_does_not_fit_either_the_message_says_so(disk: Path) -> None:
     config = configured(disk, restart={"enabled": True})
     with pytest.raises(BurgersAdjointError, match=r"No space left.*; nor can it be saved: "):
