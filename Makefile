@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: mpi-environment help env run test test-serial test-mpi lint clean
+.PHONY: mpi-environment help env test-env run test test-serial test-mpi lint docs clean
 
 include tools/mpi-environment.mk
 
@@ -14,6 +14,7 @@ help:
 	@echo 'make env    the set-up alone'
 	@echo 'make mpi-environment   print what mpiexec needs to be told here, for eval "$$(...)"'
 	@echo 'make lint   style, types and shell scripts'
+	@echo 'make docs   build the documentation, into docs/build/html'
 	@echo 'make clean  remove .venv, output and caches'
 
 env:
@@ -24,22 +25,32 @@ run: env
 
 test: test-serial test-mpi
 
-test-serial: env
+test-env: env
+	@tools/add-group test checkpoint_schedules h5netcdf hypothesis jax jinja2 netCDF4 pytest \
+		pytest_mpi pytest_timeout scipy vtk xarray xdist
+
+test-serial: test-env
 	@$(PYTHON) -m pytest --quiet --numprocesses=$(TEST_WORKERS) $(PYTEST_ARGS)
 
-test-mpi: env
+test-mpi: test-env
 	@set -e; for n in $(TEST_RANKS); do tools/mpi-tests $$n $(PYTEST_ARGS); done
 
 lint: env
+	@tools/add-group dev mypy ruff
 	@$(PYTHON) -m ruff check --quiet
 	@$(PYTHON) -m ruff format --check --quiet
 	@$(PYTHON) -m mypy
-	@shellcheck .ci/run tools/set-up tools/mpi-tests tools/test-mpich tools/try-debian tools/slurm-chain
+	@shellcheck .ci/run tools/set-up tools/mpi-tests tools/add-group tools/test-mpich tools/test-wheel tools/try-debian tools/slurm-chain containers/prepare containers/enter
 	@shellcheck --external-sources jobs/*
+
+docs: env
+	@tools/add-group docs furo h5netcdf myst_parser netCDF4 scipy sphinx vtk xarray
+	@$(PYTHON) -m sphinx --fail-on-warning --keep-going --quiet docs docs/build/html
+	@echo 'docs/build/html/index.html is the first page'
 
 mpi-environment:
 	@sed -n 's/^export \([A-Z0-9_a-z]*\) ?= \(.*\)/export \1="$${\1:-\2}"/p' tools/mpi-environment.mk
 
 clean:
-	rm -rf .venv build output *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv build docs/build output *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -3,6 +3,8 @@
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
+from burgers_adjoint.assembly.case import Case
+from burgers_adjoint.assembly.runs import new_recorder, sweep
 from burgers_adjoint.commands.job import (
     dumps_of,
     durable_run,
@@ -46,64 +48,65 @@ def forward(
         BurgersAdjointError: on all ranks: a wrong configuration, a state that is not finite, or
             results that cannot be written.
     """
-    with Problem(config, comm) as problem, room_released(problem, observe):
+    with Problem(config, comm) as problem, room_released(problem.case, observe):
         return _forward(problem, progress, observe, resume)
 
 
 def _forward(
     problem: Problem, progress: Progress, observe: str | None, resume: "Resume"
 ) -> RunSummary:
-    config, comm, observer = problem.config, problem.comm, None
+    case, observer = problem.case, None
+    config, comm = case.config, case.comm
     if observe is not None:
         if config.restart.enabled:
             raise agreed_error(
                 ConfigError("--observe needs a run in one piece: set restart.enabled = false")
             )
-        prepare_kernels(problem.model, reverse=False)
-        observer = problem.recorder()
+        prepare_kernels(case.model, reverse=False)
+        observer = new_recorder(case)
     durable = durable_run(problem, "forward", resume)
     if durable is not None and durable.summary is not None:
         return durable.summary
-    directory = prepare_output(problem, durable, groups=0, dumped=2)
+    directory = prepare_output(case, durable, groups=0, dumped=2)
     if observe is not None and observer is not None:
-        hold_observations(problem, observe, observer.observations)
-    dumps = dumps_of(problem, directory, durable)
-    prepare_kernels(problem.model, reverse=False)
+        hold_observations(case, observe, observer.observations)
+    dumps = dumps_of(case, directory, durable)
+    prepare_kernels(case.model, reverse=False)
     startup = seconds_since_start(comm)
-    progress.begin("forward", problem.model.n_steps)
+    progress.begin("forward", case.model.n_steps)
     start = last_arrival(comm)
     if durable is None:
-        objective = problem.sweep(problem.fields, progress.update, observer)
+        objective = sweep(case, progress.update, observer)
     else:
         objective = durable.sweep(progress.update)
     sweeps = last_arrival(comm) - start
     progress.end()
     seconds = {"forward": sweeps, "adjoint": 0.0, "snapshots": 0.0}
-    summary = summarize(problem, objective, problem.model.final, {}, startup, sweeps, seconds)
+    summary = summarize(case, objective, case.model.final, {}, startup, sweeps, seconds)
     if dumps is not None:
         summary.dumps = Dumped(dumps.files, dumps.seconds, dumps.lost)
     summary.published = published_comparison(config, objective, None)
     if durable is not None:
-        summary.restart = durable.report(problem.n_steps, problem.n_steps, {})
-    final = problem.model.final
+        summary.restart = durable.report(case.n_steps, case.n_steps, {})
+    final = case.model.final
     with nullcontext() if durable is None else durable.kept_if_not_written("final state"):
-        write_run(problem, directory, final, {}, summary, plot_results, "gradient.png")
+        write_run(case, directory, final, {}, summary, plot_results, "gradient.png", dumps)
     if observe is not None and observer is not None:
-        _write_observations(problem, observe, observer)
+        _write_observations(case, observe, observer)
     if durable is not None:
         durable.conclude(summary)
     return summary
 
 
-def _write_observations(problem: Problem, path: str, recorder: "Recorder") -> None:
+def _write_observations(case: Case, path: str, recorder: "Recorder") -> None:
     from burgers_adjoint.inverse import observation_file
 
     observation_file.write(
         path,
         recorder.observations,
-        problem.grid,
-        problem.decomposition,
-        problem.every_control,
-        {"initial": problem.fields, "viscosity": problem.control("viscosity")},
-        {"config": problem.config.to_toml()},
+        case.grid,
+        case.decomposition,
+        case.all_controls,
+        {"initial": case.fields, "viscosity": case.inputs.value("viscosity")},
+        {"config": case.config.to_toml()},
     )

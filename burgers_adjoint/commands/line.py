@@ -10,7 +10,6 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, NoReturn
 
 import click
@@ -18,7 +17,14 @@ import click
 from burgers_adjoint.commands.ending import end, failed, print_on
 from burgers_adjoint.commands.interrupts import Interrupts
 from burgers_adjoint.commands.launcher import launched, world
-from burgers_adjoint.commands.request import Request, alone, prepare, report, require_writable
+from burgers_adjoint.commands.request import (
+    Request,
+    alone,
+    prepare,
+    report,
+    require_there,
+    require_writable,
+)
 from burgers_adjoint.errors import ConfigError, agreed_error, closest
 
 NAME = "burgers-adjoint"
@@ -90,7 +96,9 @@ def commands() -> None:
     """
 
 
-def _command(name: str, help_text: str, argument: str = "[CONFIG.toml]") -> None:
+def _command(
+    name: str, help_text: str, argument: str = "[CONFIG.toml]", of_a_file: bool = False
+) -> None:
     required = not argument.startswith("[")
     resume = click.option(
         "--resume",
@@ -105,20 +113,27 @@ def _command(name: str, help_text: str, argument: str = "[CONFIG.toml]") -> None
         metavar="SECONDS",
         help="Wait so long for another run to leave the output folder.",
     )
-    runs = name in ("gradient", "forward", "check", "optimize", "resume")
-
-    @commands.command(name, help=help_text, context_settings=HELP)
-    @click.argument("config", required=required, metavar=argument)
-    @(resume if name in ("gradient", "forward") else lambda command: command)
-    @(wait if runs else lambda command: command)
-    @click.option(
+    overrides = click.option(
         "-s",
         "overrides",
         multiple=True,
         metavar="SECTION.KEY=VALUE",
         help="Override one key of the configuration; a TOML value or a bare word. Repeatable.",
     )
-    @click.option("-o", "directory", metavar="DIR", help="Output folder, for output.directory.")
+    into_folder = click.option(
+        "-o", "directory", metavar="DIR", help="Output folder, for output.directory."
+    )
+    into_file = click.option(
+        "-o", "directory", metavar="FILE", help="What to write, in place of report.html in DIR."
+    )
+    runs = name in ("gradient", "forward", "check", "optimize", "resume")
+
+    @commands.command(name, help=help_text, context_settings=HELP)
+    @click.argument("config", required=required, metavar=argument)
+    @(resume if name in ("gradient", "forward") else lambda command: command)
+    @(wait if runs else lambda command: command)
+    @(overrides if not of_a_file else lambda command: command)
+    @(into_folder if not of_a_file else into_file)
     @click.option("--json", metavar="FILE", help="Write the summary as JSON; - is standard output.")
     @click.option("--quiet", is_flag=True, help="Print errors only.")
     @click.option("--debug", is_flag=True, help="Show tracebacks of errors.")
@@ -127,7 +142,7 @@ def _command(name: str, help_text: str, argument: str = "[CONFIG.toml]") -> None
             raise click.UsageError(
                 f"the command comes first: {NAME} {arguments['config']} [CONFIG.toml] [OPTIONS]"
             )
-        return Request(name, **arguments)
+        return Request(name, **{"overrides": (), **arguments})
 
 
 _command("gradient", "Forward sweep, reverse sweep and gradient (the default).")
@@ -146,6 +161,7 @@ commands.commands["plan"].params.append(
 _command("check", "Test the gradient; ends with 1 when a test fails.")
 _command("resume", "Go on with the interrupted run of an output folder.", "DIR")
 _command("optimize", "Recover controls from observations; ends with 1 when not converged.")
+_command("report", "Write a page of a run, finished or not: one HTML file.", "DIR", of_a_file=True)
 _command("info", "Versions and the machine; with DIR, what that output folder holds.", "[DIR]")
 commands.commands["info"].params.append(
     click.Option(
@@ -235,7 +251,7 @@ def _resume(request: Request, comm: Any) -> int:
 
     folder = os.path.expanduser(request.config or "")
     configuration = os.path.join(folder, "config.toml")
-    _require_there(comm, folder, "not the output folder of a run")
+    require_there(comm, folder, "not the output folder of a run")
     if not from_rank(comm, os.path.isfile(configuration)):
         raise agreed_error(
             ConfigError(f"{folder} is not the output folder of a run: it has no config.toml")
@@ -319,65 +335,25 @@ def _optimize_alone(request: Request, comm: Any, config: Any, resumed: bool = Fa
 
 
 def _info(request: Request, comm: Any) -> int:
-    from burgers_adjoint.output.system import information
-    from burgers_adjoint.output.tables import print_information
+    from burgers_adjoint.commands.info import info
 
-    folder = request.config is not None and os.path.isdir(os.path.expanduser(request.config))
-    if request.keys and folder:
-        raise agreed_error(
-            ConfigError(
-                f"--keys goes with a configuration file or none, not the folder {request.config}"
-            )
-        )
-    if folder:
-        return _contents(request, comm)
-    if request.config is not None:
-        _require_there(comm, request.config, "neither an output folder nor a configuration file")
-    config = prepare(request, comm)
-    require_writable(request, comm)
-    if request.keys:
-        from burgers_adjoint.config.keys import keys, print_keys
-
-        report(request, comm, keys(config), print_keys)
-        return 0
-    report(request, comm, information(comm), print_information)
-    return 0
+    return info(request, comm)
 
 
-def _require_there(comm: Any, name: str, wanted: str) -> None:
-    """Refuse a name that nothing has. Collective."""
-    from burgers_adjoint.parallel.agreement import from_rank
-
-    if not from_rank(comm, os.path.exists(os.path.expanduser(name))):
-        raise agreed_error(ConfigError(f"{name} is {wanted}: there is nothing of this name"))
-
-
-def _contents(request: Request, comm: Any) -> int:
-    """Tell what an output folder holds and how far its run was."""
-    from burgers_adjoint.commands.identity import folder_of
-    from burgers_adjoint.output.lock import holder_of
-    from burgers_adjoint.output.tables import print_contents
+def _report(request: Request, comm: Any) -> int:
+    from burgers_adjoint.output.tables import print_page
     from burgers_adjoint.parallel.agreement import from_rank
     from burgers_adjoint.parallel.failure import agreed
-    from burgers_adjoint.restart.contents import contents
 
-    folder = os.path.expanduser(request.config or "")
-    configuration = os.path.join(folder, "config.toml")
-    there = from_rank(comm, os.path.isfile(configuration))
-    request = replace(
-        request,
-        config=configuration if there else None,
-        directory=folder,
-    )
-    config = prepare(request, comm)
     require_writable(request, comm)
-    found = None
+    made = None
     with agreed(comm):
         if comm.rank == 0:
-            holder = holder_of(Path(folder)) or holder_of(folder_of(config))
-            found = contents(folder, folder_of(config), there)
-            found["running"] = str(holder) if holder and holder.alive() is not False else None
-    report(request, comm, from_rank(comm, found), print_contents)
+            from burgers_adjoint.commands.report import write_report
+
+            folder = os.path.expanduser(request.config or "")
+            made = write_report(folder, request.directory)
+    report(request, comm, from_rank(comm, made), print_page)
     return 0
 
 
@@ -388,5 +364,6 @@ _COMMANDS: dict[str, Callable[[Request, Any], int]] = {
     "check": _check,
     "optimize": _optimize,
     "resume": _resume,
+    "report": _report,
     "info": _info,
 }

@@ -10,7 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from burgers_adjoint.assembly.case import Case
+from burgers_adjoint.assembly.runs import Gradient, evaluate, reverse
 from burgers_adjoint.assembly.stores import Store, closed_at_end
+from burgers_adjoint.assembly.twin import true_case
 from burgers_adjoint.checkpointing.counts import Counts
 from burgers_adjoint.commands.best import (
     ended_search,
@@ -47,7 +50,8 @@ from burgers_adjoint.parallel.agreement import (
     smallest,
 )
 from burgers_adjoint.parallel.failure import agreed
-from burgers_adjoint.problem import Gradient, Problem
+from burgers_adjoint.planning.checkpointing import Checkpointing
+from burgers_adjoint.problem import Problem
 
 logger = logging.getLogger(__name__)
 
@@ -71,14 +75,16 @@ def optimize(config: Config, comm: Comm, progress: Progress) -> RunSummary:
             raise ConfigError(
                 "optimize needs a number of steps that is known: leave out time.steady and time.cfl"
             )
-    with Problem(config, comm) as problem, room_released(problem):
-        require_influence(problem)
-        directory = prepare_output(problem, None, groups=3, searched=True)
-        search = Search(problem, directory, progress)
+    with Problem(config, comm) as problem, room_released(problem.case):
+        case, checkpointing = problem.case, problem.checkpointing
+        require_influence(case)
+        directory = prepare_output(case, None, groups=3, searched=True)
+        search = Search(case, checkpointing, directory, progress)
         if search.ended is not None:
             return search.write_ended(search.ended)
-        with closed_at_end(problem.store(problem.schedule()), config.snapshots.keep) as store:
-            prepare_kernels(problem.model)
+        schedule = checkpointing.schedule()
+        with closed_at_end(checkpointing.store(schedule), config.snapshots.keep) as store:
+            prepare_kernels(case.model)
             tao.prepare(petsc, comm, config.tao.type)
             startup = seconds_since_start(comm)
             start = last_arrival(comm)
@@ -91,14 +97,16 @@ def optimize(config: Config, comm: Comm, progress: Progress) -> RunSummary:
 class Search:
     """One optimisation: evaluations, iterations and what they leave behind."""
 
-    def __init__(self, problem: Problem, directory: Path, progress: Progress) -> None:
-        self.problem, self.comm = problem, problem.comm
+    def __init__(
+        self, case: Case, checkpointing: Checkpointing, directory: Path, progress: Progress
+    ) -> None:
+        self.case, self.comm, self._checkpointing = case, case.comm, checkpointing
         self.directory, self.progress = directory, progress
-        config = problem.config
+        config = case.config
         names = config.gradient.controls
-        self.prior: Values = problem.inputs.copies(names)
+        self.prior: Values = case.inputs.copies(names)
         self.truth = self._find_truth()
-        self.vector = ControlVector(self.comm, {name: problem.controls[name] for name in names})
+        self.vector = ControlVector(self.comm, {name: case.controls[name] for name in names})
         self.history: list[dict[str, Any]] = []
         self.identity = identity_of_search(config)
         self.counts = Counts()
@@ -111,18 +119,21 @@ class Search:
         self.start = self._find_start()
 
     def _find_truth(self) -> Values:
-        config = self.problem.config
+        config = self.case.config
         if config.observations.path:
             return read_values(
                 config.observations.path,
                 "truth",
-                self.problem.controls,
-                self.problem.decomposition,
+                self.case.controls,
+                self.case.decomposition,
             )
         if not config.truth.twin:
             return {}
-        with self.problem.truth() as twin:
-            return twin.inputs.copies(self.prior)
+        truth = true_case(config, self.comm, self.case.decomposition.process_grid)
+        try:
+            return truth.inputs.copies(self.prior)
+        finally:
+            truth.close()
 
     def _find_start(self) -> np.ndarray:
         """The first guess, or the best controls of an unfinished run with the same problem."""
@@ -131,12 +142,10 @@ class Search:
         path = self.directory / BEST
         facts = read_facts(path, self.comm)
         if facts.get("identity") == self.identity and not facts.get("converged", True):
-            require_same_search_files(self.problem.config, self.comm, facts, self.problem.files)
-            values = read_values(
-                path, "controls", self.problem.controls, self.problem.decomposition
-            )
+            require_same_search_files(self.case.config, self.comm, facts, self.case.files)
+            values = read_values(path, "controls", self.case.controls, self.case.decomposition)
             self.history = json.loads(facts["history"])
-            self.ended = ended_search(self.problem.config, facts)
+            self.ended = ended_search(self.case.config, facts)
             doing = "going on from" if self.ended is None else "writing the results of"
             self.progress.say(
                 f"{doing} {path}, objective {self.history[-1]['objective']:.8g} after "
@@ -155,8 +164,8 @@ class Search:
 
     def run(self, petsc: Any, store: Store) -> tao.Outcome:
         """Let TAO minimise."""
-        section, bounds = self.problem.config.tao, None
-        limits = self.problem.config.controls
+        section, bounds = self.case.config.tao, None
+        limits = self.case.config.controls
         if limits.lower or limits.upper:
             bounds = np.zeros(self.vector.size), np.zeros(self.vector.size)
             self.vector.put_bounds(tao.INFINITE, *bounds)
@@ -174,14 +183,14 @@ class Search:
         )
 
     def _evaluate(self, store: Store, entries: np.ndarray, gradient: np.ndarray) -> float:
-        problem, values = self.problem, self.vector.values(entries)
+        case, values = self.case, self.vector.values(entries)
         start = time.perf_counter()
         try:
             # a trial may well be beyond what a run can bear
             with np.errstate(over="ignore", invalid="ignore"):
                 self._set(values)
-                result = problem.reverse(problem.schedule(), store, problem.fields)
-            self._parts[result.objective] = dict(problem.objective.parts)
+                result = reverse(case, self._checkpointing.schedule(), store)
+            self._parts[result.objective] = dict(case.objective.parts)
             if not self.evaluations:
                 self._require_a_slope(result.gradient)
             self.evaluations += 1
@@ -219,7 +228,7 @@ class Search:
 
     def _set(self, values: Mapping[str, np.ndarray | float]) -> None:
         for name, value in values.items():
-            self.problem.set_control(name, value)
+            self.case.inputs.set(name, value)
 
     def _iterated(self, at: tao.Iteration) -> None:
         """Note, save and print an accepted point."""
@@ -231,7 +240,7 @@ class Search:
         )
         self._save_or_warn(self.vector.values(at.entries))
         spent = time.perf_counter() - self._begun
-        left = spent / max(at.number, 1) * (self.problem.config.tao.iterations - at.number)
+        left = spent / max(at.number, 1) * (self.case.config.tao.iterations - at.number)
         shown = ", ".join(f"{name} {value:.6g}" for name, value in parts.items())
         self.progress.say(
             f"iteration {len(self.history) - 1}: objective {at.objective:.8g} ({shown}), "
@@ -263,22 +272,22 @@ class Search:
         ended: RunSummary | None = None,
     ) -> None:
         """Write controls.h5, with the summary of a search that has ended without results."""
-        problem = self.problem
+        case = self.case
         facts = {
             "identity": self.identity,
             "history": json.dumps(self.history),
             "converged": converged,
-            "files": json.dumps(problem.files),
+            "files": json.dumps(case.files),
         }
         if ended is not None:
-            facts |= {"ended": to_line(ended), "tao": settings_of(problem.config)}
+            facts |= {"ended": to_line(ended), "tao": settings_of(case.config)}
         write_values(
             self.directory / BEST,
             "controls",
-            problem.controls,
+            case.controls,
             values,
-            problem.grid,
-            problem.decomposition,
+            case.grid,
+            case.decomposition,
             facts,
         )
 
@@ -295,18 +304,18 @@ class Search:
     def write_ended(self, summary: RunSummary) -> RunSummary:
         """Write the results of a search that has ended before; returns its summary."""
         start = time.perf_counter()
-        self.problem.evaluate(self.problem.fields)
-        return self._write(self.problem.inputs.copies(self.prior), summary, start)
+        evaluate(self.case)
+        return self._write(self.case.inputs.copies(self.prior), summary, start)
 
     def _summary(
         self, found: Values, outcome: tao.Outcome, startup: float, sweeps: float
     ) -> RunSummary:
         """Run once with the best controls, and sum up."""
-        problem, comm = self.problem, self.comm
-        objective = problem.evaluate(problem.fields)
+        case, comm = self.case, self.comm
+        objective = evaluate(case)
         counts = self.counts
         seconds = seconds_of(counts)
-        summary = summarize(problem, objective, problem.model.final, {}, startup, sweeps, seconds)
+        summary = summarize(case, objective, case.model.final, {}, startup, sweeps, seconds)
         own = sweeps - self.seconds_evaluating - self.seconds_saving
         summary.seconds |= {
             "evaluations": largest(comm, self.seconds_evaluating),
@@ -314,7 +323,7 @@ class Search:
             # what the others have beyond it they wait for the slowest one's evaluations
             "tao": smallest(comm, own),
         }
-        section = problem.config.checkpointing
+        section = case.config.checkpointing
         summary.schedule = Scheduled(
             section.schedule, section.snapshots, counts.forward_steps, counts.saves
         )
@@ -336,12 +345,10 @@ class Search:
 
     def _write(self, found: Values, summary: RunSummary, start: float) -> RunSummary:
         """Write everything; the output's seconds in the summary are those since the start."""
-        problem, final = self.problem, self.problem.model.final
+        case, final = self.case, self.case.model.final
         groups: dict[str, Gradient] = {"controls": found, "prior": self.prior, "truth": self.truth}
         with self._kept_if_not_written(found, summary):
-            write_run(
-                problem, self.directory, final, groups, summary, plot_recovery, "recovery.png"
-            )
+            write_run(case, self.directory, final, groups, summary, plot_recovery, "recovery.png")
         # Last, as a run that is interrupted before goes on.
         self._save(found, bool(summary.optimize and summary.optimize.converged))
         summary.seconds["output"] = largest(self.comm, time.perf_counter() - start)
@@ -371,17 +378,17 @@ class Search:
 
     def _chi_square(self) -> float | None:
         """Misfit per observation over the variance of the noise, of the run just evaluated."""
-        objective = self.problem.objective
+        objective = self.case.objective
         for term, weight in objective.terms.items():
             if isinstance(term, Misfit) and weight:
-                count = term.observations.count(self.problem.decomposition)
+                count = term.observations.count(self.case.decomposition)
                 return 2.0 * objective.parts[term.name] / weight / count
         return None
 
     def _errors(self, found: Mapping[str, np.ndarray | float]) -> dict[str, dict[str, float]]:
         errors = {}
         for name, truth in self.truth.items():
-            norm = self.problem.controls[name].norm
+            norm = self.case.controls[name].norm
             size = norm(truth) or 1.0
             errors[name] = {
                 "prior": norm(self.prior[name] - truth) / size,

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from burgers_adjoint.assembly.case import Case
 from burgers_adjoint.errors import BurgersAdjointError, ConfigError
 from burgers_adjoint.files.whole import release, reserve
 from burgers_adjoint.observing.observations import Observations
 from burgers_adjoint.output.dumps import STEPS
 from burgers_adjoint.output.results import BEST, RESULTS
 from burgers_adjoint.parallel.failure import agreed
-from burgers_adjoint.problem import Problem
 
 if TYPE_CHECKING:
     from burgers_adjoint.commands.durable import DurableRun
@@ -35,35 +35,35 @@ class Sizes:
     """Bytes of what a run writes.
 
     Args:
-        problem: to be run.
+        case: to be run.
         groups: how many values of each control results.h5 will have.
         searched: a search that keeps its controls is to be run.
     """
 
-    problem: Problem
+    case: Case
     groups: int
     searched: bool
 
     @property
     def field(self) -> int:
         """Of a field."""
-        return DOUBLE_BYTES * math.prod(self.problem.grid.shape)
+        return DOUBLE_BYTES * math.prod(self.case.grid.shape)
 
     def _file(self, fields: int, beside: int) -> int:
-        return fields * self.field + DOUBLE_BYTES * sum(self.problem.grid.shape) + beside
+        return fields * self.field + DOUBLE_BYTES * sum(self.case.grid.shape) + beside
 
     def _controls(self) -> int:
         """Fields of one group of values."""
-        shapes = [control.shape for control in self.problem.controls.values() if control.shape]
+        shapes = [control.shape for control in self.case.controls.values() if control.shape]
         return sum(math.prod(shape[:-2]) for shape in shapes)
 
     def _beside(self) -> int:
-        limit = self.problem.config.tao.iterations if self.searched else 0
+        limit = self.case.config.tao.iterations if self.searched else 0
         return BESIDE_FIELDS + OF_ITERATION * min(limit, 10_000)
 
     def results(self) -> int:
         """Of results.h5."""
-        fields = STATES * len(self.problem.fields) + self.groups * self._controls()
+        fields = STATES * len(self.case.fields) + self.groups * self._controls()
         return self._file(fields, self._beside())
 
     def best(self) -> int:
@@ -72,16 +72,16 @@ class Sizes:
 
     def dumps(self, dumped: int, written: int = 0) -> int:
         """Of the dumps to come, of so many fields; 0 where the number of steps is not known."""
-        every, steps = self.problem.config.output.every, self.problem.model.n_steps
+        every, steps = self.case.config.output.every, self.case.model.n_steps
         if not every or steps is None:
             return 0
         return (steps // every + 1 - written) * self._file(dumped, OF_DUMP)
 
     def observations(self, seen: Observations) -> int:
         """Of a file of observations, with the truth."""
-        values = DOUBLE_BYTES * (seen.count(self.problem.decomposition) + seen.positions.size)
+        values = DOUBLE_BYTES * (seen.count(self.case.decomposition) + seen.positions.size)
         beside = BESIDE_FIELDS + OF_TIME * len(seen.times)
-        return values + self._file(len(self.problem.fields), beside)
+        return values + self._file(len(self.case.fields), beside)
 
     def restart(self, reverse: bool) -> int:
         """Of the generations that are kept and of the one that is written meanwhile.
@@ -91,12 +91,12 @@ class Sizes:
         """
         from burgers_adjoint.restart.keeper import SNAPSHOTS_PER_SAVE
 
-        state = len(self.problem.fields)
-        generations, fields = self.problem.config.restart.keep + 1, state
+        state = len(self.case.fields)
+        generations, fields = self.case.config.restart.keep + 1, state
         if reverse:
             densities = {
                 one.kind.density: math.prod(one.shape[:-2])
-                for one in self.problem.controls.values()
+                for one in self.case.controls.values()
                 if one.of_steps
             }
             fields += sum(densities.values()) + SNAPSHOTS_PER_SAVE * state
@@ -105,7 +105,7 @@ class Sizes:
 
 
 def hold_room(
-    problem: Problem,
+    case: Case,
     directory: Path,
     durable: "DurableRun | None",
     groups: int,
@@ -118,7 +118,7 @@ def hold_room(
     controls.h5. What a run goes on with, and dumps that it removes, are on the disk already.
 
     Args:
-        problem: to be run.
+        case: to be run.
         directory: of the output.
         durable: what keeps its restart data.
         groups: how many values of each control results.h5 will have.
@@ -129,9 +129,9 @@ def hold_room(
         ConfigError: on all ranks, with the sizes.
         BurgersAdjointError: on all ranks: the disk does not give the room.
     """
-    sizes = Sizes(problem, groups, searched)
-    with agreed(problem.comm):
-        if problem.comm.rank != 0:
+    sizes = Sizes(case, groups, searched)
+    with agreed(case.comm):
+        if case.comm.rank != 0:
             return
         for name in (RESULTS, BEST):
             release(directory / name)
@@ -155,15 +155,15 @@ def hold_room(
             reserve(directory / BEST, sizes.best())
 
 
-def hold_observations(problem: Problem, path: str, seen: Observations) -> None:
+def hold_observations(case: Case, path: str, seen: Observations) -> None:
     """Hold room for a file of observations. Collective.
 
     Raises:
         BurgersAdjointError: on all ranks: the disk does not give it.
     """
-    with agreed(problem.comm):
-        if problem.comm.rank == 0:
-            reserve(path, Sizes(problem, 0, False).observations(seen))
+    with agreed(case.comm):
+        if case.comm.rank == 0:
+            reserve(path, Sizes(case, 0, False).observations(seen))
 
 
 def hold_again(path: Path) -> None:
@@ -211,18 +211,18 @@ def _require(wanted: list[tuple[str, Path, int]]) -> None:
 
 
 @contextmanager
-def room_released(problem: Problem, observed: str | None = None) -> Iterator[None]:
+def room_released(case: Case, observed: str | None = None) -> Iterator[None]:
     """Give back at the end what was held for the block and what it has not written.
 
     Args:
-        problem: that is run.
+        case: that is run.
         observed: path of its observations.
     """
     try:
         yield
     finally:
-        if problem.comm.rank == 0:
+        if case.comm.rank == 0:
             for name in (RESULTS, BEST):
-                release(Path(problem.config.output.directory) / name)
+                release(Path(case.config.output.directory) / name)
             if observed is not None:
                 release(observed)

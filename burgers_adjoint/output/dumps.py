@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from time import perf_counter
 
@@ -9,15 +10,19 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from burgers_adjoint.errors import BurgersAdjointError
+from burgers_adjoint.files.hdf5 import opened
 from burgers_adjoint.files.whole import reason
 from burgers_adjoint.output.results import remove_leftovers, write_results
+from burgers_adjoint.output.xdmf import Series
 from burgers_adjoint.parallel.agreement import from_rank
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.failure import agreed
 
 logger = logging.getLogger(__name__)
 
+SERIES = "dumps/steps.xdmf"
 STEPS = "dumps/step-*.h5"
+DUMPED = (SERIES, STEPS)
 OPEN_DIGITS = 10  # of a step's number where that of the last one is not known
 
 
@@ -27,6 +32,7 @@ class Dumps:
     A file appears when it is complete, so whatever is there can be read while the run goes on, and
     a run that is killed leaves whole files. HDF5's own way to read while another process writes
     needs a file system with POSIX locks and order of writes, and shares one file among all steps.
+    dumps/steps.xdmf lists the files with their times; it may lack the newest ones until the end.
 
     Args:
         directory: the output folder.
@@ -59,6 +65,7 @@ class Dumps:
         self._digits = OPEN_DIGITS if most is None else len(str(most))
         self._decomposition, self._x, self._y = decomposition, x, y
         self._names: set[str] = set()
+        self._series = Series(directory / SERIES, decomposition.shape)
         with agreed(decomposition.comm):
             if decomposition.rank == 0:
                 try:
@@ -68,9 +75,19 @@ class Dumps:
                         f"cannot make the folder {self.folder}: {reason(error)}"
                     ) from error
                 if continued:
-                    self._names.update(path.name for path in directory.glob(STEPS))
+                    for path in directory.glob(STEPS):
+                        self._take_over(path)
                 else:
-                    remove_leftovers(directory, [STEPS])
+                    remove_leftovers(directory, DUMPED)
+
+    def _take_over(self, path: Path) -> None:
+        """Let a file of an earlier job count, and be in the series if it can be read."""
+        self._names.add(path.name)
+        with suppress(BurgersAdjointError, KeyError), opened(path, str(path)) as file:
+            fields = [
+                f"/{group}/{name}" for group in file for name in "uv" if f"{group}/{name}" in file
+            ]
+            self._series.add(path.name, float(file["time"][()]), fields)
 
     @property
     def files(self) -> int:
@@ -104,11 +121,30 @@ class Dumps:
         scalars = {"/step": step, "/time": time}
         try:
             write_results(path, self._decomposition, self._x, self._y, fields, scalars, {})
-            self._names.add(path.name)
         except BurgersAdjointError as error:
             if not error.agreed:
                 raise
             if not self.lost and self._decomposition.rank == 0:
                 logger.warning("%s; the run goes on without what it cannot dump", error)
             self.lost += 1
+        else:
+            self._names.add(path.name)
+            if self._decomposition.rank == 0:
+                self._series.add(path.name, time, fields)
+                with suppress(BurgersAdjointError):  # tried again at the end
+                    self._series.write_when_due()
         self.seconds += perf_counter() - start
+
+    def conclude(self) -> None:
+        """Let the list of steps be complete.
+
+        Raises:
+            BurgersAdjointError: on all ranks: it cannot be written, and steps could.
+        """
+        with agreed(self._decomposition.comm):
+            if self._decomposition.rank == 0:
+                try:
+                    self._series.write()
+                except BurgersAdjointError:
+                    if not self.lost:
+                        raise

@@ -234,8 +234,8 @@ def first_not_finite(options: list[str]) -> tuple[int, str, int, int]:
     """Step, field, row and column, found by looking at the state after every single step."""
     config = load(None, [option.removeprefix("-s") for option in options])
     problem = Problem(config, MPI.COMM_SELF)
-    model = problem.model
-    state = model.initial_state(problem.fields)
+    model = problem.case.model
+    state = model.initial_state(problem.case.fields)
     for n in range(config.time.steps):
         model.advance(state, n, n + 1)
         bad = np.argwhere(~np.isfinite(model.layout.interior(state)))
@@ -314,7 +314,7 @@ def test_failed_run_leaves_earlier_results_as_they_are(start: Start, tmp_path: P
     result = start(1, *SMALL, "-stime.dt=0.6", "-stime.allow_unstable=true")
     assert result.returncode == 3
     assert (tmp_path / OUTPUT / "results.h5").read_bytes() == before
-    assert sorted(os.listdir(tmp_path / OUTPUT)) == ["config.toml", "results.h5"]
+    assert sorted(os.listdir(tmp_path / OUTPUT)) == ["config.toml", "results.h5", "results.xdmf"]
 
 
 def test_debug_shows_the_traceback(start: Start) -> None:
