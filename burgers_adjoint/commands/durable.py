@@ -337,6 +337,8 @@ class DurableRun:
         def updated(done: int) -> None:
             update(done)
             sweeps.swept_to = done
+            if sweeps.complete:  # evaluating the last state adds to them
+                sweeps.bins = bins.copy()
             self.keeper.done(done)
 
         self.keeper.watch(sweeps, sweeps, None)
@@ -348,11 +350,14 @@ class DurableRun:
         return objective
 
     @contextmanager
-    def kept_if_not_written(self) -> Iterator[None]:
-        """Save the gradient as restart data where the block cannot write it. Collective.
+    def kept_if_not_written(self, what: str) -> Iterator[None]:
+        """Save what was computed as restart data where the block cannot write it. Collective.
+
+        Args:
+            what: was computed, in words.
 
         Raises:
-            BurgersAdjointError: of the block, with where the gradient is.
+            BurgersAdjointError: of the block, with where that is now.
         """
         try:
             yield
@@ -361,7 +366,7 @@ class DurableRun:
                 raise
             try:
                 self.keeper.save_end()
-                kept = f"the gradient is saved: {self.identity.goes_on_with} writes it"
+                kept = f"the {what} is saved: {self.identity.goes_on_with} writes it"
             except RestartWriteError as another:
                 kept = f"nor can it be saved: {another}"
             raise agreed_error(type(error)(f"{error}; {kept}")) from error

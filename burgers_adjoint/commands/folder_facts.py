@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
+from burgers_adjoint.commands.best import controls_are_of
 from burgers_adjoint.commands.identity import MAY_DIFFER, folder_of
-from burgers_adjoint.commands.optimize import controls_are_of
 from burgers_adjoint.config import Config, from_dict, load
 from burgers_adjoint.errors import ConfigError, RestartError
 from burgers_adjoint.files.hdf5 import attributes

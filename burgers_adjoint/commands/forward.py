@@ -1,5 +1,6 @@
 """`forward`: the primal alone, from a configuration to results and a summary."""
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from burgers_adjoint.assembly.case import Case
@@ -12,6 +13,7 @@ from burgers_adjoint.commands.job import (
     summarize,
     write_run,
 )
+from burgers_adjoint.commands.room import hold_observations, room_released
 from burgers_adjoint.config import Config
 from burgers_adjoint.equations.burgers.preparation import prepare_kernels
 from burgers_adjoint.errors import ConfigError, agreed_error
@@ -46,7 +48,7 @@ def forward(
         BurgersAdjointError: on all ranks: a wrong configuration, a state that is not finite, or
             results that cannot be written.
     """
-    with Problem(config, comm) as problem:
+    with Problem(config, comm) as problem, room_released(problem.case, observe):
         return _forward(problem, progress, observe, resume)
 
 
@@ -66,6 +68,8 @@ def _forward(
     if durable is not None and durable.summary is not None:
         return durable.summary
     directory = prepare_output(case, durable, groups=0, dumped=2)
+    if observe is not None and observer is not None:
+        hold_observations(case, observe, observer.observations)
     dumps = dumps_of(case, directory, durable)
     prepare_kernels(case.model, reverse=False)
     startup = seconds_since_start(comm)
@@ -80,11 +84,13 @@ def _forward(
     seconds = {"forward": sweeps, "adjoint": 0.0, "snapshots": 0.0}
     summary = summarize(case, objective, case.model.final, {}, startup, sweeps, seconds)
     if dumps is not None:
-        summary.dumps = Dumped(dumps.files, dumps.seconds)
+        summary.dumps = Dumped(dumps.files, dumps.seconds, dumps.lost)
     summary.published = published_comparison(config, objective, None)
     if durable is not None:
         summary.restart = durable.report(case.n_steps, case.n_steps, {})
-    write_run(case, directory, case.model.final, {}, summary, plot_results, "gradient.png", dumps)
+    final = case.model.final
+    with nullcontext() if durable is None else durable.kept_if_not_written("final state"):
+        write_run(case, directory, final, {}, summary, plot_results, "gradient.png", dumps)
     if observe is not None and observer is not None:
         _write_observations(case, observe, observer)
     if durable is not None:

@@ -19,6 +19,7 @@ from burgers_adjoint.commands.job import (
     summarize,
     write_run,
 )
+from burgers_adjoint.commands.room import room_released
 from burgers_adjoint.config import Config
 from burgers_adjoint.equations.burgers.preparation import prepare_kernels
 from burgers_adjoint.output.plots import plot_results
@@ -54,7 +55,7 @@ def gradient(
         BurgersAdjointError: on all ranks: a wrong configuration, too little memory, a state or
             gradient that is not finite, or results that cannot be written.
     """
-    with Problem(config, comm) as problem:
+    with Problem(config, comm) as problem, room_released(problem.case):
         return _gradient(problem, progress, resume)
 
 
@@ -88,7 +89,7 @@ def _gradient(problem: Problem, progress: Progress, resume: "Resume") -> RunSumm
     summary.schedule = _scheduled(problem, schedule, result)
     summary.snapshot_bytes = snapshot_bytes
     if dumps is not None:
-        summary.dumps = Dumped(dumps.files, dumps.seconds)
+        summary.dumps = Dumped(dumps.files, dumps.seconds, dumps.lost)
     if config.checkpointing.schedule == "auto":
         summary.plan = _outcome(problem, sweeps - (0.0 if dumps is None else dumps.seconds))
     summary.published = published_comparison(
@@ -99,7 +100,7 @@ def _gradient(problem: Problem, progress: Progress, resume: "Resume") -> RunSumm
         planned_steps = None if whole.n_steps is None else whole.predicted_forward_steps
         summary.restart = durable.report(result.counts.forward_steps, planned_steps, seconds)
     reported = {"gradient": _in_inner_product(case, result.gradient)}
-    with nullcontext() if durable is None else durable.kept_if_not_written():
+    with nullcontext() if durable is None else durable.kept_if_not_written("gradient"):
         write_run(
             case, directory, result.final, reported, summary, plot_results, "gradient.png", dumps
         )

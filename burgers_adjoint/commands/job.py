@@ -15,7 +15,7 @@ from burgers_adjoint.assembly.case import Case
 from burgers_adjoint.assembly.dumping import DumpViewer
 from burgers_adjoint.assembly.runs import Gradient
 from burgers_adjoint.checkpointing.counts import Counts
-from burgers_adjoint.commands.room import require_room
+from burgers_adjoint.commands.room import hold_room
 from burgers_adjoint.equations.burgers.controls import split, times_of_knots
 from burgers_adjoint.errors import NumericalError, agreed_error
 from burgers_adjoint.output import xdmf
@@ -55,10 +55,16 @@ def durable_run(problem: Problem, command: str, resume: "Resume") -> "DurableRun
     return DurableRun(problem.case, problem.checkpointing, command, resume)
 
 
-def prepare_output(case: Case, durable: "DurableRun | None", groups: int, dumped: int = 0) -> Path:
-    """Make the output folder, and see that it has room; see `require_room`. Collective."""
+def prepare_output(
+    case: Case,
+    durable: "DurableRun | None",
+    groups: int,
+    dumped: int = 0,
+    searched: bool = False,
+) -> Path:
+    """Make the output folder, and hold room in it; see `hold_room`. Collective."""
     directory = prepare_directory(case.config, case.comm)
-    require_room(case, directory, groups, 0 if _continued(durable) else dumped)
+    hold_room(case, directory, durable, groups, dumped, searched)
     return directory
 
 

@@ -242,7 +242,7 @@ def _sweep_alone(request: Request, comm: Any, config: Any) -> int:
         else:
             summary = gradient.gradient(config, comm, progress, resume)
     report(request, comm, summary, print_summary)
-    return 0
+    return 1 if summary.dumps and summary.dumps.lost else 0
 
 
 def _resume(request: Request, comm: Any) -> int:
@@ -263,8 +263,8 @@ def _resume(request: Request, comm: Any) -> int:
 
 
 def _resume_alone(request: Request, comm: Any, config: Any) -> int:
+    from burgers_adjoint.commands.best import controls_are_of
     from burgers_adjoint.commands.identity import folder_of
-    from burgers_adjoint.commands.optimize import controls_are_of
     from burgers_adjoint.output.results import BEST
     from burgers_adjoint.restart.reader import shared_manifests
 
@@ -320,7 +320,8 @@ def _optimize(request: Request, comm: Any) -> int:
 
 
 def _optimize_alone(request: Request, comm: Any, config: Any, resumed: bool = False) -> int:
-    from burgers_adjoint.commands.optimize import optimize, summary_when_converged
+    from burgers_adjoint.commands.best import summary_when_converged
+    from burgers_adjoint.commands.optimize import optimize
     from burgers_adjoint.output.progress import Progress
     from burgers_adjoint.output.tables import print_summary
 

@@ -1,22 +1,28 @@
 """The `optimize` command: recovers controls from observations, or lowers any other objective."""
 
-import hashlib
 import json
-import math
+import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 
 from burgers_adjoint.assembly.case import Case
-from burgers_adjoint.assembly.fingerprints import fingerprints, require_same_files
 from burgers_adjoint.assembly.runs import Gradient, evaluate, reverse
 from burgers_adjoint.assembly.stores import Store, closed_at_end
 from burgers_adjoint.assembly.twin import true_case
 from burgers_adjoint.checkpointing.counts import Counts
+from burgers_adjoint.commands.best import (
+    ended_search,
+    identity_of_search,
+    read_facts,
+    require_same_search_files,
+    settings_of,
+)
+from burgers_adjoint.commands.influence import require_influence
 from burgers_adjoint.commands.job import (
     prepare_output,
     seconds_of,
@@ -24,25 +30,21 @@ from burgers_adjoint.commands.job import (
     summarize,
     write_run,
 )
+from burgers_adjoint.commands.room import hold_again, room_released
 from burgers_adjoint.config import Config, time_is_open
 from burgers_adjoint.equations.burgers.objectives.misfit import Misfit
 from burgers_adjoint.equations.burgers.preparation import prepare_kernels
-from burgers_adjoint.errors import ConfigError, agreed_error
-from burgers_adjoint.files.hdf5 import attributes
+from burgers_adjoint.errors import BurgersAdjointError, ConfigError, agreed_error
 from burgers_adjoint.inverse import tao
 from burgers_adjoint.inverse.control_file import read_values, write_values
 from burgers_adjoint.inverse.vector import ControlVector, Values
 from burgers_adjoint.output.plots import plot_recovery
 from burgers_adjoint.output.progress import Progress
-from burgers_adjoint.output.results import (
-    BEST,
-    RESULTS,
-)
-from burgers_adjoint.output.summary import Optimized, RunSummary, Scheduled, summary_of
+from burgers_adjoint.output.results import BEST
+from burgers_adjoint.output.summary import Optimized, RunSummary, Scheduled, to_line
 from burgers_adjoint.parallel.agreement import (
     Comm,
     anywhere,
-    from_rank,
     largest,
     last_arrival,
     smallest,
@@ -51,11 +53,7 @@ from burgers_adjoint.parallel.failure import agreed
 from burgers_adjoint.planning.checkpointing import Checkpointing
 from burgers_adjoint.problem import Problem
 
-# What makes two runs look for the same controls.
-IDENTITY = (
-    "grid", "physics", "initial", "time", "objective", "observations", "gradient", "controls",
-    "background", "truth",
-)  # fmt: skip
+logger = logging.getLogger(__name__)
 
 
 def optimize(config: Config, comm: Comm, progress: Progress) -> RunSummary:
@@ -77,11 +75,13 @@ def optimize(config: Config, comm: Comm, progress: Progress) -> RunSummary:
             raise ConfigError(
                 "optimize needs a number of steps that is known: leave out time.steady and time.cfl"
             )
-    with Problem(config, comm) as problem:
+    with Problem(config, comm) as problem, room_released(problem.case):
         case, checkpointing = problem.case, problem.checkpointing
         require_influence(case)
-        directory = prepare_output(case, None, groups=4)  # three in results.h5, and controls.h5
+        directory = prepare_output(case, None, groups=3, searched=True)
         search = Search(case, checkpointing, directory, progress)
+        if search.ended is not None:
+            return search.write_ended(search.ended)
         schedule = checkpointing.schedule()
         with closed_at_end(checkpointing.store(schedule), config.snapshots.keep) as store:
             prepare_kernels(case.model)
@@ -92,35 +92,6 @@ def optimize(config: Config, comm: Comm, progress: Progress) -> RunSummary:
             sweeps = last_arrival(comm) - start
             search.snapshot_bytes = largest(comm, store.nbytes)
         return search.conclude(outcome, startup, sweeps)
-
-
-def require_influence(case: Case) -> None:
-    """See that the objective depends on every control. Collective.
-
-    Raises:
-        ConfigError: on all ranks, naming the control that nothing depends on.
-    """
-    objective, steps = case.objective, case.n_steps
-    looks = (n for n in range(steps, -1, -1) if objective.looks_at(n, n == steps))
-    last = next(looks, None)
-    names = case.config.gradient.controls
-    with agreed(case.comm):
-        if not any(objective.terms.values()):
-            raise ConfigError("objective.weights are all 0: the objective depends on no control")
-        for name in names:
-            if last == 0 and name not in ("initial", "boundary"):
-                raise ConfigError(
-                    f"the objective looks at the initial state alone: it does not depend on {name}"
-                )
-        if "forcing_in_time" in names and last:
-            knots, end = case.config.controls.knots, case.model.time_steps.time(last)
-            for knot, since in enumerate((-math.inf, *knots[:-1])):
-                until = knots[knot + 1] if knot + 1 < len(knots) else math.inf
-                if since >= end or until <= 0:
-                    raise ConfigError(
-                        f"controls.knots[{knot}] = {knots[knot]:.6g}: the objective does not "
-                        f"depend on it, as it looks at times from 0 to {end:.6g}"
-                    )
 
 
 class Search:
@@ -137,12 +108,14 @@ class Search:
         self.truth = self._find_truth()
         self.vector = ControlVector(self.comm, {name: case.controls[name] for name in names})
         self.history: list[dict[str, Any]] = []
-        self.identity = _identity(config)
+        self.identity = identity_of_search(config)
         self.counts = Counts()
         self.evaluations = self.snapshot_bytes = 0
         self.seconds_evaluating = self.seconds_saving = 0.0
         self._parts: dict[float, dict[str, float]] = {}
         self._first_norm = 1.0  # of the gradient, over that at the start of this job
+        self._unsaved = False
+        self.ended: RunSummary | None = None  # of a search whose results are not written
         self.start = self._find_start()
 
     def _find_truth(self) -> Values:
@@ -169,14 +142,20 @@ class Search:
         path = self.directory / BEST
         facts = read_facts(path, self.comm)
         if facts.get("identity") == self.identity and not facts.get("converged", True):
-            _require_same_files(self.case.config, self.comm, facts, self.case.files)
+            require_same_search_files(self.case.config, self.comm, facts, self.case.files)
             values = read_values(path, "controls", self.case.controls, self.case.decomposition)
             self.history = json.loads(facts["history"])
+            self.ended = ended_search(self.case.config, facts)
+            doing = "going on from" if self.ended is None else "writing the results of"
             self.progress.say(
-                f"going on from {path}, objective {self.history[-1]['objective']:.8g} after "
+                f"{doing} {path}, objective {self.history[-1]['objective']:.8g} after "
                 f"{len(self.history) - 1} iterations"
             )
-            # TAO takes the norm that it begins with for the first one
+            if self.ended is not None:
+                self._set(values)
+                return start
+            # TAO takes the norm that it begins with for the first one. What the method remembers
+            # of earlier gradients is not kept: petsc4py 3.18 has no way to read it or to set it.
             norms = [entry["gradient_norm"] for entry in self.history]
             self._first_norm = norms[0] / norms[-1] if norms[-1] else 1.0
             self.history.pop()
@@ -259,7 +238,7 @@ class Search:
         self.history.append(
             {"objective": at.objective, "parts": parts, "gradient_norm": at.gradient_norm}
         )
-        self._save(self.vector.values(at.entries), converged=False)
+        self._save_or_warn(self.vector.values(at.entries))
         spent = time.perf_counter() - self._begun
         left = spent / max(at.number, 1) * (self.case.config.tao.iterations - at.number)
         shown = ", ".join(f"{name} {value:.6g}" for name, value in parts.items())
@@ -271,14 +250,37 @@ class Search:
         )
         self.seconds_saving += time.perf_counter() - start
 
-    def _save(self, values: Mapping[str, np.ndarray | float], converged: bool) -> None:
+    def _save_or_warn(self, values: Mapping[str, np.ndarray | float]) -> None:
+        """Save a point where that can be done: the search has not ended, and room may be made."""
+        try:
+            self._save(values)
+        except BurgersAdjointError as error:
+            if not error.agreed:
+                raise
+            if not self._unsaved and self.comm.rank == 0:
+                logger.warning("%s; the search goes on, and tries again after each step", error)
+            self._unsaved = True
+        else:
+            self._unsaved = False
+            if self.comm.rank == 0:
+                hold_again(self.directory / BEST)
+
+    def _save(
+        self,
+        values: Mapping[str, np.ndarray | float],
+        converged: bool = False,
+        ended: RunSummary | None = None,
+    ) -> None:
+        """Write controls.h5, with the summary of a search that has ended without results."""
+        case = self.case
         facts = {
             "identity": self.identity,
             "history": json.dumps(self.history),
             "converged": converged,
-            "files": json.dumps(self.case.files),
+            "files": json.dumps(case.files),
         }
-        case = self.case
+        if ended is not None:
+            facts |= {"ended": to_line(ended), "tao": settings_of(case.config)}
         write_values(
             self.directory / BEST,
             "controls",
@@ -291,12 +293,25 @@ class Search:
 
     def conclude(self, outcome: tao.Outcome, startup: float, sweeps: float) -> RunSummary:
         """Run once with the best controls, write everything, and return the summary."""
-        case, comm = self.case, self.comm
-        start = time.perf_counter()
         found: Values = {
             name: np.copy(value) for name, value in self.vector.values(outcome.entries).items()
         }
+        start = time.perf_counter()
         self._set(found)
+        summary = self._summary(found, outcome, startup, sweeps)
+        return self._write(found, summary, start)
+
+    def write_ended(self, summary: RunSummary) -> RunSummary:
+        """Write the results of a search that has ended before; returns its summary."""
+        start = time.perf_counter()
+        evaluate(self.case)
+        return self._write(self.case.inputs.copies(self.prior), summary, start)
+
+    def _summary(
+        self, found: Values, outcome: tao.Outcome, startup: float, sweeps: float
+    ) -> RunSummary:
+        """Run once with the best controls, and sum up."""
+        case, comm = self.case, self.comm
         objective = evaluate(case)
         counts = self.counts
         seconds = seconds_of(counts)
@@ -326,15 +341,40 @@ class Search:
             chi_square=self._chi_square(),
             control_error=self._errors(found),
         )
-        groups: dict[str, Gradient] = {"controls": found, "prior": self.prior, "truth": self.truth}
-        write_run(
-            case, self.directory, case.model.final, groups, summary, plot_recovery,
-            "recovery.png",
-        )  # fmt: skip
-        # Last, as a run that is interrupted before goes on.
-        self._save(found, outcome.converged)
-        summary.seconds["output"] = largest(comm, time.perf_counter() - start)
         return summary
+
+    def _write(self, found: Values, summary: RunSummary, start: float) -> RunSummary:
+        """Write everything; the output's seconds in the summary are those since the start."""
+        case, final = self.case, self.case.model.final
+        groups: dict[str, Gradient] = {"controls": found, "prior": self.prior, "truth": self.truth}
+        with self._kept_if_not_written(found, summary):
+            write_run(case, self.directory, final, groups, summary, plot_recovery, "recovery.png")
+        # Last, as a run that is interrupted before goes on.
+        self._save(found, bool(summary.optimize and summary.optimize.converged))
+        summary.seconds["output"] = largest(self.comm, time.perf_counter() - start)
+        return summary
+
+    @contextmanager
+    def _kept_if_not_written(self, found: Values, summary: RunSummary) -> Iterator[None]:
+        """Save how the search has ended where the block cannot write its results. Collective.
+
+        Raises:
+            BurgersAdjointError: of the block, with where the controls are.
+        """
+        try:
+            yield
+        except BurgersAdjointError as error:
+            if not error.agreed:
+                raise
+            try:
+                self._save(found, ended=summary)
+                kept = (
+                    f"what the search found is saved in {self.directory / BEST}: "
+                    f"burgers-adjoint resume {self.directory} writes the results"
+                )
+            except BurgersAdjointError as another:
+                kept = f"nor can what the search found be saved: {another}"
+            raise agreed_error(type(error)(f"{error}; {kept}")) from error
 
     def _chi_square(self) -> float | None:
         """Misfit per observation over the variance of the noise, of the run just evaluated."""
@@ -355,42 +395,3 @@ class Search:
                 "recovered": norm(found[name] - truth) / size,
             }
         return errors
-
-
-def _identity(config: Config) -> str:
-    sections = {name: msgspec.to_builtins(getattr(config, name)) for name in IDENTITY}
-    sections["time"].pop("stages")  # makes no difference to the bits
-    return hashlib.sha256(json.dumps(sections, sort_keys=True).encode()).hexdigest()
-
-
-def summary_when_converged(config: Config, comm: Comm) -> RunSummary | None:
-    """The summary of the optimisation in the output folder, unless there is more to do."""
-    directory = Path(config.output.directory)
-    facts = read_facts(directory / BEST, comm)
-    if facts.get("identity") != _identity(config) or not facts.get("converged"):
-        return None
-    _require_same_files(config, comm, facts, fingerprints(config, comm))
-    summary = json.loads(read_facts(directory / RESULTS, comm).get("summary", "{}"))
-    if "optimize" not in summary:  # another command's results
-        return None
-    return summary_of(summary)
-
-
-def _require_same_files(
-    config: Config, comm: Comm, facts: Mapping[str, Any], files: Mapping[str, str]
-) -> None:
-    """See that the controls in the output folder were found from the same files. Collective."""
-    path, there = Path(config.output.directory) / BEST, json.loads(facts.get("files", "{}"))
-    with agreed(comm):
-        require_same_files(config, there, files, str(path), "begin anew in another folder (-o)")
-
-
-def controls_are_of(config: Config, comm: Comm) -> bool:
-    """Whether an optimisation of this problem has left its controls in the output folder."""
-    facts = read_facts(Path(config.output.directory) / BEST, comm)
-    return bool(facts.get("identity") == _identity(config))
-
-
-def read_facts(path: Path, comm: Comm) -> dict[str, Any]:
-    """Attributes of an HDF5 file as rank 0 finds them, on all ranks."""
-    return dict(from_rank(comm, attributes(path) if comm.rank == 0 else None))

@@ -136,7 +136,7 @@ def attributes(path: Path) -> dict[str, Any]:
 
 @contextmanager
 def new_file(path: Path) -> Iterator[File]:
-    """Offer a new file for writing, in place of what is there.
+    """Offer a new file for writing, in place of what is there, whose room on the disk it keeps.
 
     HDF5 1.10 can crash at exit when a write fails while it closes a file. So the writes go through
     a Python file that keeps the first error for itself, and it is raised once HDF5 is done.
@@ -144,7 +144,7 @@ def new_file(path: Path) -> Iterator[File]:
     Raises:
         OSError: it cannot be written, or there is no room for all of it.
     """
-    raw = _ForgivingFile(path, "wb+")
+    raw = _ForgivingFile(path, "rb+" if path.exists() else "wb+")
     try:
         with h5py.File(raw, "w") as file:
             yield file
@@ -201,10 +201,19 @@ def describe(item: File | Dataset, texts: Mapping[str, str]) -> None:
 
 
 class _ForgivingFile(io.FileIO):
+    """A file that seems empty at first: HDF5 would take bytes that are there for a damaged one."""
+
     failure: OSError | None = None
+    _end = 0
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        if whence == os.SEEK_END:
+            offset, whence = self._end + offset, os.SEEK_SET
+        return super().seek(offset, whence)
 
     def write(self, data: Any) -> int:
         view = memoryview(data).cast("B")
+        self._end = max(self._end, self.tell() + len(view))
         done = 0
         try:
             while self.failure is None and done < len(view):
@@ -214,6 +223,7 @@ class _ForgivingFile(io.FileIO):
         return len(view)
 
     def truncate(self, size: int | None = None) -> int:
+        self._end = self.tell() if size is None else size
         try:
             return super().truncate(size)
         except OSError as error:

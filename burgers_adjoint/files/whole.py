@@ -18,13 +18,13 @@ def replaced_when_complete(path: str | Path) -> Iterator[Path]:
 
     The bytes and the folder entry are on the disk when the block ends. When the block fails,
     `path` is as it was and the temporary file is gone. A temporary file that an earlier, killed
-    run has left is overwritten, so they do not pile up.
+    run has left is overwritten, so they do not pile up; so is one that `reserve` has made.
 
     Raises:
         BurgersAdjointError: naming the path and the reason, for every OSError.
     """
     path = Path(os.path.realpath(path))
-    partial = path.with_name(path.name + ".partial")
+    partial = _partial_of(path)
     try:
         with faults_named(path):
             yield partial
@@ -35,6 +35,35 @@ def replaced_when_complete(path: str | Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             partial.unlink()
+
+
+def _partial_of(path: str | Path) -> Path:
+    path = Path(os.path.realpath(path))
+    return path.with_name(path.name + ".partial")
+
+
+def reserve(path: str | Path, n_bytes: int) -> None:
+    """Hold room for a file that `replaced_when_complete` is to write, under its temporary name.
+
+    A disk that fills meanwhile has that room still. File systems that compress, or that never
+    write in place (ZFS, Btrfs), promise nothing; those that cannot reserve are written to.
+
+    Raises:
+        BurgersAdjointError: naming the path and the reason; nothing is held then.
+    """
+    with faults_named(path):
+        try:
+            with open(_partial_of(path), "wb") as file:
+                os.posix_fallocate(file.fileno(), 0, n_bytes)
+        except OSError:
+            release(path)
+            raise
+
+
+def release(path: str | Path) -> None:
+    """Give back what `reserve` holds, or what a killed run has left, if anything."""
+    with suppress(OSError):
+        _partial_of(path).unlink()
 
 
 @contextmanager
@@ -79,7 +108,7 @@ def require_writable(path: str | Path) -> None:
             with open(path, "ab"):
                 pass
         else:
-            partial = path.with_name(path.name + ".partial")
+            partial = _partial_of(path)
             try:
                 partial.write_bytes(b"-")
             finally:

@@ -1,5 +1,6 @@
 """Fields of every k-th step of a run, each step in a file of its own."""
 
+import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +17,8 @@ from burgers_adjoint.output.xdmf import Series
 from burgers_adjoint.parallel.agreement import from_rank
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.failure import agreed
+
+logger = logging.getLogger(__name__)
 
 SERIES = "dumps/steps.xdmf"
 STEPS = "dumps/step-*.h5"
@@ -42,6 +45,7 @@ class Dumps:
 
     Attributes:
         seconds: that writing took.
+        lost: how many files could not be written; a full disk is to end no run for them.
     """
 
     def __init__(
@@ -57,6 +61,7 @@ class Dumps:
         self.folder = directory / "dumps"
         self.every = every
         self.seconds = 0.0
+        self.lost = 0
         self._digits = OPEN_DIGITS if most is None else len(str(most))
         self._decomposition, self._x, self._y = decomposition, x, y
         self._names: set[str] = set()
@@ -100,16 +105,13 @@ class Dumps:
         primal: NDArray[np.float64],
         cotangents: Mapping[str, NDArray[np.float64]],
     ) -> None:
-        """Write the fields at the start of a step.
+        """Write the fields at the start of a step, or say that they cannot be written.
 
         Args:
             step: n.
             time: t of it.
             primal: (2, ny, nx) of the tile.
             cotangents: name of what J is derived by to the derivative, (2, ny, nx) of the tile.
-
-        Raises:
-            BurgersAdjointError: on all ranks: the file cannot be written.
         """
         start = perf_counter()
         fields = {f"/primal/{name}": primal[f] for f, name in enumerate("uv")}
@@ -117,19 +119,32 @@ class Dumps:
             fields |= {f"/{what}/{name}": field[f] for f, name in enumerate("uv")}
         path = self.folder / f"step-{step:0{self._digits}d}.h5"
         scalars = {"/step": step, "/time": time}
-        write_results(path, self._decomposition, self._x, self._y, fields, scalars, {})
-        self._names.add(path.name)
-        if self._decomposition.rank == 0:
-            self._series.add(path.name, time, fields)
-            self._series.write_when_due()
+        try:
+            write_results(path, self._decomposition, self._x, self._y, fields, scalars, {})
+        except BurgersAdjointError as error:
+            if not error.agreed:
+                raise
+            if not self.lost and self._decomposition.rank == 0:
+                logger.warning("%s; the run goes on without what it cannot dump", error)
+            self.lost += 1
+        else:
+            self._names.add(path.name)
+            if self._decomposition.rank == 0:
+                self._series.add(path.name, time, fields)
+                with suppress(BurgersAdjointError):  # tried again at the end
+                    self._series.write_when_due()
         self.seconds += perf_counter() - start
 
     def conclude(self) -> None:
         """Let the list of steps be complete.
 
         Raises:
-            BurgersAdjointError: on all ranks: it cannot be written.
+            BurgersAdjointError: on all ranks: it cannot be written, and steps could.
         """
         with agreed(self._decomposition.comm):
             if self._decomposition.rank == 0:
-                self._series.write()
+                try:
+                    self._series.write()
+                except BurgersAdjointError:
+                    if not self.lost:
+                        raise

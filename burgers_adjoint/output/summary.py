@@ -32,10 +32,11 @@ class Scheduled(Struct):
 
 
 class Dumped(Struct):
-    """Files of fields on the way."""
+    """Files of fields on the way; `lost` are those that this job could not write."""
 
     files: int
     seconds: float
+    lost: int = 0
 
 
 class Planned(Struct, kw_only=True):

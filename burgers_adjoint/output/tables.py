@@ -168,7 +168,8 @@ def summary_rows(summary: RunSummary) -> Iterable[tuple[str, str]]:
             f"{summary.plan.actual_seconds:.3g} s taken",
         )
     if summary.dumps:
-        yield "dumps", f"{summary.dumps.files} in {summary.dumps.seconds:.3g} s"
+        lost = f", {summary.dumps.lost} could not be written" if summary.dumps.lost else ""
+        yield "dumps", f"{summary.dumps.files} in {summary.dumps.seconds:.3g} s{lost}"
     yield from _seconds_rows(summary)
     yield "peak memory", f"{size_of(summary.peak_rss_bytes)} on the largest rank"
     rows, columns = summary.process_grid

@@ -9,7 +9,8 @@ import pytest
 from mpi4py import MPI
 
 from burgers_adjoint.assembly.runs import reverse
-from burgers_adjoint.commands.optimize import optimize, require_influence
+from burgers_adjoint.commands.influence import require_influence
+from burgers_adjoint.commands.optimize import optimize
 from burgers_adjoint.config import Config, from_dict
 from burgers_adjoint.config.registry import CONTROLS
 from burgers_adjoint.config.sections import Tao
