@@ -258,8 +258,11 @@ class Problem:
         store: Store,
         fields: np.ndarray,
         observer: Observer | None = None,
+        follow: Callable[[Executor[np.ndarray, Cotangent, Any]], None] | None = None,
     ) -> Reversal:
         """Compute J and its gradient at these initial fields and the model's viscosity.
+
+        The executor is shown to `follow` before it begins.
 
         Raises:
             NumericalError: on all ranks: a state or the gradient is not finite.
@@ -269,6 +272,8 @@ class Problem:
         model = self.model
         executor: Executor[np.ndarray, Cotangent, Any]
         executor = Executor(self.model, schedule, store, observer)
+        if follow is not None:
+            follow(executor)
         # The end of an open run is known to a schedule only from the run before.
         replay = schedule.n_steps is not None and time_is_open(self.config.time)
         executor.run(model.initial_state(fields, replay))

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -15,6 +15,7 @@ from burgers_adjoint.checkpointing.executor import Executor
 from burgers_adjoint.checkpointing.online import Online
 from burgers_adjoint.checkpointing.schedule import Schedule
 from burgers_adjoint.commands.identity import folder_of, identity_of
+from burgers_adjoint.commands.monitor import Monitor
 from burgers_adjoint.commands.rest import Rest
 from burgers_adjoint.commands.sweeps import ForwardSweep, GradientContents
 from burgers_adjoint.errors import (
@@ -201,7 +202,7 @@ class DurableRun:
         rest.memory = whole.snapshots
         return rest
 
-    def reverse(self, schedule: Schedule, store: Store, observer: Observer) -> Reversal:
+    def reverse(self, schedule: Schedule, store: Store, monitor: Monitor) -> Reversal:
         """Do what is left of both sweeps; see `Problem.reverse`.
 
         Raises:
@@ -211,7 +212,7 @@ class DurableRun:
         state = model.initial_state(problem.fields)
 
         def observed(action: FusedAction, counts: Counts) -> None:
-            observer(action, counts)
+            monitor(action, counts)
             self.keeper.done(counts.forward_steps + counts.reverse_steps)
 
         executor: Executor[np.ndarray, Cotangent, Any]
@@ -221,6 +222,7 @@ class DurableRun:
             with self._timed():
                 executor = self._go_on(state, store, observed)
         self.schedule_used = executor.schedule
+        monitor.follow(executor)
         self.keeper.watch(executor, GradientContents(problem, self.facts, executor), store)
         self._begun = time.perf_counter()
         with self.keeper:
@@ -313,7 +315,7 @@ class DurableRun:
             live[step] = len(live)
         return live
 
-    def sweep(self, update: Callable[[int], None]) -> float:
+    def sweep(self, monitor: Monitor) -> float:
         """Do what is left of the primal alone; see `Problem.sweep`.
 
         Raises:
@@ -330,10 +332,11 @@ class DurableRun:
         sweeps = ForwardSweep(problem, self.facts, state, bins, n)
 
         def updated(done: int) -> None:
-            update(done)
             sweeps.swept_to = done
+            monitor.update(done)
             self.keeper.done(done)
 
+        monitor.follow(sweeps)
         self.keeper.watch(sweeps, sweeps, None)
         self._begun = time.perf_counter()
         with self.keeper:

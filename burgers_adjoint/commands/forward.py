@@ -5,11 +5,14 @@ from typing import TYPE_CHECKING
 from burgers_adjoint.commands.job import (
     dumps_of,
     durable_run,
+    is_continued,
     prepare_output,
     seconds_since_start,
     summarize,
     write_run,
 )
+from burgers_adjoint.commands.monitor import Monitor
+from burgers_adjoint.commands.sweeps import ForwardSweep
 from burgers_adjoint.config import Config
 from burgers_adjoint.equations.burgers.preparation import prepare_kernels
 from burgers_adjoint.errors import ConfigError, agreed_error
@@ -44,12 +47,12 @@ def forward(
         BurgersAdjointError: on all ranks: a wrong configuration, a state that is not finite, or
             results that cannot be written.
     """
-    with Problem(config, comm) as problem:
-        return _forward(problem, progress, observe, resume)
+    with Problem(config, comm) as problem, Monitor(problem, "forward", progress) as monitor:
+        return _forward(problem, monitor, observe, resume)
 
 
 def _forward(
-    problem: Problem, progress: Progress, observe: str | None, resume: "Resume"
+    problem: Problem, monitor: Monitor, observe: str | None, resume: "Resume"
 ) -> RunSummary:
     config, comm, observer = problem.config, problem.comm, None
     if observe is not None:
@@ -63,17 +66,15 @@ def _forward(
     if durable is not None and durable.summary is not None:
         return durable.summary
     directory = prepare_output(problem, durable, groups=0, dumped=2)
+    monitor.prepare(is_continued(durable))
     dumps = dumps_of(problem, directory, durable)
     prepare_kernels(problem.model, reverse=False)
     startup = seconds_since_start(comm)
-    progress.begin("forward", problem.model.n_steps)
+    monitor.begin("forward", problem.model.n_steps)
     start = last_arrival(comm)
-    if durable is None:
-        objective = problem.sweep(problem.fields, progress.update, observer)
-    else:
-        objective = durable.sweep(progress.update)
+    objective = _sweep(problem, monitor, observer) if durable is None else durable.sweep(monitor)
     sweeps = last_arrival(comm) - start
-    progress.end()
+    monitor.end()
     seconds = {"forward": sweeps, "adjoint": 0.0, "snapshots": 0.0}
     summary = summarize(problem, objective, problem.model.final, {}, startup, sweeps, seconds)
     if dumps is not None:
@@ -86,7 +87,23 @@ def _forward(
         _write_observations(problem, observe, observer)
     if durable is not None:
         durable.conclude(summary)
+    monitor.conclude(summary.objective)
     return summary
+
+
+def _sweep(problem: Problem, monitor: Monitor, observer: "Recorder | None") -> float:
+    """The primal from its start; returns J."""
+    model = problem.model
+    state = model.initial_state(problem.fields, observer is not None)
+    sweeps = ForwardSweep(problem, dict, state, model.objective.new_bins(), 0)
+    monitor.follow(sweeps)
+
+    def updated(done: int) -> None:
+        sweeps.swept_to = done
+        monitor.update(done)
+
+    start = sweeps.state, sweeps.bins, 0
+    return problem.sweep(problem.fields, updated, observer, start)
 
 
 def _write_observations(problem: Problem, path: str, recorder: "Recorder") -> None:

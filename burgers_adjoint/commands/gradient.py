@@ -9,6 +9,7 @@ import numpy as np
 from burgers_adjoint.commands.job import (
     dumps_of,
     durable_run,
+    is_continued,
     planned,
     prepare_output,
     seconds_of,
@@ -16,6 +17,7 @@ from burgers_adjoint.commands.job import (
     summarize,
     write_run,
 )
+from burgers_adjoint.commands.monitor import Monitor
 from burgers_adjoint.config import Config
 from burgers_adjoint.equations.burgers.preparation import prepare_kernels
 from burgers_adjoint.output.plots import plot_results
@@ -52,11 +54,11 @@ def gradient(
         BurgersAdjointError: on all ranks: a wrong configuration, too little memory, a state or
             gradient that is not finite, or results that cannot be written.
     """
-    with Problem(config, comm) as problem:
-        return _gradient(problem, progress, resume)
+    with Problem(config, comm) as problem, Monitor(problem, "gradient", progress) as monitor:
+        return _gradient(problem, monitor, resume)
 
 
-def _gradient(problem: Problem, progress: Progress, resume: "Resume") -> RunSummary:
+def _gradient(problem: Problem, monitor: Monitor, resume: "Resume") -> RunSummary:
     from burgers_adjoint.assembly.stores import closed_at_end
 
     config, comm = problem.config, problem.comm
@@ -64,6 +66,7 @@ def _gradient(problem: Problem, progress: Progress, resume: "Resume") -> RunSumm
     if durable is not None and durable.summary is not None:
         return durable.summary
     directory = prepare_output(problem, durable, groups=1, dumped=4)
+    monitor.prepare(is_continued(durable), limits=durable is None)
     schedule = problem.schedule() if durable is None else durable.schedule()
     dumps = dumps_of(problem, directory, durable)
     with closed_at_end(problem.store(schedule), config.snapshots.keep) as store:
@@ -71,15 +74,15 @@ def _gradient(problem: Problem, progress: Progress, resume: "Resume") -> RunSumm
         startup = seconds_since_start(comm)
         known = schedule.n_steps
         total = None if known is None else schedule.predicted_forward_steps + known
-        progress.begin("gradient", total)
+        monitor.begin("gradient", total)
         start = last_arrival(comm)
         if durable is None:
-            result = problem.reverse(schedule, store, problem.fields, progress)
+            result = problem.reverse(schedule, store, problem.fields, monitor, monitor.follow)
         else:
-            result = durable.reverse(schedule, store, progress)
+            result = durable.reverse(schedule, store, monitor)
             schedule = durable.schedule_used
         sweeps = last_arrival(comm) - start
-        progress.end()
+        monitor.end()
         snapshot_bytes = largest(comm, store.nbytes)
     seconds = seconds_of(result.counts)
     own = seconds if durable is None else durable.of_this_job(seconds)
@@ -104,6 +107,7 @@ def _gradient(problem: Problem, progress: Progress, resume: "Resume") -> RunSumm
         write_run(problem, directory, result.final, reported, summary, plot_results, "gradient.png")
     if durable is not None:
         durable.conclude(summary)
+    monitor.conclude(summary.objective)
     return summary
 
 

@@ -50,11 +50,12 @@ def prepare_output(
 ) -> Path:
     """Make the output folder, and see that it has room; see `require_room`. Collective."""
     directory = prepare_directory(problem.config, problem.comm)
-    require_room(problem, directory, groups, 0 if _continued(durable) else dumped)
+    require_room(problem, directory, groups, 0 if is_continued(durable) else dumped)
     return directory
 
 
-def _continued(durable: "DurableRun | None") -> bool:
+def is_continued(durable: "DurableRun | None") -> bool:
+    """Whether a run goes on from restart data."""
     return durable is not None and durable.found is not None
 
 
@@ -65,7 +66,7 @@ def dumps_of(problem: Problem, directory: Path, durable: "DurableRun | None") ->
         return None
     most = problem.model.time_steps.most
     dumps = Dumps(
-        directory, every, most, problem.decomposition, grid.x, grid.y, _continued(durable)
+        directory, every, most, problem.decomposition, grid.x, grid.y, is_continued(durable)
     )
     problem.dump(dumps)
     return dumps

@@ -10,7 +10,6 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, NoReturn
 
 import click
@@ -18,7 +17,14 @@ import click
 from burgers_adjoint.commands.ending import end, failed, print_on
 from burgers_adjoint.commands.interrupts import Interrupts
 from burgers_adjoint.commands.launcher import launched, world
-from burgers_adjoint.commands.request import Request, alone, prepare, report, require_writable
+from burgers_adjoint.commands.request import (
+    Request,
+    alone,
+    prepare,
+    report,
+    require_there,
+    require_writable,
+)
 from burgers_adjoint.errors import ConfigError, agreed_error, closest
 
 NAME = "burgers-adjoint"
@@ -155,6 +161,23 @@ commands.commands["info"].params.append(
     )
 )
 
+_command("watch", "A live page of the run in an output folder, through kills and resumes.", "DIR")
+_watched = commands.commands["watch"]
+_watched.params = [one for one in _watched.params if one.name in ("config", "quiet", "debug")]
+_watched.params += [
+    click.Option(
+        ["--port"],
+        type=click.IntRange(0, 65535),
+        metavar="PORT",
+        help="Of 127.0.0.1, where the page is served; 8600 when not given, 0 for any free one.",
+    ),
+    click.Option(
+        ["--socket"],
+        metavar="PATH",
+        help="Serve on a Unix socket instead, which is its owner's alone.",
+    ),
+]
+
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit: 0, or the code that belongs to the error."""
@@ -235,7 +258,7 @@ def _resume(request: Request, comm: Any) -> int:
 
     folder = os.path.expanduser(request.config or "")
     configuration = os.path.join(folder, "config.toml")
-    _require_there(comm, folder, "not the output folder of a run")
+    require_there(comm, folder, "not the output folder of a run")
     if not from_rank(comm, os.path.isfile(configuration)):
         raise agreed_error(
             ConfigError(f"{folder} is not the output folder of a run: it has no config.toml")
@@ -318,66 +341,15 @@ def _optimize_alone(request: Request, comm: Any, config: Any, resumed: bool = Fa
 
 
 def _info(request: Request, comm: Any) -> int:
-    from burgers_adjoint.output.system import information
-    from burgers_adjoint.output.tables import print_information
+    from burgers_adjoint.commands.info import info
 
-    folder = request.config is not None and os.path.isdir(os.path.expanduser(request.config))
-    if request.keys and folder:
-        raise agreed_error(
-            ConfigError(
-                f"--keys goes with a configuration file or none, not the folder {request.config}"
-            )
-        )
-    if folder:
-        return _contents(request, comm)
-    if request.config is not None:
-        _require_there(comm, request.config, "neither an output folder nor a configuration file")
-    config = prepare(request, comm)
-    require_writable(request, comm)
-    if request.keys:
-        from burgers_adjoint.config.keys import keys, print_keys
-
-        report(request, comm, keys(config), print_keys)
-        return 0
-    report(request, comm, information(comm), print_information)
-    return 0
+    return info(request, comm)
 
 
-def _require_there(comm: Any, name: str, wanted: str) -> None:
-    """Refuse a name that nothing has. Collective."""
-    from burgers_adjoint.parallel.agreement import from_rank
+def _watch(request: Request, comm: Any) -> int:
+    from burgers_adjoint.commands.watch import watch
 
-    if not from_rank(comm, os.path.exists(os.path.expanduser(name))):
-        raise agreed_error(ConfigError(f"{name} is {wanted}: there is nothing of this name"))
-
-
-def _contents(request: Request, comm: Any) -> int:
-    """Tell what an output folder holds and how far its run was."""
-    from burgers_adjoint.commands.identity import folder_of
-    from burgers_adjoint.output.lock import holder_of
-    from burgers_adjoint.output.tables import print_contents
-    from burgers_adjoint.parallel.agreement import from_rank
-    from burgers_adjoint.parallel.failure import agreed
-    from burgers_adjoint.restart.contents import contents
-
-    folder = os.path.expanduser(request.config or "")
-    configuration = os.path.join(folder, "config.toml")
-    there = from_rank(comm, os.path.isfile(configuration))
-    request = replace(
-        request,
-        config=configuration if there else None,
-        directory=folder,
-    )
-    config = prepare(request, comm)
-    require_writable(request, comm)
-    found = None
-    with agreed(comm):
-        if comm.rank == 0:
-            holder = holder_of(Path(folder)) or holder_of(folder_of(config))
-            found = contents(folder, folder_of(config), there)
-            found["running"] = str(holder) if holder and holder.alive() is not False else None
-    report(request, comm, from_rank(comm, found), print_contents)
-    return 0
+    return watch(request, comm)
 
 
 _COMMANDS: dict[str, Callable[[Request, Any], int]] = {
@@ -388,4 +360,5 @@ _COMMANDS: dict[str, Callable[[Request, Any], int]] = {
     "optimize": _optimize,
     "resume": _resume,
     "info": _info,
+    "watch": _watch,
 }

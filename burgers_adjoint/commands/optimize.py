@@ -21,6 +21,7 @@ from burgers_adjoint.commands.job import (
     summarize,
     write_run,
 )
+from burgers_adjoint.commands.monitor import Monitor
 from burgers_adjoint.config import Config, time_is_open
 from burgers_adjoint.equations.burgers.objectives.misfit import Misfit
 from burgers_adjoint.equations.burgers.preparation import prepare_kernels
@@ -73,10 +74,11 @@ def optimize(config: Config, comm: Comm, progress: Progress) -> RunSummary:
             raise ConfigError(
                 "optimize needs a number of steps that is known: leave out time.steady and time.cfl"
             )
-    with Problem(config, comm) as problem:
+    with Problem(config, comm) as problem, Monitor(problem, "optimize", progress) as monitor:
         require_influence(problem)
         directory = prepare_output(problem, None, groups=4)  # three in results.h5, and controls.h5
-        search = Search(problem, directory, progress)
+        search = Search(problem, directory, monitor)
+        monitor.prepare(continued=bool(search.history))
         with closed_at_end(problem.store(problem.schedule()), config.snapshots.keep) as store:
             prepare_kernels(problem.model)
             tao.prepare(petsc, comm, config.tao.type)
@@ -85,7 +87,9 @@ def optimize(config: Config, comm: Comm, progress: Progress) -> RunSummary:
             outcome = search.run(petsc, store)
             sweeps = last_arrival(comm) - start
             search.snapshot_bytes = largest(comm, store.nbytes)
-        return search.conclude(outcome, startup, sweeps)
+        summary = search.conclude(outcome, startup, sweeps)
+        monitor.conclude(summary.objective)
+        return summary
 
 
 def require_influence(problem: Problem) -> None:
@@ -120,9 +124,9 @@ def require_influence(problem: Problem) -> None:
 class Search:
     """One optimisation: evaluations, iterations and what they leave behind."""
 
-    def __init__(self, problem: Problem, directory: Path, progress: Progress) -> None:
+    def __init__(self, problem: Problem, directory: Path, monitor: Monitor) -> None:
         self.problem, self.comm = problem, problem.comm
-        self.directory, self.progress = directory, progress
+        self.directory, self.monitor = directory, monitor
         config = problem.config
         names = config.gradient.controls
         self.prior: Values = problem.inputs.copies(names)
@@ -163,7 +167,7 @@ class Search:
                 path, "controls", self.problem.controls, self.problem.decomposition
             )
             self.history = json.loads(facts["history"])
-            self.progress.say(
+            self.monitor.say(
                 f"going on from {path}, objective {self.history[-1]['objective']:.8g} after "
                 f"{len(self.history) - 1} iterations"
             )
@@ -201,7 +205,9 @@ class Search:
             # a trial may well be beyond what a run can bear
             with np.errstate(over="ignore", invalid="ignore"):
                 self._set(values)
-                result = problem.reverse(problem.schedule(), store, problem.fields)
+                result = problem.reverse(
+                    problem.schedule(), store, problem.fields, self.monitor, self.monitor.follow
+                )
             self._parts[result.objective] = dict(problem.objective.parts)
             if not self.evaluations:
                 self._require_a_slope(result.gradient)
@@ -233,7 +239,7 @@ class Search:
                 )
             )
         for name in idle:
-            self.progress.say(
+            self.monitor.say(
                 f"the objective does not depend on {name} at the first guess, where its gradient "
                 "vanishes"
             )
@@ -254,7 +260,7 @@ class Search:
         spent = time.perf_counter() - self._begun
         left = spent / max(at.number, 1) * (self.problem.config.tao.iterations - at.number)
         shown = ", ".join(f"{name} {value:.6g}" for name, value in parts.items())
-        self.progress.say(
+        self.monitor.say(
             f"iteration {len(self.history) - 1}: objective {at.objective:.8g} ({shown}), "
             f"gradient norm {at.gradient_norm:.3g}, step {at.step:.3g}, "
             f"{self.counts.forward_steps} forward steps, {spent:.1f} s"

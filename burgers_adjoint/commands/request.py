@@ -3,6 +3,7 @@
 import contextlib
 import io
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any, TextIO
 
 from burgers_adjoint.commands.ending import print_on
 from burgers_adjoint.commands.launcher import launched
-from burgers_adjoint.errors import BurgersAdjointError
+from burgers_adjoint.errors import BurgersAdjointError, ConfigError, agreed_error
 
 
 @dataclass(frozen=True)
@@ -20,16 +21,18 @@ class Request:
 
     command: str
     config: str | None
-    overrides: tuple[str, ...]
-    directory: str | None
-    json: str | None
-    quiet: bool
-    debug: bool
+    overrides: tuple[str, ...] = ()
+    directory: str | None = None
+    json: str | None = None
+    quiet: bool = False
+    debug: bool = False
     observe: str | None = None
     resume: str | None = None
     draw: str | None = None
     keys: bool = False
     wait: float = 0.0
+    port: int | None = None
+    socket: str | None = None
 
 
 def prepare(request: Request, comm: Any) -> Any:
@@ -58,6 +61,14 @@ def require_writable(request: Request, comm: Any) -> None:
             for path in (json, request.draw, request.observe):
                 if path is not None:
                     require_writable(path)
+
+
+def require_there(comm: Any, name: str, wanted: str) -> None:
+    """Refuse a name that nothing has. Collective."""
+    from burgers_adjoint.parallel.agreement import from_rank
+
+    if not from_rank(comm, os.path.exists(os.path.expanduser(name))):
+        raise agreed_error(ConfigError(f"{name} is {wanted}: there is nothing of this name"))
 
 
 @contextlib.contextmanager
