@@ -173,6 +173,7 @@ class Monitor:
                 self._status.evaluation += 1
             elif self._before == 0:
                 self._status.jobs[-1].first = done
+                self._status.places.append(Place(done, sweeps.swept_to, sweeps.turned))
 
     def conclude(self, objective: float) -> None:
         """Say that the run is over and its results are written."""

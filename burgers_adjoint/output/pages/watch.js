@@ -64,7 +64,7 @@ function showProgress(told) {
   const job = told.jobs[told.jobs.length - 1];
   entries.push(["ranks", `${job.holder.ranks} (${job.process_grid[0]} × ${job.process_grid[1]})`]);
   if (told.schedule) entries.push(["schedule", told.schedule]);
-  if (told.objective !== null) entries.push(["J", told.objective.toPrecision(12)]);
+  if (told.objective !== null) entries.push(["J", told.objective.toPrecision(9)]);
   cards(entries);
 }
 
