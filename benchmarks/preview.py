@@ -56,7 +56,9 @@ def main() -> None:
     points, steps, rounds = chosen.points, chosen.steps, chosen.rounds
     if chosen.quick:
         points, steps, rounds = 64, 300, 1
-    plain, watched, counted, digests = [], [], [], set()
+    plain: list[float] = []
+    watched: list[float] = []
+    counted, digests = [], set()
     for number in range(rounds):
         for preview in (0.0, chosen.preview)[:: 1 if number % 2 else -1]:
             summary, share = gradient(chosen.ranks, points, steps, preview)

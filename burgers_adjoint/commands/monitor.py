@@ -147,10 +147,10 @@ class Monitor:
         """Say that the sweeps are over. Collective."""
         self.progress.end()
         if self.seconds and self._sweeps is not None:
-            if from_rank(self.comm, self._shown):
+            if from_rank(self.comm, self._shown or time.monotonic() >= self._next_status):
                 self._take_preview()
-            if self._status is not None:
-                self._tell("writing")
+                if self._status is not None:
+                    self._tell("writing")
             self._sweeps = None
 
     # ---- what it does itself
