@@ -12,6 +12,7 @@ import numpy as np
 from burgers_adjoint.assembly.stores import Store, closed_at_end
 from burgers_adjoint.config import Config
 from burgers_adjoint.equations.burgers.preparation import prepare_kernels
+from burgers_adjoint.output.check_file import write_checks
 from burgers_adjoint.output.folder import prepare_directory
 from burgers_adjoint.output.plots import plot_differences
 from burgers_adjoint.output.progress import Progress
@@ -51,8 +52,7 @@ class Direction:
 def check(config: Config, comm: Comm, progress: Progress) -> CheckSummary:
     """Test the gradient of the configured problem; returns the summary on all ranks. Collective.
 
-    The picture of the finite differences goes
-    to the output folder.
+    What came of it and the picture of the finite differences go to the output folder.
     """
     directory = prepare_directory(config, comm)
     with Problem(config, comm) as problem:
@@ -61,11 +61,7 @@ def check(config: Config, comm: Comm, progress: Progress) -> CheckSummary:
             checker = Checker(problem, store, progress)
             curves = checker.run()
         digest, n_steps = problem.digest(checker.base.final, checker.base.gradient), problem.n_steps
-    if config.output.plots:
-        with agreed(comm):
-            if comm.rank == 0:
-                plot_differences(directory / "differences.png", curves)
-    return CheckSummary(
+    summary = CheckSummary(
         checks=checker.checks,
         left_out=checker.left_out,
         objective=checker.base.objective,
@@ -74,6 +70,12 @@ def check(config: Config, comm: Comm, progress: Progress) -> CheckSummary:
         ranks=comm.size,
         steps=n_steps,
     )
+    with agreed(comm):
+        if comm.rank == 0:
+            write_checks(directory, config.to_toml(), summary, curves)
+            if config.output.plots:
+                plot_differences(directory / "differences.png", curves)
+    return summary
 
 
 class Checker:

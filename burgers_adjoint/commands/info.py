@@ -1,10 +1,10 @@
-"""`info`: the machine, the keys of a configuration, or what an output folder holds."""
+"""`info`: versions and the machine, or what an output folder holds."""
 
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from burgers_adjoint.commands.identity import folder_of
 from burgers_adjoint.commands.request import (
     Request,
     prepare,
@@ -13,14 +13,10 @@ from burgers_adjoint.commands.request import (
     require_writable,
 )
 from burgers_adjoint.errors import ConfigError, agreed_error
-from burgers_adjoint.output.lock import holder_of
-from burgers_adjoint.parallel.agreement import Comm, from_rank
-from burgers_adjoint.parallel.failure import agreed
-from burgers_adjoint.restart.contents import contents
 
 
-def info(request: Request, comm: Comm) -> int:
-    """Tell of the machine, of the keys of a configuration, or of an output folder. Collective."""
+def info(request: Request, comm: Any) -> int:
+    """Print what was asked for; returns the exit code. Collective."""
     from burgers_adjoint.output.system import information
     from burgers_adjoint.output.tables import print_information
 
@@ -46,9 +42,14 @@ def info(request: Request, comm: Comm) -> int:
     return 0
 
 
-def _contents(request: Request, comm: Comm) -> int:
+def _contents(request: Request, comm: Any) -> int:
     """Tell what an output folder holds and how far its run was."""
+    from burgers_adjoint.commands.identity import folder_of
+    from burgers_adjoint.output.lock import holder_of
     from burgers_adjoint.output.tables import print_contents
+    from burgers_adjoint.parallel.agreement import from_rank
+    from burgers_adjoint.parallel.failure import agreed
+    from burgers_adjoint.restart.contents import contents
 
     folder = os.path.expanduser(request.config or "")
     configuration = os.path.join(folder, "config.toml")

@@ -96,7 +96,9 @@ def commands() -> None:
     """
 
 
-def _command(name: str, help_text: str, argument: str = "[CONFIG.toml]") -> None:
+def _command(
+    name: str, help_text: str, argument: str = "[CONFIG.toml]", of_a_file: bool = False
+) -> None:
     required = not argument.startswith("[")
     resume = click.option(
         "--resume",
@@ -111,20 +113,27 @@ def _command(name: str, help_text: str, argument: str = "[CONFIG.toml]") -> None
         metavar="SECONDS",
         help="Wait so long for another run to leave the output folder.",
     )
-    runs = name in ("gradient", "forward", "check", "optimize", "resume")
-
-    @commands.command(name, help=help_text, context_settings=HELP)
-    @click.argument("config", required=required, metavar=argument)
-    @(resume if name in ("gradient", "forward") else lambda command: command)
-    @(wait if runs else lambda command: command)
-    @click.option(
+    overrides = click.option(
         "-s",
         "overrides",
         multiple=True,
         metavar="SECTION.KEY=VALUE",
         help="Override one key of the configuration; a TOML value or a bare word. Repeatable.",
     )
-    @click.option("-o", "directory", metavar="DIR", help="Output folder, for output.directory.")
+    into_folder = click.option(
+        "-o", "directory", metavar="DIR", help="Output folder, for output.directory."
+    )
+    into_file = click.option(
+        "-o", "directory", metavar="FILE", help="What to write, in place of report.html in DIR."
+    )
+    runs = name in ("gradient", "forward", "check", "optimize", "resume")
+
+    @commands.command(name, help=help_text, context_settings=HELP)
+    @click.argument("config", required=required, metavar=argument)
+    @(resume if name in ("gradient", "forward") else lambda command: command)
+    @(wait if runs else lambda command: command)
+    @(overrides if not of_a_file else lambda command: command)
+    @(into_folder if not of_a_file else into_file)
     @click.option("--json", metavar="FILE", help="Write the summary as JSON; - is standard output.")
     @click.option("--quiet", is_flag=True, help="Print errors only.")
     @click.option("--debug", is_flag=True, help="Show tracebacks of errors.")
@@ -133,7 +142,7 @@ def _command(name: str, help_text: str, argument: str = "[CONFIG.toml]") -> None
             raise click.UsageError(
                 f"the command comes first: {NAME} {arguments['config']} [CONFIG.toml] [OPTIONS]"
             )
-        return Request(name, **arguments)
+        return Request(name, **{"overrides": (), **arguments})
 
 
 _command("gradient", "Forward sweep, reverse sweep and gradient (the default).")
@@ -152,6 +161,7 @@ commands.commands["plan"].params.append(
 _command("check", "Test the gradient; ends with 1 when a test fails.")
 _command("resume", "Go on with the interrupted run of an output folder.", "DIR")
 _command("optimize", "Recover controls from observations; ends with 1 when not converged.")
+_command("report", "Write a page of a run, finished or not: one HTML file.", "DIR", of_a_file=True)
 _command("info", "Versions and the machine; with DIR, what that output folder holds.", "[DIR]")
 commands.commands["info"].params.append(
     click.Option(
@@ -352,6 +362,22 @@ def _watch(request: Request, comm: Any) -> int:
     return watch(request, comm)
 
 
+def _report(request: Request, comm: Any) -> int:
+    from burgers_adjoint.commands.report import Reported, write_report
+    from burgers_adjoint.output.tables import print_page
+    from burgers_adjoint.parallel.agreement import from_rank
+    from burgers_adjoint.parallel.failure import agreed
+
+    require_writable(request, comm)
+    made: Reported | None = None
+    with agreed(comm):
+        if comm.rank == 0:
+            folder = os.path.expanduser(request.config or "")
+            made = write_report(folder, request.directory)
+    report(request, comm, from_rank(comm, made), print_page)
+    return 0
+
+
 _COMMANDS: dict[str, Callable[[Request, Any], int]] = {
     "gradient": _sweep,
     "forward": _sweep,
@@ -359,6 +385,7 @@ _COMMANDS: dict[str, Callable[[Request, Any], int]] = {
     "check": _check,
     "optimize": _optimize,
     "resume": _resume,
+    "report": _report,
     "info": _info,
     "watch": _watch,
 }

@@ -45,11 +45,22 @@ class Trace:
     duration: float = 0.0
 
 
-def trace(schedule: Schedule) -> Trace:
-    """Follow a copy of a schedule from where it is to its end."""
+def trace(schedule: Schedule, n_steps: int | None = None) -> Trace:
+    """Follow a copy of a schedule from where it is to its end.
+
+    Args:
+        schedule: to follow.
+        n_steps: when a schedule that does not know its steps is to learn of them.
+    """
     found, time = Trace(), 0.0
     held: dict[int, tuple[int, float]] = {}
-    for action in fused(copy.deepcopy(schedule), Limits(), lambda slot: True):
+    schedule = copy.deepcopy(schedule)
+    for action in fused(schedule, Limits(), lambda slot: True):
+        if schedule.n_steps is None and isinstance(action, Advance):
+            assert n_steps is not None
+            if action.step1 >= n_steps:
+                action = Advance(action.step0, n_steps)
+                schedule.end(n_steps, n_steps)
         if isinstance(action, Advance | AdvanceSaving):
             until = time + action.step1 - action.step0
             found.forward.append(((action.step0, time), (action.step1, until)))

@@ -29,7 +29,7 @@ def print_summary(summary: RunSummary, stream: TextIO, terminal: bool) -> None:
         terminal: whether to use colours and the width of the terminal, else 80 columns.
     """
     console = _console(stream, terminal)
-    _print_table(console, ("", ""), _summary_rows(summary))
+    _print_table(console, ("", ""), summary_rows(summary))
     if summary.published:
         rows = [
             (row.quantity, repr(row.published), repr(row.ours), f"{row.relative_difference:.1e}")
@@ -50,10 +50,10 @@ def print_plan(summary: PlanSummary, stream: TextIO, terminal: bool) -> None:
             option["schedule"],
             option["store"],
             f"{option['snapshots']} + {option['snapshots_on_disk']}",
-            _size(option["memory_bytes"]),
+            size_of(option["memory_bytes"]),
             str(option["forward_steps"]),
             str(option["snapshots_written"]),
-            _size(option["bytes_written"]),
+            size_of(option["bytes_written"]),
             f"{option['seconds']:.3g}",
         )
         for option in summary.options
@@ -99,10 +99,21 @@ def print_information(information: Mapping[str, Any], stream: TextIO, terminal: 
             (
                 f"node {node['name']}",
                 f"{node['ranks']} ranks, {node['usable_cores']} of {node['cores']} cores usable, "
-                f"{_size(node['available_memory_bytes'])} of {_size(node['memory_bytes'])} free",
+                f"{size_of(node['available_memory_bytes'])} of {size_of(node['memory_bytes'])} "
+                "free",
             )
         )
     rows.append(("compiled kernels", information["kernel_cache"]))
+    _print_table(_console(stream, terminal), ("", ""), rows)
+
+
+def print_page(page: Any, stream: TextIO, terminal: bool) -> None:
+    """Print where a page is and what it shows."""
+    rows = [
+        ("page", f"{page.page}, {size_of(page.bytes)}, {page.figures} figures"),
+        ("of", f"{page.command or 'run'} in {page.folder}: {page.state}"),
+        *(("", note) for note in page.notes),
+    ]
     _print_table(_console(stream, terminal), ("", ""), rows)
 
 
@@ -132,11 +143,12 @@ def _generation(found: Mapping[str, Any]) -> tuple[str, ...]:
         far = f"{found['command']}: done"
     if found["steps"] is not None:
         far += f" of {found['steps']}"
-    ranks, size = str(found["ranks"]), _size(found["bytes"])
+    ranks, size = str(found["ranks"]), size_of(found["bytes"])
     return (number, saved, far, str(found["snapshots"]), ranks, size)
 
 
-def _summary_rows(summary: RunSummary) -> Iterable[tuple[str, str]]:
+def summary_rows(summary: RunSummary) -> Iterable[tuple[str, str]]:
+    """What a run found and what it took, in words: name and value."""
     yield "objective", repr(float(summary.objective))
     for control, norm in summary.gradient_norm.items():
         yield f"gradient norm, {control}", f"{norm:.15g}"
@@ -158,7 +170,7 @@ def _summary_rows(summary: RunSummary) -> Iterable[tuple[str, str]]:
     if summary.dumps:
         yield "dumps", f"{summary.dumps.files} in {summary.dumps.seconds:.3g} s"
     yield from _seconds_rows(summary)
-    yield "peak memory", f"{_size(summary.peak_rss_bytes)} on the largest rank"
+    yield "peak memory", f"{size_of(summary.peak_rss_bytes)} on the largest rank"
     rows, columns = summary.process_grid
     yield "ranks", f"{summary.ranks} ({rows} x {columns}, rows x columns)"
     yield "digest", summary.digest
@@ -175,7 +187,7 @@ def _schedule_rows(
     yield (
         "snapshots",
         f"{schedule.snapshots}{on_disk} ({schedule.name}), written "
-        f"{schedule.snapshots_written} times, {_size(snapshot_bytes)} per rank",
+        f"{schedule.snapshots_written} times, {size_of(snapshot_bytes)} per rank",
     )
     for damage in schedule.damages or ():
         yield "damaged snapshot", damage
@@ -223,7 +235,8 @@ def _optimize_rows(done: Optimized) -> Iterable[tuple[str, str]]:
         yield f"error of {control}", recovered
 
 
-def _size(count: float) -> str:
+def size_of(count: float) -> str:
+    """So many bytes in words."""
     unit = 0
     while count >= 1000 and unit + 1 < len(UNITS):
         count, unit = count / 1000, unit + 1
