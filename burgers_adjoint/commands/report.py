@@ -160,21 +160,26 @@ def _progress(facts: Facts) -> dict[str, Any] | None:
     }
 
 
-def _unfinished(facts: Facts) -> tuple[str, list[Group]] | None:
+def _unfinished(facts: Facts) -> list[tuple[str, list[Group]]]:
     """The latest fields that a run without results has left: what they are, and their figures."""
-    if (found := facts.unfinished) is not None and found.sweep is not None:
+    found, shown = facts.unfinished, []
+    if found is not None and found.sweep is not None:
         try:
-            return _saved(facts.config, found)
+            shown.append(_saved(facts.config, found))
         except (BurgersAdjointError, OSError) as error:
             facts.notes.append(f"the saved fields are left out: {error}")
-    if facts.summary is None:
-        for path in reversed(facts.dumps):
-            try:
-                step, at, groups = report_fields.dumped(path)
-            except (BurgersAdjointError, KeyError):
-                continue  # removed meanwhile
-            return f"{path.name}: at the start of step {step}, t = {at:.6g}", groups
-    return None
+    if facts.summary is not None and found is None:
+        return shown
+    for path in reversed(facts.dumps):
+        try:
+            if found is not None and path.stat().st_mtime < found.saved_at:
+                break  # the saved fields are later ones
+            step, at, groups = report_fields.dumped(path)
+        except (BurgersAdjointError, OSError, KeyError):
+            continue  # removed meanwhile
+        shown.append((f"{path.name}: at the start of step {step}, t = {at:.6g}", groups))
+        break
+    return shown
 
 
 def _saved(config: Config, found: Manifest) -> tuple[str, list[Group]]:

@@ -145,7 +145,7 @@ def field(
 def _label(bar: Any, scale: str, largest: float, ticks: int) -> None:
     """Label a colour scale from end to end, with a power of ten beside its name."""
     power = int(np.floor(np.log10(largest)))
-    if -2 <= power <= 2:
+    if -1 <= power <= 2:
         power = 0
     shares = np.linspace(-1.0, 1.0, ticks)
     labels = [f"{share * largest / 10.0**power:.3g}" for share in shares]

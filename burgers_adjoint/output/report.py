@@ -62,7 +62,7 @@ def bars(summary: RunSummary) -> list[Bar]:
     title = "The sweeps of all evaluations" if summary.optimize else "The sweeps"
     made.append(bar(title, sweeps, whole))
     if halo := seconds.get("halo", 0.0):
-        # counted from the beginning on: ranks meet in it that have compiled before and that have not
+        # counted from the beginning on, where ranks wait for those that compile
         name = "halo exchange, with the waiting for neighbours"
         made.append(
             bar(
