@@ -1,6 +1,7 @@
 """`watch`: a live page of the run in an output folder, through its kills and resumes."""
 
 import json
+import math
 import secrets
 import signal
 import sys
@@ -42,7 +43,7 @@ class Watched:
 
     folder: Path
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _seen: dict[str, tuple[object, float]] = field(default_factory=dict)
+    _seen: dict[str, tuple[object, float, float]] = field(default_factory=dict)
     _generations: tuple[float, list[dict[str, Any]]] = (0.0, [])
 
     def look(self) -> dict[str, Any]:
@@ -53,8 +54,8 @@ class Watched:
             state, text = self._state(told, pulse)
             age = None
             if told is not None:
-                first = max(0.0, time.time() - told.updated)
-                age = self._unchanged("status", told.updated, first)
+                guess = max(0.0, time.time() - told.updated)
+                age = self._unchanged("status", told.updated, guess)
             return {
                 "state": state,
                 "text": text,
@@ -67,16 +68,18 @@ class Watched:
                 "generations": self._look_at_generations(),
             }
 
-    def _unchanged(self, name: str, value: object, first: float = 0.0) -> float:
-        """Seconds for which a value has been the same, `first` when it is seen the first time.
+    def _unchanged(self, name: str, value: object, guess: float = 0.0) -> float:
+        """Seconds for which a value has been the same.
 
-        Clocks of machines differ, so that times in files are compared with themselves only.
+        Clocks of machines differ: the guess that they allow counts for what has changed since the
+        last look, and no more than the time since then.
         """
         now = time.monotonic()
-        before = self._seen.get(name)
-        if before is None or before[0] != value:
-            self._seen[name] = before = (value, now - (first if before is None else 0.0))
-        return now - before[1]
+        before, since, looked = self._seen.get(name, (None, 0.0, -math.inf))
+        if before != value:
+            since = now - min(guess, now - looked)
+        self._seen[name] = value, since, now
+        return now - since
 
     def _state(
         self, told: Status | None, pulse: tuple[Holder | None, float] | None

@@ -120,6 +120,15 @@ def test_a_job_elsewhere_is_dead_when_its_heart_has_stopped(
         assert watched.look()["state"] == "running"
 
 
+def test_age_of_the_status_is_known_between_looks(folder: Path) -> None:
+    watched = Watched(folder)
+    now = told(folder)
+    for clock, age in ((-100.0, 100.0), (1000.0, 0.0), (-50.0, 0.0)):  # that of another machine
+        now.updated = time.time() + clock
+        status.write(folder, now)
+        assert watched.look()["age"] == pytest.approx(age, abs=2.0)
+
+
 def test_a_folder_that_is_removed_is_gone(tmp_path: Path) -> None:
     assert Watched(tmp_path / "not").look()["state"] == "gone"
 
