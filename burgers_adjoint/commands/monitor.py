@@ -3,6 +3,7 @@
 import logging
 import math
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -34,6 +35,7 @@ FIRST_STEPS = 16
 # Share of the time that previews, and likewise the status, may take as rank 0 sees it. What they
 # cost the other ranks is not seen: together they are to stay below 1 %.
 SHARE = 0.003
+COSTS, FURTHEST_AT_FIRST = 3, 10
 
 Sweeps = Executor[np.ndarray, Cotangent, Any] | ForwardSweep
 
@@ -63,6 +65,8 @@ class Monitor:
         self._before = self._done = 0
         self._ahead = self._next_look = FIRST_STEPS
         self._spent = 0.0
+        self._previews = _Distance(self.seconds)
+        self._words = _Distance(min(STATUS_SECONDS, self.seconds))
 
     def __enter__(self) -> "Monitor":
         if self.seconds and self.comm.rank == 0:
@@ -147,7 +151,7 @@ class Monitor:
         """Say that the sweeps are over. Collective."""
         self.progress.end()
         if self.seconds and self._sweeps is not None:
-            if from_rank(self.comm, self._shown or time.monotonic() >= self._next_status):
+            if from_rank(self.comm, self._shown or self._words.due()):
                 self._take_preview()
                 if self._status is not None:
                     self._tell("writing")
@@ -166,7 +170,8 @@ class Monitor:
             self._done = self._seen = self._first = done
             self._next_look = done + self._ahead
             self._last = self._begun = time.monotonic()
-            self._next_status = self._next_preview = self._begun + min(FIRST_SECONDS, self.seconds)
+            first = self._begun + min(FIRST_SECONDS, self.seconds)
+            self._previews.next = self._words.next = first
         if self._status is not None:
             self._status.schedule = sweeps.schedule.name if isinstance(sweeps, Executor) else ""
             if self._command == "optimize":
@@ -204,7 +209,7 @@ class Monitor:
             self._sweeps.limit_runs(self._ahead)
         if take:
             self._take_preview()
-        if self._status is not None and time.monotonic() >= self._next_status:
+        if self._status is not None and self._words.due():
             self._tell("reverse" if self._sweeps.turned else "forward")
 
     def _wish(self) -> tuple[bool, int]:
@@ -214,7 +219,7 @@ class Monitor:
         self._seen, self._last = self._done, now
         # At most doubled at a time: the first steps may have been far from the usual speed.
         ahead = min(steps * LOOK_SECONDS / max(seconds, 1e-9), 2 * steps)
-        return now >= self._next_preview, max(1, int(ahead))
+        return self._previews.due(), max(1, int(ahead))
 
     def _take_preview(self) -> None:
         """Gather and write a preview. Collective."""
@@ -245,7 +250,7 @@ class Monitor:
             self._status.preview = number
         spent = time.perf_counter() - start
         self._spent += spent
-        self._next_preview = time.monotonic() + max(self.seconds, spent / SHARE)
+        self._previews.took(spent)
 
     def _tell(self, phase: str) -> None:
         """Write down how far the run is; on rank 0."""
@@ -268,8 +273,7 @@ class Monitor:
         self._write()
         spent = time.perf_counter() - start
         self._spent += spent
-        apart = max(min(STATUS_SECONDS, self.seconds), spent / SHARE)
-        self._next_status = time.monotonic() + apart
+        self._words.took(spent)
 
     def _mark(self, told: Status, done: int) -> None:
         """Note where the run is, at about equal distances."""
@@ -307,6 +311,31 @@ class Monitor:
                 )  # fmt: skip
             return False
         return True
+
+
+class _Distance:
+    """When to do what comes again and again, at a limited share of the time.
+
+    Args:
+        seconds: from one time to the next at least.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._costs: deque[float] = deque(maxlen=COSTS)
+        self.next = math.inf
+
+    def due(self) -> bool:
+        """Whether it is time."""
+        return time.monotonic() >= self.next
+
+    def took(self, seconds: float) -> None:
+        """Note what it took. The least of some counts: others have waited for a busy machine."""
+        self._costs.append(seconds)
+        apart = max(self._seconds, min(self._costs) / SHARE)
+        if len(self._costs) < COSTS:
+            apart = min(apart, FURTHEST_AT_FIRST * self._seconds)
+        self.next = time.monotonic() + apart
 
 
 class _Recorder(logging.Handler):
