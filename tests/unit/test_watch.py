@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from mpi4py import MPI
 
 from burgers_adjoint.commands import watch as module
 from burgers_adjoint.commands.line import parse
+from burgers_adjoint.commands.request import Request
 from burgers_adjoint.commands.watch import Watched, serve
 from burgers_adjoint.errors import ConfigError
 from burgers_adjoint.output import lock, preview, status
@@ -347,3 +349,15 @@ def test_preview_of_fields_that_are_not_finite_or_zero(tmp_path: Path) -> None:
     assert facts["largest"] == [2.0, 0.0]
     np.testing.assert_array_equal(read["u"], [[np.nan, np.inf, -2.0]])
     np.testing.assert_array_equal(read["v"], [[0.0, 0.0, 0.0]])
+
+
+def test_watch_is_one_process(folder: Path) -> None:
+    ranks = SimpleNamespace(size=2)
+    with pytest.raises(ConfigError, match="watch is one process, which no launcher need start"):
+        module.watch(Request("watch", str(folder)), ranks)  # type: ignore[arg-type]
+
+
+def test_watch_names_what_it_needs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match="watch needs jinja2, not installed here: pip install"):
+        serve(str(folder), 0, None)
