@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: mpi-environment help env run test test-serial test-mpi lint clean
+.PHONY: mpi-environment help env run test test-serial test-mpi lint docs clean
 
 include tools/mpi-environment.mk
 
@@ -14,6 +14,7 @@ help:
 	@echo 'make env    the set-up alone'
 	@echo 'make mpi-environment   print what mpiexec needs to be told here, for eval "$$(...)"'
 	@echo 'make lint   style, types and shell scripts'
+	@echo 'make docs   build the documentation, into docs/build/html'
 	@echo 'make clean  remove .venv, output and caches'
 
 env:
@@ -34,12 +35,17 @@ lint: env
 	@$(PYTHON) -m ruff check --quiet
 	@$(PYTHON) -m ruff format --check --quiet
 	@$(PYTHON) -m mypy
-	@shellcheck .ci/run tools/set-up tools/mpi-tests tools/test-mpich tools/try-debian tools/slurm-chain
+	@shellcheck .ci/run tools/set-up tools/mpi-tests tools/add-group tools/test-mpich tools/test-wheel tools/try-debian tools/slurm-chain containers/prepare containers/enter
 	@shellcheck --external-sources jobs/*
+
+docs: env
+	@tools/add-group docs furo myst_parser scipy sphinx
+	@$(PYTHON) -m sphinx --fail-on-warning --keep-going --quiet docs docs/build/html
+	@echo 'docs/build/html/index.html is the first page'
 
 mpi-environment:
 	@sed -n 's/^export \([A-Z0-9_a-z]*\) ?= \(.*\)/export \1="$${\1:-\2}"/p' tools/mpi-environment.mk
 
 clean:
-	rm -rf .venv build output *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv build docs/build output *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -8,6 +8,7 @@ import psutil
 from mpi4py import MPI
 
 from benchmarks.measure import describe_machine, options, table, write
+from burgers_adjoint.assembly.runs import reverse
 from burgers_adjoint.checkpointing.actions import Save
 from burgers_adjoint.checkpointing.counts import Counts
 from burgers_adjoint.config import load
@@ -68,11 +69,11 @@ def measure(arguments: argparse.Namespace) -> None:
     overrides = ["grid.nx=64", "grid.ny=64", "checkpointing.snapshots=100", f"time.steps={n_steps}"]
     config = load(None, [*overrides, f"checkpointing.schedule={arguments.schedule}"])
     problem = Problem(config, MPI.COMM_SELF)
-    prepare_kernels(problem.model)
-    schedule = problem.schedule()
-    store = problem.store(schedule)
+    prepare_kernels(problem.case.model)
+    schedule = problem.checkpointing.schedule()
+    store = problem.checkpointing.store(schedule)
     watch = Watch(schedule.predicted_forward_steps + n_steps)
-    result = problem.reverse(schedule, store, problem.fields, watch)
+    result = reverse(problem.case, schedule, store, watch)
     store.close()
     problem.close()
     print(describe_machine())

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
+from burgers_adjoint.assembly.runs import reverse
 from burgers_adjoint.config import from_dict
 from burgers_adjoint.problem import Problem
 
@@ -30,21 +31,21 @@ class Ours:
         checkpointing = {"checkpointing": {"schedule": "store_all"}}
         self._problem = Problem(from_dict({**sections, **checkpointing}), MPI.COMM_SELF)
         for name, value in controls.items():
-            self._problem.set_control(name, value)
-        self._store = self._problem.store(self._problem.schedule())
-        self._state = self._problem.model.initial_state(self._problem.fields)
+            self._problem.case.inputs.set(name, value)
+        self._store = self._problem.checkpointing.store(self._problem.checkpointing.schedule())
+        self._state = self._problem.case.model.initial_state(self._problem.case.fields)
 
     def primal(self) -> np.ndarray:
         """The final state, (2, ny, nx)."""
-        model = self._problem.model
-        model.restart(self._state, self._problem.fields)
-        model.advance(self._state, 0, self._problem.n_steps)
+        model = self._problem.case.model
+        model.restart(self._state, self._problem.case.fields)
+        model.advance(self._state, 0, self._problem.case.n_steps)
         return model.layout.interior(self._state)
 
     def gradient(self) -> tuple[float, dict[str, Control]]:
         """J and its gradient by control."""
         problem = self._problem
-        result = problem.reverse(problem.schedule(), self._store, problem.fields)
+        result = reverse(problem.case, problem.checkpointing.schedule(), self._store)
         return result.objective, result.gradient
 
     def close(self) -> None:

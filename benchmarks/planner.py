@@ -33,10 +33,10 @@ def main() -> None:
     auto = {"schedule": "auto"}
     problem = problem_of(given.grid, given.steps, snapshots=section, checkpointing=auto)
     maker = maker_of(problem)
-    prepare_kernels(problem.model)
+    prepare_kernels(problem.case.model)
     comm.Barrier()
     start = perf_counter()
-    plan = problem.plan()
+    plan = problem.checkpointing.plan
     measuring = comm.allreduce(perf_counter() - start, op=MPI.MAX)
     competitors = {}
     for option in plan.options:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
+from burgers_adjoint.assembly.runs import reverse
 from burgers_adjoint.assembly.stores import Store, StoreMaker, closed_at_end
 from burgers_adjoint.checkpointing.schedule import Schedule
 from burgers_adjoint.config import from_dict
@@ -32,10 +33,10 @@ class Reversal:
         comm, problem = self.problem.comm, self.problem
         comm.Barrier()
         start = perf_counter()
-        result = problem.reverse(_again(self.schedule), self._store, problem.fields)
+        result = reverse(problem.case, _again(self.schedule), self._store)
         comm.Barrier()
         self.seconds.append(comm.bcast(perf_counter() - start, root=0))
-        self.digest = problem.digest(result.final, result.gradient)
+        self.digest = problem.case.digest(result.final, result.gradient)
         self.counts = result.counts
         return self.seconds[-1]
 
@@ -61,7 +62,7 @@ def problem_of(n_points: int, n_steps: int, **sections: Any) -> Problem:
 
 def maker_of(problem: Problem) -> StoreMaker:
     """The stores of a problem."""
-    return problem.store_maker()
+    return problem.checkpointing.stores
 
 
 def in_turn(competitors: dict[str, Reversal], rounds: int) -> None:

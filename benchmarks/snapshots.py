@@ -30,7 +30,7 @@ def main() -> None:
     from burgers_adjoint.equations.burgers.preparation import prepare_kernels
 
     comm = MPI.COMM_WORLD
-    prepare_kernels(problem_of(64, given.steps).model)
+    prepare_kernels(problem_of(64, given.steps).case.model)
     n, s = given.steps, given.snapshots
     far = max(1, s // 2)
     binomial, levels = partial(Binomial, n, s), partial(TwoLevel, n, s - far, far)

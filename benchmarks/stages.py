@@ -19,7 +19,7 @@ def competitor(n_points: int, n_steps: int, integrator: str, section: Any, stage
         "stages": stages,
     }
     problem = problem_of(n_points, n_steps, time=time, checkpointing=section)
-    return Reversal(problem, problem.schedule(), maker_of(problem), "memory")
+    return Reversal(problem, problem.checkpointing.schedule(), maker_of(problem), "memory")
 
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
@@ -41,7 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
                 per_point = 1e9 / n_points**2 / n_steps
                 anew, kept = (samples.median(stages) * per_point for stages in pair)
                 counts = pair["keep"].counts
-                sizes_of = [one.problem.model.new_snapshot().nbytes / 1e6 for one in pair.values()]
+                sizes_of = [
+                    one.problem.case.model.new_snapshot().nbytes / 1e6 for one in pair.values()
+                ]
                 ratio = samples.ratio("keep", "recompute")
                 rows.append(
                     (f"{n_points}²", integrator, name, anew, kept, ratio,

@@ -1,351 +1,306 @@
-"""What a configuration describes: the model, its initial fields, a schedule and its store."""
+"""The door for programs: arrays in, J and its gradient out."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable
-from dataclasses import dataclass
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import cached_property
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from burgers_adjoint.assembly.fingerprints import fingerprints
-from burgers_adjoint.assembly.model import initial_fields, recipe_of, require_tiles
-from burgers_adjoint.assembly.objective import Setting, build_objective
-from burgers_adjoint.assembly.prior import Prior
-from burgers_adjoint.config import Config, time_is_open
-from burgers_adjoint.equations.burgers.controls import Inputs, split
-from burgers_adjoint.errors import BurgersAdjointError, ConfigError, agreed_error
-from burgers_adjoint.parallel.agreement import Comm, largest
-from burgers_adjoint.parallel.decomposition import Decomposition
-from burgers_adjoint.parallel.grid import Grid
-from burgers_adjoint.parallel.reductions import digest
+from burgers_adjoint.assembly.runs import Gradient, reverse, sweep
+from burgers_adjoint.assembly.twin import case_of
+from burgers_adjoint.config import Config, from_dict, validated
+from burgers_adjoint.equations.burgers.preparation import prepare_kernels
+from burgers_adjoint.errors import BurgersAdjointError, ConfigError, agreed_error, closest
+from burgers_adjoint.parallel import whole_fields
+from burgers_adjoint.parallel.agreement import Comm
+from burgers_adjoint.parallel.failure import agreed
+from burgers_adjoint.parallel.library import all_ranks, is_freed
 from burgers_adjoint.stepping import primal
-from burgers_adjoint.stepping.stepper import Cotangent, Stepper, Value
-from burgers_adjoint.stepping.time_steps import TimeSteps
+from burgers_adjoint.stepping.stepper import Value
 
 if TYPE_CHECKING:
-    from burgers_adjoint.assembly.stores import Store, StoreMaker
-    from burgers_adjoint.checkpointing.counts import Counts, Observer
-    from burgers_adjoint.checkpointing.executor import Executor
-    from burgers_adjoint.checkpointing.schedule import Schedule
-    from burgers_adjoint.equations.burgers.objectives.objective import Objective
-    from burgers_adjoint.observing.observations import Observations, Recorder
-    from burgers_adjoint.output.dumps import Dumps
-    from burgers_adjoint.planning.plan import Plan
-
-Gradient = dict[str, Value]
-
-
-@dataclass
-class Reversal:
-    """One gradient and what it took.
-
-    Attributes:
-        objective: J.
-        final: final state, (2, ny, nx) of the tile.
-        gradient: Euclidean, per control, as `Model.gradient` returns it.
-        counts: what the executor did.
-        damages: what was wrong with each snapshot that was computed anew.
-    """
-
-    objective: float
-    final: np.ndarray
-    gradient: Gradient
-    counts: Counts
-    damages: list[str]
+    from burgers_adjoint.assembly.own_objective import OwnObjective
+    from burgers_adjoint.assembly.stores import Store
+    from burgers_adjoint.bridges.final_state import FinalState
+    from burgers_adjoint.bridges.scipy import ScipyProblem
+    from burgers_adjoint.output.summary import CheckSummary
+    from burgers_adjoint.planning.checkpointing import Checkpointing
 
 
 class Problem:
-    """The model half as a configuration sets it up; all methods are collective.
+    """A configured problem, whose objective and gradient are functions of its controls.
+
+    All methods are collective: every rank calls them, in the same order. Arrays are this rank's
+    tile, on one rank the whole grid: float64, fields (2, ny, nx) with u first. Values of controls
+    may be of any type and layout that NumPy turns into float64; they are read, never kept.
 
     Args:
-        config: what to compute.
-        comm: the ranks that share the grid.
-        process_grid: (py, px), in place of the configured one.
+        config: what to compute: as `load` reads it, sections of keys, or None for the defaults.
+        comm: the ranks that share the grid, an mpi4py communicator; all that `mpiexec` has started
+            when not given.
+        objective: J, in place of the configured one.
 
     Attributes:
-        model: takes the steps.
-        every_control: all kinds of controls, by name.
-        controls: those that the gradient is taken to.
-        inputs: the values of these.
-        files: fingerprints of what was read, by the keys that name the files.
-        setting: the configuration with its grid, ranks and steps.
-        planned: what was measured and predicted; None as long as nobody asked.
+        case: what the configuration is made into: model, controls, objective, grid.
 
     Raises:
-        ConfigError: on all ranks: the ranks do not fit the grid, or the initial file the problem.
+        ConfigError: on all ranks: the configuration is wrong, or the ranks do not fit the grid.
         NumericalError: on all ranks: the time step is unstable.
+
+    Example:
+        >>> import burgers_adjoint as ba
+        >>> sections = {"grid": {"nx": 24, "ny": 20}, "time": {"steps": 10}}
+        >>> with ba.Problem(sections) as problem:
+        ...     m = problem.controls()
+        ...     J, g = problem.value_and_gradient(m)
+        ...     d = 1e-6
+        ...     slope = (problem.value({**m, "viscosity": 0.01 + d}) - J) / d
+        >>> sorted(g), g["initial"].shape, bool(abs(slope / g["viscosity"] - 1) < 1e-4)
+        (['initial', 'viscosity'], (2, 20, 24), True)
     """
 
     def __init__(
-        self, config: Config, comm: Comm, process_grid: tuple[int, int] | None = None
+        self,
+        config: Config | Mapping[str, Any] | None = None,
+        comm: Comm | None = None,
+        objective: OwnObjective | None = None,
     ) -> None:
-        self.config = config
-        self.comm = comm
-        self.planned: Plan | None = None
-        periodic = config.grid.boundary == "periodic"
-        self.grid = Grid(config.grid.nx, config.grid.ny, config.grid.x, config.grid.y, periodic)
-        process_grid = process_grid or config.parallel.process_grid or (0, 0)
-        try:
-            self.decomposition = Decomposition(comm, self.grid.shape, periodic, process_grid)
-        except ConfigError as error:
-            raise agreed_error(error) from None
-        fields = initial_fields(config, self.grid, self.decomposition)
-        recipe = recipe_of(config)
-        self._limits = recipe.limits(self.grid)
-        self._require_stable(fields, config.physics.viscosity)
-        require_tiles(config, self.decomposition)
-        time = config.time
-        time_steps = TimeSteps(time.dt, time.steps, time.until, time.cfl, time.steady)
+        comm = all_ranks() if comm is None else comm
+        if is_freed(comm):
+            raise ConfigError("the communicator of this problem was freed, or is MPI.COMM_NULL")
+        with agreed(comm):
+            config = validated(config) if isinstance(config, Config) else from_dict(config or {})
+        self._lock, self._open, self._prepared = threading.Lock(), ExitStack(), ""
+        self._closed = False
+        self.case = case_of(config, comm, own=objective)
+        self._open.callback(self.case.close)
+        self._start = {name: np.copy(self.case.inputs.value(name)) for name in self.case.controls}
 
-        def new_objective(stepper: Stepper) -> Objective:
-            self.setting = Setting(
-                config, self.grid, self.decomposition, stepper.layout, time_steps,
-                self._observe_truth,
-            )  # fmt: skip
-            self.objective = build_objective(self.setting)
-            return self.objective
+    @property
+    def config(self) -> Config:
+        """What is computed."""
+        return self.case.config
 
-        self.model = recipe.model(self.grid, self.decomposition, time_steps, new_objective)
-        self.every_control = recipe.all_controls(self.decomposition, self.model.stepper)
-        self.controls = {
-            name: one for name, one in self.every_control.items() if name in recipe.controls
-        }
-        self.inputs = Inputs(self.every_control, fields, self.model)
-        self.files = fingerprints(config, comm)
-        self._prior = Prior(
-            config, self.decomposition, self.model.layout, self.controls, self.inputs,
-            self.objective,
-        )  # fmt: skip
+    @property
+    def x(self) -> np.ndarray:
+        """Coordinates of the tile's columns, (nx,) [length]."""
+        return self.case.grid.x[self.case.decomposition.columns]
+
+    @property
+    def y(self) -> np.ndarray:
+        """Coordinates of the tile's rows, (ny, 1) [length]."""
+        return self.case.grid.y[self.case.decomposition.rows, None]
+
+    @property
+    def comm(self) -> Comm:
+        """The ranks that share the grid."""
+        return self.case.comm
+
+    @cached_property
+    def checkpointing(self) -> Checkpointing:
+        """Makes the schedules and stores of reversals."""
+        from burgers_adjoint.planning.checkpointing import Checkpointing
+
+        return Checkpointing(self.case)
 
     def __enter__(self) -> Problem:
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        self.close()
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._closed = True
+        self._open.__exit__(kind, error, traceback)
 
     def close(self) -> None:
-        """Release what the model holds."""
-        self.model.close()
-        self._prior.close()
+        """Give back all that the problem holds; it cannot be used afterwards."""
+        self.__exit__(None, None, None)
 
-    @property
-    def fields(self) -> np.ndarray:
-        """Initial (u, v), (2, ny, nx) of the tile."""
-        return self.inputs.fields
+    def controls(self) -> dict[str, Value]:
+        """The configured values of the controls, by name; copies.
 
-    @fields.setter
-    def fields(self, fields: np.ndarray) -> None:
-        self.inputs.fields = fields
-
-    def _require_stable(self, fields: np.ndarray, viscosity: float) -> None:
-        """See that the steps are small enough, unless any are allowed."""
-        time = self.config.time
-        if not time.allow_unstable:
-            follows = time.cfl is not None
-            self._limits.require_stable(self.decomposition, fields, viscosity, time.dt, follows)
-
-    def highest_viscosity(self) -> float:
-        """Nu where it is highest [length^2/time]. Collective."""
-        nu = np.asarray(self.model.values["viscosity"])
-        return float(largest(self.comm, (nu + self.model.values.get("viscosity_field", 0.0)).max()))
-
-    def truth(self) -> Problem:
-        """The twin experiment's true problem, with the final energy as its objective. Collective.
-
-        Raises:
-            BurgersAdjointError: see `Problem`.
+        Those of [gradient] controls: "initial" and "boundary" (2, ny, nx) [length/time],
+        "viscosity" a float [length^2/time], "viscosity_field" (ny, nx) [length^2/time], "forcing"
+        (2, ny, nx) and "forcing_in_time" (n_knots, 2, ny, nx) [length/time^2].
         """
-        from burgers_adjoint.assembly.twin import true_bumps, true_config
+        return {
+            name: value.copy() if value.shape else float(value)
+            for name, value in self._start.items()
+        }
 
-        try:
-            twin = Problem(true_config(self.config), self.comm, self.decomposition.process_grid)
-            try:
-                for name, bump in true_bumps(self.config.truth, self.grid, twin.controls).items():
-                    twin.set_control(name, bump)
-                twin._require_stable(twin.fields, twin.highest_viscosity())
-            except BurgersAdjointError:
-                twin.close()
-                raise
-        except BurgersAdjointError as error:
-            error.args = (f"the truth of the twin experiment: {error}",)
-            raise
-        return twin
-
-    def _observe_truth(self) -> Observations:
-        with self.truth() as twin:
-            seen = twin.recorder()
-            twin.sweep(twin.fields, recorder=seen)
-        return seen.observations
-
-    def control(self, name: str) -> Value:
-        """Value of a control, laid out like its gradient; not to be changed."""
-        return self.inputs.value(name)
-
-    def set_control(self, name: str, value: Value) -> None:
-        """Set a control, laid out like its gradient. Collective; the array is not copied."""
-        self.inputs.set(name, value)
-
-    @property
-    def n_steps(self) -> int:
-        """Steps of the run.
-
-        Raises:
-            ConfigError: on all ranks: nobody knows before the run.
-        """
-        if self.model.n_steps is None:
-            raise agreed_error(ConfigError("the number of steps is not known before the run"))
-        return self.model.n_steps
-
-    def schedule(self, name: str | None = None) -> Schedule:
-        """A new schedule, the configured one or the named one."""
-        if (name or self.config.checkpointing.schedule) == "auto":
-            return copy.deepcopy(self.plan().best.candidate.schedule)
-        from burgers_adjoint.assembly.schedules import make_schedule
-
-        return make_schedule(self.config.checkpointing, self.model.n_steps, name)
-
-    def store(self, schedule: Schedule) -> Store:
-        """A new store with the slots of the schedule, as [snapshots] says.
-
-        Raises:
-            ConfigError: on all ranks: the memory or the disk is too small for it.
-            StorageError: on all ranks: the folder or a file cannot be made.
-        """
-        kind = None
-        if self.config.checkpointing.schedule == "auto":
-            kind = self.plan().best.candidate.store
-        return self.store_maker().make(schedule, kind)
-
-    def plan(self) -> Plan:
-        """What schedules and stores would take, measured once; with "auto" the best is taken.
-
-        Raises:
-            ConfigError: on all ranks: the memory given does not hold one snapshot.
-        """
-        from burgers_adjoint.planning.plan import make_plan
-
-        if self.planned is None:
-            maker, section, configured = self.store_maker(), self.config.checkpointing, None
-            if section.schedule != "auto":
-                configured = (self.schedule(), self.config.snapshots.store)
-            self.planned = make_plan(self.model, self.fields, self.n_steps, maker, configured)
-        return self.planned
-
-    def dump(self, dumps: Dumps) -> None:
-        """Let the runs that follow write the fields of some steps."""
-        from burgers_adjoint.assembly.dumping import DumpViewer
-
-        self.model.viewer = DumpViewer(self.model, dumps)
-
-    def store_maker(self) -> StoreMaker:
-        """What makes stores for the snapshots of this problem's model."""
-        from burgers_adjoint.assembly.stores import StoreMaker
-
-        model = self.model
-        return StoreMaker(
-            self.config,
-            self.decomposition,
-            model.new_snapshot,
-            None if model.keeps else model.new_state,
-            model.own_points,
-        )
-
-    def reverse(
-        self,
-        schedule: Schedule,
-        store: Store,
-        fields: np.ndarray,
-        observer: Observer | None = None,
-        follow: Callable[[Executor[np.ndarray, Cotangent, Any]], None] | None = None,
-    ) -> Reversal:
-        """Compute J and its gradient at these initial fields and the model's viscosity.
-
-        The executor is shown to `follow` before it begins.
-
-        Raises:
-            NumericalError: on all ranks: a state or the gradient is not finite.
-        """
-        from burgers_adjoint.checkpointing.executor import Executor
-
-        model = self.model
-        executor: Executor[np.ndarray, Cotangent, Any]
-        executor = Executor(self.model, schedule, store, observer)
-        if follow is not None:
-            follow(executor)
-        # The end of an open run is known to a schedule only from the run before.
-        replay = schedule.n_steps is not None and time_is_open(self.config.time)
-        executor.run(model.initial_state(fields, replay))
-        return self.result(executor, fields)
-
-    def result(
-        self,
-        executor: Executor[np.ndarray, Cotangent, Any],
-        fields: np.ndarray | None = None,
-    ) -> Reversal:
-        """What an executor of this problem's model has come to at its end.
-
-        fields are the initial ones of its run, those of the problem when not given.
-        """
-        model = self.model
-        assert executor.cotangent is not None
-        gradient = model.gradient(executor.cotangent)
-        start = self.fields if fields is None else fields
-        objective = self._prior.added_to(model.value, start, gradient)
-        return Reversal(objective, model.final.copy(), gradient, executor.counts, executor.damages)
-
-    def evaluate(self, fields: np.ndarray) -> float:
-        """J at these initial fields and the model's viscosity, without a gradient.
-
-        Steps that follow the state are those of the run before: the gradient is for these.
-        """
-        start = self.model.initial_state(fields, replay=True), self.model.objective.new_bins(), 0
-        return self.sweep(fields, start=start)
-
-    def recorder(self) -> Recorder:
-        """What observes a run as the configuration says. Collective.
-
-        Where steps are chosen on the way a run comes first, whose steps the observed one takes.
-
-        Raises:
-            ConfigError: on all ranks: a time or a sensor is outside of the run or the domain.
-        """
-        from burgers_adjoint.assembly.objective import recorder
-
-        steps = self.model.time_steps
-        if steps.adaptive or steps.n_steps is None:
-            self.sweep(self.fields)
-        return recorder(self.setting)
-
-    def sweep(
-        self,
-        fields: np.ndarray,
-        update: Callable[[int], None] | None = None,
-        recorder: Recorder | None = None,
-        start: tuple[np.ndarray, np.ndarray, int] | None = None,
-    ) -> float:
-        """Run the primal alone from these initial fields; returns J.
+    def value(self, controls: Mapping[str, Any] | None = None) -> float:
+        """J.
 
         Args:
-            fields: (2, ny, nx) of the tile.
-            update: called now and then with the number of steps done.
-            recorder: observes the states that it asks for, in a run whose steps are known.
-            start: where to go on: a working state, what the objective has seen of those before
-                it, both changed in place, and the number of steps done.
+            controls: by name, as `controls` gives them; those left out are as configured.
 
         Raises:
+            ConfigError: on all ranks: there is no such control, or its values do not fit.
             NumericalError: on all ranks: a state or J is not finite.
         """
-        model = self.model
-        if start is None:
-            start = model.initial_state(fields, recorder is not None), model.objective.new_bins(), 0
-        state, bins, n = start
-        primal.sweep(model, state, bins, n, update, recorder)
-        return self._prior.added_to(model.evaluate(state, bins), fields)
+        with self._running(controls, "primal"):
+            return sweep(self.case)
 
-    def digest(self, final: np.ndarray, gradient: Gradient) -> str:
-        """Fingerprint of the bits of a final state and a gradient, alike for all rank counts."""
-        tiles, numbers = split("gradient", self.controls, gradient)
-        values = list(numbers.values())
-        return digest(self.decomposition, [*final, *tiles.values()], values)
+    def value_and_gradient(
+        self, controls: Mapping[str, Any] | None = None
+    ) -> tuple[float, Gradient]:
+        """J and its Euclidean gradient, by the names of the controls.
+
+        Args:
+            controls: see `value`.
+
+        Raises:
+            ConfigError: on all ranks: there is no such control, or its values do not fit; or the
+                memory or the disk is too small for the snapshots.
+            NumericalError: on all ranks: a state or the gradient is not finite.
+            SnapshotError, StorageError: on all ranks: a snapshot is damaged or cannot be written.
+        """
+        with self._running(controls, "gradient"):
+            result = reverse(self.case, self.checkpointing.schedule(), self._store)
+        return result.objective, {
+            name: np.array(part) if isinstance(part, np.ndarray) else part
+            for name, part in result.gradient.items()
+        }
+
+    def trajectory(
+        self, controls: Mapping[str, Any] | None = None, every: int = 1
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        """The states of a run, as it comes by them.
+
+        Nothing else can be asked of the problem until the last one has come, or the iterator is
+        closed.
+
+        Args:
+            controls: see `value`.
+            every: steps between states, at least 1.
+
+        Yields:
+            Number of steps done, and the fields (2, ny, nx) then, a copy: at the start, after each
+            `every` steps, and at the end.
+
+        Raises:
+            ConfigError, NumericalError: see `value`.
+        """
+        if every < 1 or every != int(every):
+            raise agreed_error(ConfigError(f"every = {every}: expected a whole number, at least 1"))
+        with self._running(controls, "primal"):
+            model = self.case.model
+            state, bins = model.initial_state(self.case.fields), model.objective.new_bins()
+            for n in primal.stretches(model, state, bins, 0, lambda n: n % every == 0):
+                if n % every == 0 or n == model.n_steps:
+                    yield n, model.layout.interior(state).copy()
+                    self._require_open()
+
+    def check(self, controls: Mapping[str, Any] | None = None) -> CheckSummary:
+        """Test the gradient at these controls: see the command `check`.
+
+        Args:
+            controls: see `value`.
+
+        Returns:
+            The tests with their results; `passed` says whether all are right.
+
+        Raises:
+            ConfigError, NumericalError, SnapshotError, StorageError: see `value_and_gradient`.
+        """
+        from burgers_adjoint.checking.checker import checked
+        from burgers_adjoint.output.progress import Progress
+
+        with self._running(controls, "gradient"):
+            return checked(self.case, self.checkpointing, Progress(shown=False))[0]
+
+    def as_scipy(self) -> ScipyProblem:
+        """J and its gradient as functions of one vector, for SciPy's optimisers."""
+        from burgers_adjoint.bridges.scipy import ScipyProblem
+
+        return ScipyProblem(self)
+
+    def final_state(self) -> FinalState:
+        """The final state as a function of the controls, with its pull-back."""
+        from burgers_adjoint.bridges.final_state import FinalState
+
+        def new_problem(objective: OwnObjective) -> Problem:
+            return self._open.enter_context(Problem(self.config, self.comm, objective))
+
+        with self._in_use():
+            return FinalState(new_problem)
+
+    def gather(self, tile: np.ndarray) -> np.ndarray | None:
+        """The whole grid's fields (..., ny, nx) on rank 0, from all tiles; None on the others.
+
+        Raises:
+            ConfigError: on all ranks: a tile has another shape.
+        """
+        with self._in_use():
+            return whole_fields.gather(self.case.decomposition, tile)
+
+    def scatter(self, whole: np.ndarray | None) -> np.ndarray:
+        """This rank's tile of fields (..., ny, nx) of the whole grid that rank 0 gives.
+
+        Raises:
+            ConfigError: on all ranks: the fields have another shape.
+        """
+        with self._in_use():
+            return whole_fields.scatter(self.case.decomposition, whole)
+
+    @cached_property
+    def _store(self) -> Store:
+        """One store for all gradients."""
+        from burgers_adjoint.assembly.stores import closed_at_end
+
+        store = self.checkpointing.store(self.checkpointing.schedule())
+        return self._open.enter_context(closed_at_end(store, self.config.snapshots.keep))
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise agreed_error(BurgersAdjointError("this problem is closed"))
+        if is_freed(self.comm):
+            raise BurgersAdjointError("the communicator of this problem was freed")
+
+    @contextmanager
+    def _in_use(self) -> Iterator[None]:
+        """Let nobody else in, and nobody after the end."""
+        self._require_open()
+        if not self._lock.acquire(blocking=False):
+            raise BurgersAdjointError(
+                "this problem is in use: by another thread, or by a trajectory that has not ended "
+                "(exhaust or close it); give each thread a problem of its own"
+            )
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+    @contextmanager
+    def _running(self, controls: Mapping[str, Any] | None, what: str) -> Iterator[None]:
+        with self._in_use():
+            self._set(controls or {})
+            if self._prepared not in (what, "gradient"):
+                prepare_kernels(self.case.model, reverse=what == "gradient")
+                self._prepared = what
+            # values may be beyond what a run can bear: then it says so
+            with np.errstate(over="ignore", invalid="ignore"):
+                yield
+
+    def _set(self, controls: Mapping[str, Any]) -> None:
+        values: dict[str, Value] = {**self._start}
+        with agreed(self.comm):
+            for name, value in controls.items():
+                if name not in values:
+                    raise ConfigError(
+                        f"this problem has no control {name!r}{closest(name, [*values])}; it has "
+                        f"{', '.join(values)} (gradient.controls)"
+                    )
+                control = self.case.controls[name]
+                values[name] = control.checked(value)
+                control.require_finite(values[name])
+        for name, value in values.items():
+            self.case.inputs.set(name, value)

@@ -18,10 +18,11 @@ from test_architecture import HALVES, IMPORTS, part  # noqa: E402
 
 # Where a room stands from west to east; how high follows from what it imports.
 PLACES = {
-    "__main__": 1.0, "commands": 1.0, "problem": 1.0, "planning": 1.0, "assembly": 1.0,
-    "inverse": 1.0, "equations": 1.0, "observing": 1.0, "restart": 1.9, "stepping": 1.0,
-    "output": 2.8, "parallel": 0.72, "snapshots": 3.5, "config": 0.3, "checkpointing": 3.1,
-    "errors": 0.3, "files": 2.5, "kernels": 1.2, "protocols": 2.1, "verification": 4.2,
+    "__main__": 1.0, "commands": 1.0, "problem": 1.0, "checking": 1.0, "bridges": 2.0,
+    "planning": 1.0, "assembly": 1.0, "inverse": 1.0, "equations": 1.0, "observing": 1.0,
+    "restart": 1.9, "stepping": 1.0, "output": 2.8, "parallel": 0.72, "snapshots": 3.5,
+    "config": 0.3, "checkpointing": 3.1, "errors": 0.3, "files": 2.5, "kernels": 1.2,
+    "protocols": 2.1, "verification": 4.2,
 }  # fmt: skip
 COLOURS = ("#f6dfb8", "#cfe0f2", "#ececec")  # the two halves, and what belongs to neither
 COLUMN, ROW, WIDTH, HEIGHT, MARGIN = 215, 58, 138, 30, 20
@@ -34,9 +35,9 @@ def arrows() -> Graph:
     """For each room those that it imports."""
     found: Graph = {name: set() for name in PLACES}
     for one in IMPORTS:
-        if one.inside and part(one.source) != part(one.inside):
-            found[part(one.source)].add(part(one.inside))
-    return found
+        if {part(one.source), part(one.inside or one.source)} <= PLACES.keys():
+            found[part(one.source)].add(part(one.inside or one.source))
+    return {room: others - {room} for room, others in found.items()}
 
 
 def below(room: str, graph: Graph) -> set[str]:

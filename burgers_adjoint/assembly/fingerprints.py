@@ -25,7 +25,10 @@ def fingerprints(config: Config, comm: Comm) -> dict[str, str]:
 
 
 def _files(config: Config) -> dict[str, str]:
-    files = {"observations.path": config.observations.path}
+    files: dict[str, str] = {}
+    objective = config.objective
+    if "misfit" in (objective.weights or (objective.kind,)):
+        files["observations.path"] = config.observations.path
     if config.initial.kind == "file":
         files["initial.path"] = config.initial.path
     if config.truth.twin and config.truth.kind == "file":

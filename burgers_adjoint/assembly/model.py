@@ -1,6 +1,5 @@
 """The model that a configuration asks for: which stepper, with which controls and objective."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -113,26 +112,29 @@ class Recipe:
         rate, damping = scheme.largest_rate, scheme.largest_damping
         return StepLimits(grid, self.tableau, rate, damping, self.smooth_speed)
 
-    def model(
+    def model(self, grid: Grid, decomposition: Decomposition, time_steps: TimeSteps) -> Model:
+        """A model of the grid whose objective is the final energy; see `compose`. Collective."""
+        stepper = self.stepper(grid, decomposition, time_steps)
+        energy = FinalEnergy(decomposition, stepper.layout)
+        objective = Objective({energy: 1.0}, decomposition)
+        return self.compose(grid, decomposition, time_steps, stepper, objective)
+
+    def compose(
         self,
         grid: Grid,
         decomposition: Decomposition,
         time_steps: TimeSteps,
-        new_objective: Callable[[Stepper], Objective] | None = None,
+        stepper: Stepper,
+        objective: Objective,
     ) -> Model:
-        """A model of the grid. Collective.
+        """A model of the grid, put together. Collective.
 
         Args:
             grid, decomposition: the points, and who owns which of them.
             time_steps: of the run.
-            new_objective: makes J of the states of a stepper; the final energy when not given.
+            stepper: of this recipe, for the same points and steps.
+            objective: J of its states.
         """
-        stepper = self.stepper(grid, decomposition, time_steps)
-        if new_objective is None:
-            energy = FinalEnergy(decomposition, stepper.layout)
-            objective = Objective({energy: 1.0}, decomposition)
-        else:
-            objective = new_objective(stepper)
         every = self.all_controls(decomposition, stepper)
         # in the order of all, whatever the configured one is: that of digests
         controls = {name: one for name, one in every.items() if name in self.controls}

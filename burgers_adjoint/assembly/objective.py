@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from burgers_adjoint.assembly.own_objective import OwnObjective, OwnTerm
 from burgers_adjoint.config import Config
 from burgers_adjoint.config.registry import TERMS
 from burgers_adjoint.equations.burgers.objectives.objective import Objective
@@ -34,7 +35,7 @@ class Setting:
         grid, decomposition: the points, and who owns which of them.
         layout: of the states.
         time_steps: of the run.
-        observe_truth: makes the observations of a twin experiment.
+        observe_truth: makes the observations of a twin experiment on so many ranks (py, px).
     """
 
     config: Config
@@ -42,15 +43,17 @@ class Setting:
     decomposition: Decomposition
     layout: Layout
     time_steps: TimeSteps
-    observe_truth: Callable[[], Observations]
+    observe_truth: Callable[[tuple[int, int]], Observations]
 
 
-def build_objective(setting: Setting) -> Objective:
-    """The configured objective. Collective.
+def build_objective(setting: Setting, own: OwnObjective | None = None) -> Objective:
+    """The configured objective, or one of the user's own. Collective.
 
     Raises:
         ConfigError: on all ranks: there are no observations for a misfit, or they do not fit.
     """
+    if own is not None:
+        return Objective({OwnTerm(own, setting): 1.0}, setting.decomposition)
     section = setting.config.objective
     weights = section.weights or {section.kind: 1.0}
     terms: dict[Term, float] = {TERMS[name](setting): weight for name, weight in weights.items()}
@@ -63,8 +66,11 @@ def misfit(setting: Setting) -> Misfit:
     from burgers_adjoint.inverse import observation_file
 
     path = setting.config.observations.path
-    read = observation_file.read
-    observations = read(path, setting.decomposition) if path else setting.observe_truth()
+    decomposition = setting.decomposition
+    if path:
+        observations = observation_file.read(path, decomposition)
+    else:
+        observations = setting.observe_truth(decomposition.process_grid)
     return Misfit(
         observations,
         _steps(setting, observations),

@@ -85,7 +85,7 @@ def auto(section: Checkpointing, n_steps: int | None) -> Schedule:
     Raises:
         ConfigError: always.
     """
-    raise ConfigError('the "auto" schedule is what Problem.plan finds best: ask Problem.schedule')
+    raise ConfigError('the "auto" schedule takes measurements: planning.checkpointing makes it')
 
 
 def foreign(section: Checkpointing, n_steps: int | None) -> Schedule:

@@ -8,7 +8,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from burgers_adjoint.assembly.case import Case
 from burgers_adjoint.assembly.fingerprints import require_same_files
+from burgers_adjoint.assembly.runs import Reversal, outcome, sweep
 from burgers_adjoint.checkpointing.actions import FusedAction
 from burgers_adjoint.checkpointing.counts import Counts, Observer
 from burgers_adjoint.checkpointing.executor import Executor
@@ -29,7 +31,7 @@ from burgers_adjoint.files.whole import reason, require_writable
 from burgers_adjoint.output.summary import Restarted, RunSummary, summary_of, to_mapping
 from burgers_adjoint.parallel.agreement import from_rank, largest
 from burgers_adjoint.parallel.failure import agreed
-from burgers_adjoint.problem import Problem, Reversal
+from burgers_adjoint.planning.checkpointing import Checkpointing
 from burgers_adjoint.protocols import SnapshotStore
 from burgers_adjoint.restart.choice import thinned
 from burgers_adjoint.restart.keeper import Keeper
@@ -49,7 +51,8 @@ class DurableRun:
     """One command's run with restart data; all methods are collective.
 
     Args:
-        problem: what is computed.
+        case: what is computed.
+        checkpointing: of it.
         command: gradient or forward.
         resume: whether to go on with what the folder holds: "auto" if there is anything, "must",
             "never", or "refuse" to begin anew in place of an unfinished run.
@@ -63,10 +66,12 @@ class DurableRun:
         RestartError: on all ranks: the data is of another run or format, or none of it is whole.
     """
 
-    def __init__(self, problem: Problem, command: str, resume: Resume) -> None:
-        self.problem, self.comm = problem, problem.comm
-        self.folder = folder_of(problem.config)
-        self.identity = identity_of(problem, command)
+    def __init__(
+        self, case: Case, checkpointing: Checkpointing, command: str, resume: Resume
+    ) -> None:
+        self.case, self.comm, self._checkpointing = case, case.comm, checkpointing
+        self.folder = folder_of(case.config)
+        self.identity = identity_of(case, command)
         self.found: Manifest | None = None
         self.summary: RunSummary | None = None
         self._vital: dict[str, np.ndarray] = {}
@@ -79,7 +84,7 @@ class DurableRun:
                 self._find(resume)
         self._prepare_folder()
         self.keeper = Keeper(
-            problem.config.restart, self.folder, problem.decomposition, self.identity, self.found
+            case.config.restart, self.folder, case.decomposition, self.identity, self.found
         )
 
     @contextmanager
@@ -113,9 +118,9 @@ class DurableRun:
             return
         with agreed(self.comm):
             require_same_files(
-                self.problem.config,
+                self.case.config,
                 newest.identity.get("files", {}),
-                self.problem.files,
+                self.case.files,
                 f"the restart data in {self.folder}",
                 "begin anew with --resume never",
             )
@@ -141,7 +146,7 @@ class DurableRun:
     def _read_vital(self, manifest: Manifest) -> dict[str, np.ndarray]:
         require_identity(self.folder, manifest, self.identity.values)
         assert manifest.sweep is not None
-        decomposition = self.problem.decomposition
+        decomposition = self.case.decomposition
         return read_part(self.folder, manifest, manifest.sweep, decomposition)
 
     def _count_lost(self, manifest: Manifest) -> None:
@@ -183,12 +188,12 @@ class DurableRun:
 
     def schedule(self) -> Schedule:
         """The configured schedule, or one for what remains, which `reverse` makes anew."""
-        return self.problem.schedule() if self.found is None else self._rest({0: 0})
+        return self._checkpointing.schedule() if self.found is None else self._rest({0: 0})
 
     def _rest(self, live: dict[int, int], position: int | None = None) -> Schedule:
         """The least work from the live snapshots on, whatever schedule has left them."""
         assert self.found is not None
-        whole, found = self.problem.schedule(), self.found
+        whole, found = self._checkpointing.schedule(), self.found
         if found.n_steps is None:
             return Online.resume(whole.snapshots, live.items(), position or 0)
         rest = Rest.resume(
@@ -203,13 +208,13 @@ class DurableRun:
         return rest
 
     def reverse(self, schedule: Schedule, store: Store, monitor: Monitor) -> Reversal:
-        """Do what is left of both sweeps; see `Problem.reverse`.
+        """Do what is left of both sweeps; see `assembly.runs.reverse`.
 
         Raises:
             InterruptedRunError: on all ranks: the run is to stop, and everything is saved.
         """
-        problem, model = self.problem, self.problem.model
-        state = model.initial_state(problem.fields)
+        case, model = self.case, self.case.model
+        state = model.initial_state(case.fields)
 
         def observed(action: FusedAction, counts: Counts) -> None:
             monitor(action, counts)
@@ -217,27 +222,27 @@ class DurableRun:
 
         executor: Executor[np.ndarray, Cotangent, Any]
         if self.found is None:
-            executor = Executor(problem.model, schedule, store, observed)
+            executor = Executor(model, schedule, store, observed)
         else:
             with self._timed():
                 executor = self._go_on(state, store, observed)
         self.schedule_used = executor.schedule
         monitor.follow(executor)
-        self.keeper.watch(executor, GradientContents(problem, self.facts, executor), store)
+        self.keeper.watch(executor, GradientContents(case, self.facts, executor), store)
         self._begun = time.perf_counter()
         with self.keeper:
             executor.run(state)
             self.keeper.finish()
         self._ended = time.perf_counter()
-        return problem.result(executor)
+        return outcome(case, executor)
 
     def _go_on(
         self, state: np.ndarray, store: Store, observer: Observer
     ) -> Executor[np.ndarray, Cotangent, Any]:
         """An executor for what is left, with the snapshots that are saved in the store."""
-        found, model = self.found, self.problem.model
+        found, model = self.found, self.case.model
         assert found is not None
-        whole = self.problem.schedule()
+        whole = self._checkpointing.schedule()
         limit = whole.snapshots + whole.snapshots_on_disk
         model.time_steps.go_on(found.facts)
         # what was counted in whole numbers comes back as such
@@ -245,7 +250,7 @@ class DurableRun:
         position, cotangent = None, None
         live = self._load_snapshots(store, limit)
         if found.phase == "reverse":
-            model.resume(state, self.problem.fields, self.problem.n_steps)
+            model.resume(state, self.case.fields, self.case.n_steps)
             self._bring_final(state, store, live)
             cotangent = model.new_cotangent()
             for name, field in model.tile_fields(cotangent).items():
@@ -256,7 +261,7 @@ class DurableRun:
             position = found.position
             model.resume(state, self._vital["state"], position)
         return Executor(
-            self.problem.model,
+            self.case.model,
             self._rest(live, position),
             store,
             observer,
@@ -274,17 +279,17 @@ class DurableRun:
             store: has the snapshots.
             live: step to slot of these.
         """
-        found, model = self.found, self.problem.model
+        found, model = self.found, self.case.model
         assert found is not None
         assert found.final is not None
         try:
             with agreed(self.comm):
-                final = read_part(self.folder, found, found.final, self.problem.decomposition)
+                final = read_part(self.folder, found, found.final, self.case.decomposition)
         except RestartError as error:
             step = max(live)
             self._say("%s: computing the final state anew from step %d", error, step)
             store.load(live[step], step, lambda snapshot: model.restore(snapshot, state))
-            model.advance(state, step, self.problem.n_steps)
+            model.advance(state, step, self.case.n_steps)
             model.final[...] = model.layout.interior(state)
             self.keeper.forget_final()
         else:
@@ -292,16 +297,16 @@ class DurableRun:
 
     def _save(self, store: Store, slot: int, step: int, field: np.ndarray) -> None:
         """Save the snapshot of a step whose state has these points."""
-        model = self.problem.model
+        model = self.case.model
         state = model.state_of(field)
         model.keep(state, step)
         store.save(slot, step, lambda snapshot: model.snapshot(state, snapshot))
 
     def _load_snapshots(self, store: Store, limit: int) -> dict[int, int]:
         """Bring the saved snapshots into the store; returns step to slot."""
-        found, decomposition = self.found, self.problem.decomposition
+        found, decomposition = self.found, self.case.decomposition
         assert found is not None
-        self._save(store, 0, 0, self.problem.fields)
+        self._save(store, 0, 0, self.case.fields)
         live = {0: 0}
         for step in thinned(sorted(found.snapshots), limit - 1):
             try:
@@ -316,20 +321,20 @@ class DurableRun:
         return live
 
     def sweep(self, monitor: Monitor) -> float:
-        """Do what is left of the primal alone; see `Problem.sweep`.
+        """Do what is left of the primal alone; see `assembly.runs.sweep`.
 
         Raises:
             InterruptedRunError: on all ranks: the run is to stop, and everything is saved.
         """
-        problem, model = self.problem, self.problem.model
-        state, bins, n = model.initial_state(problem.fields), model.objective.new_bins(), 0
+        case, model = self.case, self.case.model
+        state, bins, n = model.initial_state(case.fields), model.objective.new_bins(), 0
         if self.found is not None:
             n = self.found.position
             model.time_steps.go_on(self.found.facts)
             model.resume(state, self._vital["state"], n)
             if self.comm.rank == 0:
                 bins[...] = self.found.facts["bins"]
-        sweeps = ForwardSweep(problem, self.facts, state, bins, n)
+        sweeps = ForwardSweep(case, self.facts, state, bins, n)
 
         def updated(done: int) -> None:
             sweeps.swept_to = done
@@ -340,7 +345,7 @@ class DurableRun:
         self.keeper.watch(sweeps, sweeps, None)
         self._begun = time.perf_counter()
         with self.keeper:
-            objective = problem.sweep(problem.fields, updated, start=(state, bins, n))
+            objective = sweep(case, updated, start=(state, bins, n))
             self.keeper.finish()
         self._ended = time.perf_counter()
         return objective

@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from burgers_adjoint.assembly.case import Case
+from burgers_adjoint.assembly.runs import new_recorder, sweep
 from burgers_adjoint.commands.job import (
     dumps_of,
     durable_run,
@@ -47,74 +49,74 @@ def forward(
         BurgersAdjointError: on all ranks: a wrong configuration, a state that is not finite, or
             results that cannot be written.
     """
-    with Problem(config, comm) as problem, Monitor(problem, "forward", progress) as monitor:
+    with Problem(config, comm) as problem, Monitor(problem.case, "forward", progress) as monitor:
         return _forward(problem, monitor, observe, resume)
 
 
 def _forward(
     problem: Problem, monitor: Monitor, observe: str | None, resume: "Resume"
 ) -> RunSummary:
-    config, comm, observer = problem.config, problem.comm, None
+    case, observer = problem.case, None
+    config, comm = case.config, case.comm
     if observe is not None:
         if config.restart.enabled:
             raise agreed_error(
                 ConfigError("--observe needs a run in one piece: set restart.enabled = false")
             )
-        prepare_kernels(problem.model, reverse=False)
-        observer = problem.recorder()
+        prepare_kernels(case.model, reverse=False)
+        observer = new_recorder(case)
     durable = durable_run(problem, "forward", resume)
     if durable is not None and durable.summary is not None:
         return durable.summary
-    directory = prepare_output(problem, durable, groups=0, dumped=2)
+    directory = prepare_output(case, durable, groups=0, dumped=2)
     monitor.prepare(is_continued(durable))
-    dumps = dumps_of(problem, directory, durable)
-    prepare_kernels(problem.model, reverse=False)
+    dumps = dumps_of(case, directory, durable)
+    prepare_kernels(case.model, reverse=False)
     startup = seconds_since_start(comm)
-    monitor.begin("forward", problem.model.n_steps)
+    monitor.begin("forward", case.model.n_steps)
     start = last_arrival(comm)
-    objective = _sweep(problem, monitor, observer) if durable is None else durable.sweep(monitor)
+    objective = _sweep(case, monitor, observer) if durable is None else durable.sweep(monitor)
     sweeps = last_arrival(comm) - start
     monitor.end()
     seconds = {"forward": sweeps, "adjoint": 0.0, "snapshots": 0.0}
-    summary = summarize(problem, objective, problem.model.final, {}, startup, sweeps, seconds)
+    summary = summarize(case, objective, case.model.final, {}, startup, sweeps, seconds)
     if dumps is not None:
         summary.dumps = Dumped(dumps.files, dumps.seconds)
     summary.published = published_comparison(config, objective, None)
     if durable is not None:
-        summary.restart = durable.report(problem.n_steps, problem.n_steps, {})
-    write_run(problem, directory, problem.model.final, {}, summary, plot_results, "gradient.png")
+        summary.restart = durable.report(case.n_steps, case.n_steps, {})
+    write_run(case, directory, case.model.final, {}, summary, plot_results, "gradient.png")
     if observe is not None and observer is not None:
-        _write_observations(problem, observe, observer)
+        _write_observations(case, observe, observer)
     if durable is not None:
         durable.conclude(summary)
     monitor.conclude(summary.objective)
     return summary
 
 
-def _sweep(problem: Problem, monitor: Monitor, observer: "Recorder | None") -> float:
+def _sweep(case: Case, monitor: Monitor, observer: "Recorder | None") -> float:
     """The primal from its start; returns J."""
-    model = problem.model
-    state = model.initial_state(problem.fields, observer is not None)
-    sweeps = ForwardSweep(problem, dict, state, model.objective.new_bins(), 0)
+    model = case.model
+    state = model.initial_state(case.fields, observer is not None)
+    sweeps = ForwardSweep(case, dict, state, model.objective.new_bins(), 0)
     monitor.follow(sweeps)
 
     def updated(done: int) -> None:
         sweeps.swept_to = done
         monitor.update(done)
 
-    start = sweeps.state, sweeps.bins, 0
-    return problem.sweep(problem.fields, updated, observer, start)
+    return sweep(case, updated, observer, (sweeps.state, sweeps.bins, 0))
 
 
-def _write_observations(problem: Problem, path: str, recorder: "Recorder") -> None:
+def _write_observations(case: Case, path: str, recorder: "Recorder") -> None:
     from burgers_adjoint.inverse import observation_file
 
     observation_file.write(
         path,
         recorder.observations,
-        problem.grid,
-        problem.decomposition,
-        problem.every_control,
-        {"initial": problem.fields, "viscosity": problem.control("viscosity")},
-        {"config": problem.config.to_toml()},
+        case.grid,
+        case.decomposition,
+        case.all_controls,
+        {"initial": case.fields, "viscosity": case.inputs.value("viscosity")},
+        {"config": case.config.to_toml()},
     )

@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
+from burgers_adjoint.assembly.case import Case
+from burgers_adjoint.assembly.runs import Gradient, Reversal, reverse
+from burgers_adjoint.assembly.stores import closed_at_end
 from burgers_adjoint.commands.job import (
     dumps_of,
     durable_run,
@@ -31,12 +34,11 @@ from burgers_adjoint.output.summary import (
 )
 from burgers_adjoint.parallel.agreement import Comm, largest, last_arrival
 from burgers_adjoint.parallel.reductions import norm
-from burgers_adjoint.problem import Gradient, Problem
+from burgers_adjoint.problem import Problem
 
 if TYPE_CHECKING:
     from burgers_adjoint.checkpointing.schedule import Schedule
     from burgers_adjoint.commands.durable import Resume
-    from burgers_adjoint.problem import Reversal
 
 
 def gradient(
@@ -54,30 +56,29 @@ def gradient(
         BurgersAdjointError: on all ranks: a wrong configuration, too little memory, a state or
             gradient that is not finite, or results that cannot be written.
     """
-    with Problem(config, comm) as problem, Monitor(problem, "gradient", progress) as monitor:
+    with Problem(config, comm) as problem, Monitor(problem.case, "gradient", progress) as monitor:
         return _gradient(problem, monitor, resume)
 
 
 def _gradient(problem: Problem, monitor: Monitor, resume: "Resume") -> RunSummary:
-    from burgers_adjoint.assembly.stores import closed_at_end
-
-    config, comm = problem.config, problem.comm
+    case, checkpointing = problem.case, problem.checkpointing
+    config, comm = case.config, case.comm
     durable = durable_run(problem, "gradient", resume)
     if durable is not None and durable.summary is not None:
         return durable.summary
-    directory = prepare_output(problem, durable, groups=1, dumped=4)
+    directory = prepare_output(case, durable, groups=1, dumped=4)
     monitor.prepare(is_continued(durable), limits=durable is None)
-    schedule = problem.schedule() if durable is None else durable.schedule()
-    dumps = dumps_of(problem, directory, durable)
-    with closed_at_end(problem.store(schedule), config.snapshots.keep) as store:
-        prepare_kernels(problem.model)
+    schedule = checkpointing.schedule() if durable is None else durable.schedule()
+    dumps = dumps_of(case, directory, durable)
+    with closed_at_end(checkpointing.store(schedule), config.snapshots.keep) as store:
+        prepare_kernels(case.model)
         startup = seconds_since_start(comm)
         known = schedule.n_steps
         total = None if known is None else schedule.predicted_forward_steps + known
         monitor.begin("gradient", total)
         start = last_arrival(comm)
         if durable is None:
-            result = problem.reverse(schedule, store, problem.fields, monitor, monitor.follow)
+            result = reverse(case, schedule, store, monitor, monitor.follow)
         else:
             result = durable.reverse(schedule, store, monitor)
             schedule = durable.schedule_used
@@ -86,9 +87,7 @@ def _gradient(problem: Problem, monitor: Monitor, resume: "Resume") -> RunSummar
         snapshot_bytes = largest(comm, store.nbytes)
     seconds = seconds_of(result.counts)
     own = seconds if durable is None else durable.of_this_job(seconds)
-    summary = summarize(
-        problem, result.objective, result.final, result.gradient, startup, sweeps, own
-    )
+    summary = summarize(case, result.objective, result.final, result.gradient, startup, sweeps, own)
     summary.schedule = _scheduled(problem, schedule, result)
     summary.snapshot_bytes = snapshot_bytes
     if dumps is not None:
@@ -99,23 +98,21 @@ def _gradient(problem: Problem, monitor: Monitor, resume: "Resume") -> RunSummar
         config, result.objective, _pointwise_squares(comm, result.gradient)
     )
     if durable is not None:
-        whole = problem.schedule()
+        whole = checkpointing.schedule()
         planned_steps = None if whole.n_steps is None else whole.predicted_forward_steps
         summary.restart = durable.report(result.counts.forward_steps, planned_steps, seconds)
-    reported = {"gradient": _in_inner_product(problem, result.gradient)}
+    reported = {"gradient": _in_inner_product(case, result.gradient)}
     with nullcontext() if durable is None else durable.kept_if_not_written():
-        write_run(problem, directory, result.final, reported, summary, plot_results, "gradient.png")
+        write_run(case, directory, result.final, reported, summary, plot_results, "gradient.png")
     if durable is not None:
         durable.conclude(summary)
     monitor.conclude(summary.objective)
     return summary
 
 
-def _scheduled(problem: Problem, schedule: "Schedule", result: "Reversal") -> Scheduled:
+def _scheduled(problem: Problem, schedule: "Schedule", result: Reversal) -> Scheduled:
     """What the summary tells of the schedule and of what came of it."""
-    counts, store = result.counts, problem.config.snapshots.store
-    if problem.config.checkpointing.schedule == "auto":
-        store = problem.plan().best.candidate.store
+    counts = result.counts
     return Scheduled(
         name=schedule.name,
         snapshots=schedule.snapshots,
@@ -124,7 +121,7 @@ def _scheduled(problem: Problem, schedule: "Schedule", result: "Reversal") -> Sc
         predicted_forward_steps=schedule.predicted_forward_steps,
         snapshots_written=counts.saves,
         kept_steps=counts.kept_steps,
-        store=store,
+        store=problem.checkpointing.store_kind,
         damaged=counts.damaged,
         recomputed_steps=counts.recomputed_steps,
         damages=result.damages,
@@ -133,7 +130,7 @@ def _scheduled(problem: Problem, schedule: "Schedule", result: "Reversal") -> Sc
 
 def _outcome(problem: Problem, seconds: float) -> PlanOutcome:
     """The plan beside the seconds that it took."""
-    found, predicted = planned(problem), problem.plan().best.prediction.seconds
+    found, predicted = planned(problem), problem.checkpointing.plan.best.prediction.seconds
     return PlanOutcome(
         predicted_seconds=predicted, actual_seconds=seconds, **msgspec.structs.asdict(found)
     )
@@ -148,13 +145,13 @@ def _pointwise_squares(comm: Comm, gradient: Gradient) -> float | None:
         return norm(comm, np.square(initial).sum(axis=0))
 
 
-def _in_inner_product(problem: Problem, gradient: Gradient) -> Gradient:
+def _in_inner_product(case: Case, gradient: Gradient) -> Gradient:
     """The gradient as the configured inner product represents the derivative.
 
     In the L2 inner product, sum of a b dx dy, a field's gradient is the Euclidean one over dx dy.
     """
-    if problem.config.gradient.inner_product == "euclidean":
+    if case.config.gradient.inner_product == "euclidean":
         return gradient
-    area = problem.grid.dx * problem.grid.dy
-    controls = problem.controls
+    area = case.grid.dx * case.grid.dy
+    controls = case.controls
     return {name: part / area if controls[name].shape else part for name, part in gradient.items()}

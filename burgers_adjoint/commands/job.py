@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from burgers_adjoint.assembly.case import Case
+from burgers_adjoint.assembly.dumping import DumpViewer
+from burgers_adjoint.assembly.runs import Gradient
 from burgers_adjoint.checkpointing.counts import Counts
 from burgers_adjoint.commands.room import require_room
 from burgers_adjoint.equations.burgers.controls import split
@@ -22,7 +25,7 @@ from burgers_adjoint.output.summary import Planned, RunSummary, Seconds, to_line
 from burgers_adjoint.output.system import versions
 from burgers_adjoint.parallel.agreement import Comm, largest
 from burgers_adjoint.parallel.failure import agreed
-from burgers_adjoint.problem import Gradient, Problem
+from burgers_adjoint.problem import Problem
 
 if TYPE_CHECKING:
     from burgers_adjoint.commands.durable import DurableRun, Resume
@@ -38,19 +41,17 @@ def seconds_since_start(comm: Comm) -> float:
 
 def durable_run(problem: Problem, command: str, resume: "Resume") -> "DurableRun | None":
     """What keeps restart data of a run, where it is asked for."""
-    if not problem.config.restart.enabled:
+    if not problem.case.config.restart.enabled:
         return None
     from burgers_adjoint.commands.durable import DurableRun
 
-    return DurableRun(problem, command, resume)
+    return DurableRun(problem.case, problem.checkpointing, command, resume)
 
 
-def prepare_output(
-    problem: Problem, durable: "DurableRun | None", groups: int, dumped: int = 0
-) -> Path:
+def prepare_output(case: Case, durable: "DurableRun | None", groups: int, dumped: int = 0) -> Path:
     """Make the output folder, and see that it has room; see `require_room`. Collective."""
-    directory = prepare_directory(problem.config, problem.comm)
-    require_room(problem, directory, groups, 0 if is_continued(durable) else dumped)
+    directory = prepare_directory(case.config, case.comm)
+    require_room(case, directory, groups, 0 if is_continued(durable) else dumped)
     return directory
 
 
@@ -59,16 +60,14 @@ def is_continued(durable: "DurableRun | None") -> bool:
     return durable is not None and durable.found is not None
 
 
-def dumps_of(problem: Problem, directory: Path, durable: "DurableRun | None") -> Dumps | None:
+def dumps_of(case: Case, directory: Path, durable: "DurableRun | None") -> Dumps | None:
     """What writes fields on the way, where it is asked for. Collective."""
-    every, grid = problem.config.output.every, problem.grid
+    every, grid = case.config.output.every, case.grid
     if not every:
         return None
-    most = problem.model.time_steps.most
-    dumps = Dumps(
-        directory, every, most, problem.decomposition, grid.x, grid.y, is_continued(durable)
-    )
-    problem.dump(dumps)
+    most = case.model.time_steps.most
+    dumps = Dumps(directory, every, most, case.decomposition, grid.x, grid.y, is_continued(durable))
+    case.model.viewer = DumpViewer(case.model, dumps)
     return dumps
 
 
@@ -83,8 +82,8 @@ def seconds_of(counts: Counts) -> Seconds:
 
 def planned(problem: Problem) -> Planned:
     """The plan of a problem, measured when nobody has asked for it before. Collective."""
-    found = problem.plan()
-    slot_bytes = largest(problem.comm, problem.model.new_snapshot().nbytes)
+    case, found = problem.case, problem.checkpointing.plan
+    slot_bytes = largest(case.comm, case.model.new_snapshot().nbytes)
     return Planned(
         memory_slots=found.memory_slots,
         disk_slots=found.disk_slots,
@@ -94,7 +93,7 @@ def planned(problem: Problem) -> Planned:
 
 
 def summarize(
-    problem: Problem,
+    case: Case,
     objective: float,
     final: np.ndarray,
     gradient: Gradient,
@@ -107,8 +106,8 @@ def summarize(
     Raises:
         NumericalError: on all ranks: the gradient is not finite.
     """
-    comm = problem.comm
-    norms = {name: problem.controls[name].norm(part) for name, part in gradient.items()}
+    comm = case.comm
+    norms = {name: case.controls[name].norm(part) for name, part in gradient.items()}
     for control in gradient:
         if not math.isfinite(norms[control]):
             raise agreed_error(
@@ -119,23 +118,23 @@ def summarize(
             )
     slowest = {
         name: float(largest(comm, value))
-        for name, value in {**seconds, "halo": problem.model.halo_seconds}.items()
+        for name, value in {**seconds, "halo": case.model.halo_seconds}.items()
     }
     return RunSummary(
         objective=objective,
         gradient_norm=norms,
-        digest=problem.digest(final, gradient),
+        digest=case.digest(final, gradient),
         ranks=comm.size,
-        process_grid=problem.decomposition.process_grid,
-        steps=problem.n_steps,
-        time=problem.model.time_steps.time(problem.n_steps),
+        process_grid=case.decomposition.process_grid,
+        steps=case.n_steps,
+        time=case.model.time_steps.time(case.n_steps),
         seconds={"startup": startup, "sweeps": sweeps, **slowest},
         peak_rss_bytes=largest(comm, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024),
     )
 
 
 def write_run(
-    problem: Problem,
+    case: Case,
     directory: Path,
     final: np.ndarray,
     groups: Mapping[str, Gradient],
@@ -148,7 +147,7 @@ def write_run(
     The time that takes goes to the summary, as that of the output.
 
     Args:
-        problem: that was run.
+        case: that was run.
         directory: of the output.
         final: state at the end, (2, ny, nx) of the tile.
         groups: name of a group to what it has of the controls.
@@ -156,25 +155,25 @@ def write_run(
         draw: makes the picture from the results.
         picture: its name.
     """
-    start, comm, grid = time.perf_counter(), problem.comm, problem.grid
-    fields = {f"/state/initial/{name}": problem.fields[f] for f, name in enumerate("uv")}
+    start, comm, grid = time.perf_counter(), case.comm, case.grid
+    fields = {f"/state/initial/{name}": case.fields[f] for f, name in enumerate("uv")}
     fields |= {f"/state/final/{name}": final[f] for f, name in enumerate("uv")}
     scalars = {"/objective": summary.objective}
     for group, values in groups.items():
-        tiles, numbers = split(group, problem.controls, values)
+        tiles, numbers = split(group, case.controls, values)
         fields |= tiles
         scalars |= numbers
     attributes = {
-        "config": problem.config.to_toml(),
+        "config": case.config.to_toml(),
         "versions": to_line(versions()) if comm.rank == 0 else "",
         "summary": to_line(summary),
-        "files": to_line(problem.files),
+        "files": to_line(case.files),
     }
     results = directory / RESULTS
-    write_results(results, problem.decomposition, grid.x, grid.y, fields, scalars, attributes)
+    write_results(results, case.decomposition, grid.x, grid.y, fields, scalars, attributes)
     with agreed(comm):
         if comm.rank == 0:
-            remove_leftovers(directory, PICTURES if problem.model.viewer else [*PICTURES, STEPS])
-            if problem.config.output.plots:
+            remove_leftovers(directory, PICTURES if case.model.viewer else [*PICTURES, STEPS])
+            if case.config.output.plots:
                 draw(results, directory / picture)
     summary.seconds["output"] = float(largest(comm, time.perf_counter() - start))

@@ -363,15 +363,16 @@ def _watch(request: Request, comm: Any) -> int:
 
 
 def _report(request: Request, comm: Any) -> int:
-    from burgers_adjoint.commands.report import Reported, write_report
     from burgers_adjoint.output.tables import print_page
     from burgers_adjoint.parallel.agreement import from_rank
     from burgers_adjoint.parallel.failure import agreed
 
     require_writable(request, comm)
-    made: Reported | None = None
+    made = None
     with agreed(comm):
         if comm.rank == 0:
+            from burgers_adjoint.commands.report import write_report
+
             folder = os.path.expanduser(request.config or "")
             made = write_report(folder, request.directory)
     report(request, comm, from_rank(comm, made), print_page)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from burgers_adjoint.assembly.case import Case
 from burgers_adjoint.checkpointing.executor import Executor
 from burgers_adjoint.commands.sweeps import ForwardSweep
 from burgers_adjoint.errors import BurgersAdjointError, InterruptedRunError
@@ -23,7 +24,6 @@ from burgers_adjoint.output.results import remove_leftovers
 from burgers_adjoint.output.status import Event, Job, Place, Status
 from burgers_adjoint.parallel.agreement import from_rank
 from burgers_adjoint.parallel.failure import agreed
-from burgers_adjoint.problem import Problem
 from burgers_adjoint.stepping.stepper import Cotangent
 
 logger = logging.getLogger(__name__)
@@ -48,15 +48,15 @@ class Monitor:
     take a quarter of a second, and gather a preview when rank 0 says so.
 
     Args:
-        problem: that is run.
+        case: that is run.
         command: of the command line.
         progress: on the terminal.
     """
 
-    def __init__(self, problem: Problem, command: str, progress: Progress) -> None:
-        self.problem, self.comm, self.progress = problem, problem.comm, progress
-        self.seconds = problem.config.output.preview
-        self._command, self._directory = command, Path(problem.config.output.directory)
+    def __init__(self, case: Case, command: str, progress: Progress) -> None:
+        self.case, self.comm, self.progress = case, case.comm, progress
+        self.seconds = case.config.output.preview
+        self._command, self._directory = command, Path(case.config.output.directory)
         self._status: Status | None = None  # on rank 0, where there is something to watch
         self._events: list[Event] = []
         self._recorder = _Recorder(self._note)
@@ -112,7 +112,7 @@ class Monitor:
                     self._write()
 
     def _new_status(self, before: Status | None) -> Status:
-        decomposition = self.problem.decomposition
+        decomposition = self.case.decomposition
         holder = holder_of(self._directory) or this_run(self.comm.size)
         job = Job(holder=holder, process_grid=decomposition.process_grid, begun=time.time())
         if before is None:
@@ -223,7 +223,7 @@ class Monitor:
 
     def _take_preview(self) -> None:
         """Gather and write a preview. Collective."""
-        start, sweeps, model = time.perf_counter(), self._sweeps, self.problem.model
+        start, sweeps, model = time.perf_counter(), self._sweeps, self.case.model
         assert sweeps is not None
         fields: dict[str, np.ndarray] = {}
         cotangent = sweeps.cotangent
@@ -232,10 +232,10 @@ class Monitor:
         if cotangent is not None:
             names = ("cotangent u", "cotangent v")
             fields |= dict(zip(names, model.layout.interior(cotangent.field), strict=True))
-        found = preview.gather(self.problem.decomposition, fields)
+        found = preview.gather(self.case.decomposition, fields)
         if found is None or self._status is None:
             return
-        grid, number = self.problem.grid, self._status.preview + 1
+        grid, number = self.case.grid, self._status.preview + 1
         facts = {
             "number": number,
             "taken": time.time(),

@@ -11,8 +11,11 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from burgers_adjoint.assembly.case import Case
 from burgers_adjoint.assembly.fingerprints import fingerprints, require_same_files
+from burgers_adjoint.assembly.runs import Gradient, evaluate, reverse
 from burgers_adjoint.assembly.stores import Store, closed_at_end
+from burgers_adjoint.assembly.twin import true_case
 from burgers_adjoint.checkpointing.counts import Counts
 from burgers_adjoint.commands.job import (
     prepare_output,
@@ -32,10 +35,7 @@ from burgers_adjoint.inverse.control_file import read_values, write_values
 from burgers_adjoint.inverse.vector import ControlVector, Values
 from burgers_adjoint.output.plots import plot_recovery
 from burgers_adjoint.output.progress import Progress
-from burgers_adjoint.output.results import (
-    BEST,
-    RESULTS,
-)
+from burgers_adjoint.output.results import BEST, RESULTS
 from burgers_adjoint.output.summary import Optimized, RunSummary, Scheduled, summary_of
 from burgers_adjoint.parallel.agreement import (
     Comm,
@@ -46,7 +46,8 @@ from burgers_adjoint.parallel.agreement import (
     smallest,
 )
 from burgers_adjoint.parallel.failure import agreed
-from burgers_adjoint.problem import Gradient, Problem
+from burgers_adjoint.planning.checkpointing import Checkpointing
+from burgers_adjoint.problem import Problem
 
 # What makes two runs look for the same controls.
 IDENTITY = (
@@ -74,13 +75,15 @@ def optimize(config: Config, comm: Comm, progress: Progress) -> RunSummary:
             raise ConfigError(
                 "optimize needs a number of steps that is known: leave out time.steady and time.cfl"
             )
-    with Problem(config, comm) as problem, Monitor(problem, "optimize", progress) as monitor:
-        require_influence(problem)
-        directory = prepare_output(problem, None, groups=4)  # three in results.h5, and controls.h5
-        search = Search(problem, directory, monitor)
+    with Problem(config, comm) as problem, Monitor(problem.case, "optimize", progress) as monitor:
+        case, checkpointing = problem.case, problem.checkpointing
+        require_influence(case)
+        directory = prepare_output(case, None, groups=4)  # three in results.h5, and controls.h5
+        search = Search(case, checkpointing, directory, monitor)
         monitor.prepare(continued=bool(search.history))
-        with closed_at_end(problem.store(problem.schedule()), config.snapshots.keep) as store:
-            prepare_kernels(problem.model)
+        schedule = checkpointing.schedule()
+        with closed_at_end(checkpointing.store(schedule), config.snapshots.keep) as store:
+            prepare_kernels(case.model)
             tao.prepare(petsc, comm, config.tao.type)
             startup = seconds_since_start(comm)
             start = last_arrival(comm)
@@ -92,17 +95,17 @@ def optimize(config: Config, comm: Comm, progress: Progress) -> RunSummary:
         return summary
 
 
-def require_influence(problem: Problem) -> None:
+def require_influence(case: Case) -> None:
     """See that the objective depends on every control. Collective.
 
     Raises:
         ConfigError: on all ranks, naming the control that nothing depends on.
     """
-    objective, steps = problem.objective, problem.n_steps
+    objective, steps = case.objective, case.n_steps
     looks = (n for n in range(steps, -1, -1) if objective.looks_at(n, n == steps))
     last = next(looks, None)
-    names = problem.config.gradient.controls
-    with agreed(problem.comm):
+    names = case.config.gradient.controls
+    with agreed(case.comm):
         if not any(objective.terms.values()):
             raise ConfigError("objective.weights are all 0: the objective depends on no control")
         for name in names:
@@ -111,7 +114,7 @@ def require_influence(problem: Problem) -> None:
                     f"the objective looks at the initial state alone: it does not depend on {name}"
                 )
         if "forcing_in_time" in names and last:
-            knots, end = problem.config.controls.knots, problem.model.time_steps.time(last)
+            knots, end = case.config.controls.knots, case.model.time_steps.time(last)
             for knot, since in enumerate((-math.inf, *knots[:-1])):
                 until = knots[knot + 1] if knot + 1 < len(knots) else math.inf
                 if since >= end or until <= 0:
@@ -124,14 +127,16 @@ def require_influence(problem: Problem) -> None:
 class Search:
     """One optimisation: evaluations, iterations and what they leave behind."""
 
-    def __init__(self, problem: Problem, directory: Path, monitor: Monitor) -> None:
-        self.problem, self.comm = problem, problem.comm
+    def __init__(
+        self, case: Case, checkpointing: Checkpointing, directory: Path, monitor: Monitor
+    ) -> None:
+        self.case, self.comm, self._checkpointing = case, case.comm, checkpointing
         self.directory, self.monitor = directory, monitor
-        config = problem.config
+        config = case.config
         names = config.gradient.controls
-        self.prior: Values = problem.inputs.copies(names)
+        self.prior: Values = case.inputs.copies(names)
         self.truth = self._find_truth()
-        self.vector = ControlVector(self.comm, {name: problem.controls[name] for name in names})
+        self.vector = ControlVector(self.comm, {name: case.controls[name] for name in names})
         self.history: list[dict[str, Any]] = []
         self.identity = _identity(config)
         self.counts = Counts()
@@ -142,18 +147,21 @@ class Search:
         self.start = self._find_start()
 
     def _find_truth(self) -> Values:
-        config = self.problem.config
+        config = self.case.config
         if config.observations.path:
             return read_values(
                 config.observations.path,
                 "truth",
-                self.problem.controls,
-                self.problem.decomposition,
+                self.case.controls,
+                self.case.decomposition,
             )
         if not config.truth.twin:
             return {}
-        with self.problem.truth() as twin:
-            return twin.inputs.copies(self.prior)
+        truth = true_case(config, self.comm, self.case.decomposition.process_grid)
+        try:
+            return truth.inputs.copies(self.prior)
+        finally:
+            truth.close()
 
     def _find_start(self) -> np.ndarray:
         """The first guess, or the best controls of an unfinished run with the same problem."""
@@ -162,10 +170,8 @@ class Search:
         path = self.directory / BEST
         facts = read_facts(path, self.comm)
         if facts.get("identity") == self.identity and not facts.get("converged", True):
-            _require_same_files(self.problem.config, self.comm, facts, self.problem.files)
-            values = read_values(
-                path, "controls", self.problem.controls, self.problem.decomposition
-            )
+            _require_same_files(self.case.config, self.comm, facts, self.case.files)
+            values = read_values(path, "controls", self.case.controls, self.case.decomposition)
             self.history = json.loads(facts["history"])
             self.monitor.say(
                 f"going on from {path}, objective {self.history[-1]['objective']:.8g} after "
@@ -180,8 +186,8 @@ class Search:
 
     def run(self, petsc: Any, store: Store) -> tao.Outcome:
         """Let TAO minimise."""
-        section, bounds = self.problem.config.tao, None
-        limits = self.problem.config.controls
+        section, bounds = self.case.config.tao, None
+        limits = self.case.config.controls
         if limits.lower or limits.upper:
             bounds = np.zeros(self.vector.size), np.zeros(self.vector.size)
             self.vector.put_bounds(tao.INFINITE, *bounds)
@@ -199,16 +205,15 @@ class Search:
         )
 
     def _evaluate(self, store: Store, entries: np.ndarray, gradient: np.ndarray) -> float:
-        problem, values = self.problem, self.vector.values(entries)
+        case, values = self.case, self.vector.values(entries)
         start = time.perf_counter()
         try:
             # a trial may well be beyond what a run can bear
             with np.errstate(over="ignore", invalid="ignore"):
                 self._set(values)
-                result = problem.reverse(
-                    problem.schedule(), store, problem.fields, self.monitor, self.monitor.follow
-                )
-            self._parts[result.objective] = dict(problem.objective.parts)
+                schedule, monitor = self._checkpointing.schedule(), self.monitor
+                result = reverse(case, schedule, store, monitor, monitor.follow)
+            self._parts[result.objective] = dict(case.objective.parts)
             if not self.evaluations:
                 self._require_a_slope(result.gradient)
             self.evaluations += 1
@@ -246,7 +251,7 @@ class Search:
 
     def _set(self, values: Mapping[str, np.ndarray | float]) -> None:
         for name, value in values.items():
-            self.problem.set_control(name, value)
+            self.case.inputs.set(name, value)
 
     def _iterated(self, at: tao.Iteration) -> None:
         """Note, save and print an accepted point."""
@@ -258,7 +263,7 @@ class Search:
         )
         self._save(self.vector.values(at.entries), converged=False)
         spent = time.perf_counter() - self._begun
-        left = spent / max(at.number, 1) * (self.problem.config.tao.iterations - at.number)
+        left = spent / max(at.number, 1) * (self.case.config.tao.iterations - at.number)
         shown = ", ".join(f"{name} {value:.6g}" for name, value in parts.items())
         self.monitor.say(
             f"iteration {len(self.history) - 1}: objective {at.objective:.8g} ({shown}), "
@@ -273,31 +278,31 @@ class Search:
             "identity": self.identity,
             "history": json.dumps(self.history),
             "converged": converged,
-            "files": json.dumps(self.problem.files),
+            "files": json.dumps(self.case.files),
         }
-        problem = self.problem
+        case = self.case
         write_values(
             self.directory / BEST,
             "controls",
-            problem.controls,
+            case.controls,
             values,
-            problem.grid,
-            problem.decomposition,
+            case.grid,
+            case.decomposition,
             facts,
         )
 
     def conclude(self, outcome: tao.Outcome, startup: float, sweeps: float) -> RunSummary:
         """Run once with the best controls, write everything, and return the summary."""
-        problem, comm = self.problem, self.comm
+        case, comm = self.case, self.comm
         start = time.perf_counter()
         found: Values = {
             name: np.copy(value) for name, value in self.vector.values(outcome.entries).items()
         }
         self._set(found)
-        objective = problem.evaluate(problem.fields)
+        objective = evaluate(case)
         counts = self.counts
         seconds = seconds_of(counts)
-        summary = summarize(problem, objective, problem.model.final, {}, startup, sweeps, seconds)
+        summary = summarize(case, objective, case.model.final, {}, startup, sweeps, seconds)
         own = sweeps - self.seconds_evaluating - self.seconds_saving
         summary.seconds |= {
             "evaluations": largest(comm, self.seconds_evaluating),
@@ -305,7 +310,7 @@ class Search:
             # what the others have beyond it they wait for the slowest one's evaluations
             "tao": smallest(comm, own),
         }
-        section = problem.config.checkpointing
+        section = case.config.checkpointing
         summary.schedule = Scheduled(
             section.schedule, section.snapshots, counts.forward_steps, counts.saves
         )
@@ -325,7 +330,7 @@ class Search:
         )
         groups: dict[str, Gradient] = {"controls": found, "prior": self.prior, "truth": self.truth}
         write_run(
-            problem, self.directory, problem.model.final, groups, summary, plot_recovery,
+            case, self.directory, case.model.final, groups, summary, plot_recovery,
             "recovery.png",
         )  # fmt: skip
         # Last, as a run that is interrupted before goes on.
@@ -335,17 +340,17 @@ class Search:
 
     def _chi_square(self) -> float | None:
         """Misfit per observation over the variance of the noise, of the run just evaluated."""
-        objective = self.problem.objective
+        objective = self.case.objective
         for term, weight in objective.terms.items():
             if isinstance(term, Misfit) and weight:
-                count = term.observations.count(self.problem.decomposition)
+                count = term.observations.count(self.case.decomposition)
                 return 2.0 * objective.parts[term.name] / weight / count
         return None
 
     def _errors(self, found: Mapping[str, np.ndarray | float]) -> dict[str, dict[str, float]]:
         errors = {}
         for name, truth in self.truth.items():
-            norm = self.problem.controls[name].norm
+            norm = self.case.controls[name].norm
             size = norm(truth) or 1.0
             errors[name] = {
                 "prior": norm(self.prior[name] - truth) / size,

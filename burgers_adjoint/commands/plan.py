@@ -28,22 +28,22 @@ def plan(config: Config, comm: Comm, draw: str | None = None) -> PlanSummary:
 
 
 def _plan(problem: Problem, draw: str | None) -> PlanSummary:
-    comm = problem.comm
-    prepare_kernels(problem.model)
+    case, comm = problem.case, problem.case.comm
+    prepare_kernels(case.model)
     start = last_arrival(comm)
-    found = problem.plan()
+    found = problem.checkpointing.plan
     planning = last_arrival(comm) - start
     if draw is not None:
         from burgers_adjoint.output.schedule_picture import draw_schedule
 
-        schedule = problem.schedule()
+        schedule = problem.checkpointing.schedule()
         with agreed(comm):
             if comm.rank == 0 and not draw_schedule(schedule, draw):
                 raise BurgersAdjointError("drawing a schedule takes matplotlib: install it")
     return PlanSummary(
-        steps=problem.n_steps,
+        steps=case.n_steps,
         ranks=comm.size,
-        configured=problem.config.checkpointing.schedule,
+        configured=case.config.checkpointing.schedule,
         disk_left_out=found.no_disk,
         seconds={"planning": planning},
         **msgspec.structs.asdict(planned(problem)),

@@ -28,8 +28,8 @@ from burgers_adjoint.restart.manifest import Manifest
 from burgers_adjoint.restart.reader import read_part
 
 PAGE = "report.html"
-# Of forward and reverse steps: a drawing of more takes longer than a minute.
-MOST_WORK = 1_000_000
+# Of forward and reverse steps: in a drawing of more no line can be told from its neighbours.
+MOST_WORK = 500_000
 # Saved fields of more points would take a gigabyte of memory.
 MOST_SAVED_POINTS = 2**24
 

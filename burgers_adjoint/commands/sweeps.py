@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from burgers_adjoint.assembly.case import Case
 from burgers_adjoint.checkpointing.counts import Counts
 from burgers_adjoint.checkpointing.executor import Executor
 from burgers_adjoint.parallel.agreement import Comm, total_each
-from burgers_adjoint.problem import Problem
 from burgers_adjoint.restart.parts import Fields
 from burgers_adjoint.stepping.stepper import Cotangent
 
@@ -24,13 +24,13 @@ def total_bins(comm: Comm, bins: np.ndarray) -> list[list[int]]:
 class GradientContents:
     """Contents of both sweeps of a gradient, whose executor is a `restart.sweeps.Sweeps`."""
 
-    problem: Problem
+    case: Case
     past: Callable[[], dict[str, Any]]
     executor: Executor[np.ndarray, Cotangent, Any]
 
     def sweep_fields(self) -> Fields:
         """Working state, or later the cotangent."""
-        model, cotangent = self.problem.model, self.executor.cotangent
+        model, cotangent = self.case.model, self.executor.cotangent
         if cotangent is not None:
             return model.tile_fields(cotangent)
         state = self.executor.state
@@ -39,18 +39,18 @@ class GradientContents:
 
     def own_points(self, snapshot: np.ndarray) -> np.ndarray:
         """The tile's own points of a snapshot in the store."""
-        return self.problem.model.own_points(snapshot)
+        return self.case.model.own_points(snapshot)
 
     def final_fields(self) -> Fields:
         """The final state."""
-        return {"state": self.problem.model.final}
+        return {"state": self.case.model.final}
 
     def facts(self) -> dict[str, Any]:
         """What has been gone through, and what the objective has seen. Collective."""
         cotangent = self.executor.cotangent
-        facts = {**self.past(), **self.problem.model.time_steps.record()}
+        facts = {**self.past(), **self.case.model.time_steps.record()}
         if cotangent is not None:
-            facts["bins"] = total_bins(self.problem.comm, cotangent.bins)
+            facts["bins"] = total_bins(self.case.comm, cotangent.bins)
         return facts
 
 
@@ -58,7 +58,7 @@ class GradientContents:
 class ForwardSweep:
     """The primal alone, as a `restart.sweeps.Sweeps` and its contents."""
 
-    problem: Problem
+    case: Case
     past: Callable[[], dict[str, Any]]
     state: np.ndarray
     bins: np.ndarray
@@ -79,7 +79,7 @@ class ForwardSweep:
     @property
     def n_steps(self) -> int | None:
         """Steps of the run, None as long as nobody knows."""
-        return self.problem.model.n_steps
+        return self.case.model.n_steps
 
     @property
     def complete(self) -> bool:
@@ -95,11 +95,11 @@ class ForwardSweep:
         return (math.inf if self.n_steps is None else self.n_steps - self.swept_to), 0
 
     def limit_runs(self, steps: int) -> None:
-        """Do nothing: `Problem.sweep` tells of its steps often enough."""
+        """Do nothing: `assembly.runs.sweep` tells of its steps often enough."""
 
     def sweep_fields(self) -> Fields:
         """The working state."""
-        return {"state": self.problem.model.layout.interior(self.state)}
+        return {"state": self.case.model.layout.interior(self.state)}
 
     def own_points(self, snapshot: np.ndarray) -> np.ndarray:
         """There are no snapshots."""
@@ -113,6 +113,6 @@ class ForwardSweep:
         """What has been gone through, and what the objective has seen. Collective."""
         return {
             **self.past(),
-            **self.problem.model.time_steps.record(),
-            "bins": total_bins(self.problem.comm, self.bins),
+            **self.case.model.time_steps.record(),
+            "bins": total_bins(self.case.comm, self.bins),
         }

@@ -15,12 +15,17 @@ from burgers_adjoint.config.sections import Config
 from burgers_adjoint.errors import ConfigError, closest
 
 
-def load(path: str | None, overrides: Sequence[str] = (), directory: str | None = None) -> Config:
-    """Read a configuration file and apply the overrides of the command line, in their order.
+def load(
+    path: str | os.PathLike[str] | None,
+    overrides: Sequence[str] | Mapping[str, Any] = (),
+    directory: str | None = None,
+) -> Config:
+    """Read a configuration file and apply overrides, in their order.
 
     Args:
         path: a TOML file, or None for the defaults.
-        overrides: "SECTION.KEY=VALUE" each, with a TOML value or a bare word as VALUE.
+        overrides: "SECTION.KEY=VALUE" each, with a TOML value or a bare word as VALUE; or values
+            by "SECTION.KEY".
         directory: output.directory, taken literally; wins over both of the others.
 
     Raises:
@@ -35,8 +40,7 @@ def load(path: str | None, overrides: Sequence[str] = (), directory: str | None 
         file_error: str | None = str(error)
     else:
         file_error = None
-    for override in overrides:
-        section, key, value = _parse_override(override)
+    for section, key, value in _parsed(overrides):
         table = data.setdefault(section, {})
         if not isinstance(table, dict):
             raise ConfigError(f"{source}{not_a_section(section, table)}")
@@ -85,11 +89,20 @@ def from_dict(data: Mapping[str, Any]) -> Config:
     )
 
 
+def validated(config: Config) -> Config:
+    """Check a Config that was put together by a program; see `from_dict`.
+
+    Raises:
+        ConfigError: naming the first key that is wrong, its value and what is allowed.
+    """
+    return from_dict(msgspec.to_builtins(config))
+
+
 def _absolute(path: str) -> str:
     return os.path.abspath(os.path.expanduser(path)) if path else path
 
 
-def _read(path: str) -> dict[str, Any]:
+def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
     text = ""
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
@@ -103,6 +116,17 @@ def _read(path: str) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as error:
         reason = str(error).replace("end of document", f"line {len(text.splitlines())}, the end")
         raise ConfigError(f"{path} is not TOML: {reason}") from None
+
+
+def _parsed(overrides: Sequence[str] | Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
+    if not isinstance(overrides, Mapping):
+        yield from map(_parse_override, overrides)
+        return
+    for name, value in overrides.items():
+        section, dot, key = name.partition(".")
+        if not (section and dot and key):
+            raise ConfigError(f"the override {name!r}: expected SECTION.KEY, for example 'grid.nx'")
+        yield section, key, value
 
 
 def _parse_override(override: str) -> tuple[str, str, Any]:

@@ -90,7 +90,7 @@ def load_petsc(options: str) -> Any:
         import petsc4py
     except ImportError as error:
         raise ConfigError(
-            "optimize needs PETSc: install petsc4py, as the README says "
+            "optimize needs PETSc: install petsc4py, as docs/howto/install.md says "
             f"(importing it failed: {error})"
         ) from error
     petsc4py.init(["burgers_adjoint", "-no_signal_handler", *options.split()])

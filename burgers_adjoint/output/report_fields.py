@@ -16,7 +16,7 @@ Fields = NDArray[np.float64]  # (n, ny, nx), n = 2 for (u, v), else 1
 
 # In a panel of a page no more can be seen.
 MOST_POINTS = 360
-MOST_KNOTS = 4  # of a control in time
+MOST_KNOTS = 3  # of a control in time
 VELOCITY, DERIVATIVE, ERROR = "RdBu_r", "PuOr_r", "PRGn_r"
 COMPONENTS = {1: ("",), 2: ("u", "v")}
 SYMBOLS = {
@@ -173,7 +173,8 @@ def _stages(
         for component, last in enumerate(wrong.figures)
         for figure in (*one.figures[component * per : (component + 1) * per], last)
     ]
-    text = f"{one.text} The error is recovered less truth, on a scale of its own."
+    said = "The error is recovered less truth; its colours and arrows have scales of their own."
+    text = f"{one.text} {said}"
     return Group(title, text, drawn)
 
 

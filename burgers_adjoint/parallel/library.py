@@ -9,6 +9,11 @@ def all_ranks() -> MPI.Comm:
     return MPI.COMM_WORLD
 
 
+def is_freed(comm: MPI.Comm) -> bool:
+    """Whether a communicator was given back, so that nobody can talk by it."""
+    return bool(comm == MPI.COMM_NULL)
+
+
 def library_name() -> str:
     """Name and version."""
     # The version goes on with its build, and can end in a null byte.

@@ -1,6 +1,6 @@
 """The primal alone: from a state to the end of the run, with looks at states on the way."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import numpy as np
@@ -16,6 +16,48 @@ class Watcher(Protocol):
     def looks_at(self, n: int) -> bool: ...
 
     def record(self, state: np.ndarray, n: int) -> None: ...
+
+
+def stretches(
+    model: Model, state: np.ndarray, bins: np.ndarray, n: int, wanted: Callable[[int], bool]
+) -> Iterator[int]:
+    """Take all steps that are left of a run, and stop on the way. Collective.
+
+    Args:
+        model: takes them.
+        state: the working state at step n; at the steps that are given back while they are.
+        bins: what the objective has seen of the states before it; changed in place.
+        n: steps done.
+        wanted: says which steps to stop at.
+
+    Yields:
+        The number of steps done: n, all that are wanted, some others, and that of the whole run.
+
+    Raises:
+        NumericalError: on all ranks: a state is not finite.
+    """
+    seen = model.objective
+    while True:
+        yield n
+        if model.n_steps is not None and n >= model.n_steps:
+            return
+        if seen.looks_at(n, False):
+            model.observe(state, n, bins)
+        stop, furthest = n + 1, n + STEPS_PER_UPDATE
+        if model.n_steps is not None:
+            furthest = min(furthest, model.n_steps)
+        while stop < furthest and not (seen.looks_at(stop, False) or wanted(stop)):
+            stop += 1
+        before = n
+        if model.n_steps is None:
+            n = model.explore(state, n, stop)
+        if n == before:
+            assert model.n_steps is not None
+            stop = min(stop, model.n_steps)
+            if stop == n:  # it has just turned out that the run ends here
+                return
+            model.advance(state, n, stop)
+            n = stop
 
 
 def sweep(
@@ -39,35 +81,18 @@ def sweep(
     Raises:
         NumericalError: on all ranks: a state is not finite.
     """
-    seen, viewer = model.objective, model.viewer
+    viewer, first = model.viewer, n
 
-    def look(n: int) -> None:
-        if watcher is not None and watcher.looks_at(n):
-            watcher.record(state, n)
-        if viewer is not None and viewer.wants(n):
-            viewer.see(n, state, None)
+    def watched(n: int) -> bool:
+        return watcher is not None and watcher.looks_at(n)
 
-    while model.n_steps is None or n < model.n_steps:
-        if seen.looks_at(n, False):
-            model.observe(state, n, bins)
-        look(n)
-        stop, furthest = n + 1, n + STEPS_PER_UPDATE
-        if model.n_steps is not None:
-            furthest = min(furthest, model.n_steps)
-        while stop < furthest and not (
-            seen.looks_at(stop, False)
-            or (watcher and watcher.looks_at(stop))
-            or (viewer and viewer.wants(stop))
-        ):
-            stop += 1
-        before = n
-        if model.n_steps is None:
-            n = model.explore(state, n, stop)
-        if n == before:
-            assert model.n_steps is not None
-            stop = min(stop, model.n_steps)
-            model.advance(state, n, stop)
-            n = stop
-        if update is not None:
+    def viewed(n: int) -> bool:
+        return viewer is not None and viewer.wants(n)
+
+    for n in stretches(model, state, bins, n, lambda n: watched(n) or viewed(n)):
+        if update is not None and n > first:
             update(n)
-    look(n)
+        if watcher is not None and watched(n):
+            watcher.record(state, n)
+        if viewer is not None and viewed(n):
+            viewer.see(n, state, None)

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from mpi4py import MPI
 
+from burgers_adjoint.assembly.runs import reverse
 from burgers_adjoint.config import from_dict
 from burgers_adjoint.problem import Problem
 from tests.mpi.pin_cases import CASES, NX, NY, VALUES, Case, configuration, write_inputs
@@ -44,13 +45,13 @@ def solve(case: Case, folder: Path, **changed: Any) -> Found:
     All that the pins know of the package's interface is in here.
     """
     problem = Problem(from_dict(configuration(case, folder)), COMM)
-    here = (..., problem.decomposition.rows, problem.decomposition.columns)
+    here = (..., problem.case.decomposition.rows, problem.case.decomposition.columns)
     for name in problem.config.gradient.controls:
         value = changed.get(name, VALUES[name])
-        problem.set_control(name, value[here] if np.ndim(value) else value)
-    schedule = problem.schedule()
-    store = problem.store(schedule)
-    result = problem.reverse(schedule, store, problem.fields)
+        problem.case.inputs.set(name, value[here] if np.ndim(value) else value)
+    schedule = problem.checkpointing.schedule()
+    store = problem.checkpointing.store(schedule)
+    result = reverse(problem.case, schedule, store)
     store.close()
     gradient: dict[str, Any] = dict(result.gradient)
     for name, part in result.gradient.items():
@@ -58,9 +59,9 @@ def solve(case: Case, folder: Path, **changed: Any) -> Found:
             gradient[name] = np.zeros((*part.shape[:-2], NY, NX))
             gradient[name][here] = part
             COMM.Allreduce(MPI.IN_PLACE, gradient[name])
-    digest = problem.digest(result.final, result.gradient)
+    digest = problem.case.digest(result.final, result.gradient)
     problem.close()
-    return Found(digest, result.objective, problem.n_steps, gradient)
+    return Found(digest, result.objective, problem.case.n_steps, gradient)
 
 
 def read() -> dict[str, Found]:

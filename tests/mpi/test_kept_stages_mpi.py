@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from mpi4py import MPI
 
+from burgers_adjoint.assembly.runs import reverse
 from burgers_adjoint.assembly.stores import closed_at_end
 from burgers_adjoint.config import from_dict
 from burgers_adjoint.errors import SnapshotError
@@ -31,12 +32,12 @@ def problem(comm: MPI.Comm, integrator: str, stages: str, **sections: Any) -> Pr
     return Problem(from_dict(data), comm)
 
 
-def reverse(one: Problem) -> tuple[str, Any]:
+def reversed_by(one: Problem) -> tuple[str, Any]:
     """Digest and counts."""
-    planned = one.schedule()
-    with closed_at_end(one.store(planned)) as store:
-        result = one.reverse(planned, store, one.fields)
-    return one.digest(result.final, result.gradient), result.counts
+    planned = one.checkpointing.schedule()
+    with closed_at_end(one.checkpointing.store(planned)) as store:
+        result = reverse(one.case, planned, store)
+    return one.case.digest(result.final, result.gradient), result.counts
 
 
 @pytest.mark.parametrize(
@@ -63,8 +64,8 @@ def test_kept_stages_give_the_bits_of_those_computed_anew(
     kept = problem(COMM, integrator, "keep", **sections)
     anew = problem(MPI.COMM_SELF, integrator, "recompute", time=time, objective=objective,
                    checkpointing={"schedule": "online" if time else "store_all"})  # fmt: skip
-    found, counts = reverse(kept)
-    expected, counts_anew = reverse(anew)
+    found, counts = reversed_by(kept)
+    expected, counts_anew = reversed_by(anew)
     assert found == expected
     n_stages = STAGES[integrator]
     assert counts_anew.kept_steps == 0
@@ -82,9 +83,9 @@ def test_kept_stages_give_the_bits_of_those_computed_anew(
 
 def test_a_damaged_snapshot_is_computed_anew_with_its_stages() -> None:
     one = problem(COMM, "rk4", "keep", checkpointing={"schedule": "binomial", "snapshots": 3})
-    expected, _ = reverse(one)
-    planned = one.schedule()
-    with closed_at_end(one.store(planned)) as store:
+    expected, _ = reversed_by(one)
+    planned = one.checkpointing.schedule()
+    with closed_at_end(one.checkpointing.store(planned)) as store:
         load, damaged = store.load, []
 
         def damaging(slot: int, step: int, read: Any) -> None:
@@ -94,16 +95,16 @@ def test_a_damaged_snapshot_is_computed_anew_with_its_stages() -> None:
             load(slot, step, read)
 
         store.load = damaging  # type: ignore[method-assign]
-        result = one.reverse(planned, store, one.fields)
+        result = reverse(one.case, planned, store)
     assert 0 < result.counts.damaged <= len(damaged)
-    assert one.digest(result.final, result.gradient) == expected
+    assert one.case.digest(result.final, result.gradient) == expected
     one.close()
 
 
 def test_what_is_at_hand_is_forgotten_when_anything_changes() -> None:
     """Another state, a new viscosity and other steps leave nothing stale."""
     one = problem(COMM, "ssprk3", "keep")
-    model, fields = one.model, one.fields
+    model, fields = one.case.model, one.case.fields
     state = model.initial_state(fields)
     with pytest.raises(ValueError, match="needs a `keep` of its step before"):
         model.snapshot(state, model.new_snapshot())
@@ -114,9 +115,9 @@ def test_what_is_at_hand_is_forgotten_when_anything_changes() -> None:
     model.advance_from(state, expected, 0, 1)
     for change in (
         lambda: model.restart(state, fields),
-        lambda: one.set_control("viscosity", 0.05),
+        lambda: one.case.inputs.set("viscosity", 0.05),
         lambda: model.advance_from(state, model.new_state(), 0, 1),
-        lambda: one.set_control("forcing_in_time", one.control("forcing_in_time")),
+        lambda: one.case.inputs.set("forcing_in_time", one.case.inputs.value("forcing_in_time")),
     ):
         model.restore(with_stages, state)
         assert model.kept

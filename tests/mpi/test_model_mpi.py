@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from mpi4py import MPI
 
-from burgers_adjoint.assembly.model import Recipe
+from burgers_adjoint.assembly.runs import evaluate, reverse
 from burgers_adjoint.checkpointing.binomial import Binomial
 from burgers_adjoint.checkpointing.store_all import StoreAll
 from burgers_adjoint.config import from_dict
@@ -16,7 +16,6 @@ from burgers_adjoint.parallel.agreement import largest
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.reductions import digest, exact_sum, norm, random_field
 from burgers_adjoint.problem import Problem, Reversal
-from burgers_adjoint.stepping.time_steps import TimeSteps
 
 COMM, ALONE = MPI.COMM_WORLD, MPI.COMM_SELF
 SIZE = COMM.size
@@ -56,18 +55,15 @@ def test_norm_has_the_same_bits_on_any_number_of_ranks(factor: float) -> None:
 
 
 def gradient(one: Problem, schedule: Any = None) -> tuple[str, Reversal]:
-    schedule = schedule or one.schedule()
-    result = one.reverse(schedule, one.store(schedule), one.fields)
-    return one.digest(result.final, result.gradient), result
+    schedule = schedule or one.checkpointing.schedule()
+    result = reverse(one.case, schedule, one.checkpointing.store(schedule))
+    return one.case.digest(result.final, result.gradient), result
 
 
 @pytest.fixture(scope="module", params=["dirichlet", "periodic"])
 def serial(request: pytest.FixtureRequest) -> tuple[str, str, Reversal]:
     """The boundary, and digest and results of one rank, one step at a time, nothing recomputed."""
-    one = problem(ALONE, request.param)
-    one.model.close()
-    recipe = Recipe(viscosity=0.05, steps_per_exchange=1)
-    one.model = recipe.model(one.grid, one.decomposition, TimeSteps(0.02, N_STEPS))
+    one = problem(ALONE, request.param, parallel={"steps_per_exchange": 1})
     found, result = gradient(one, StoreAll(N_STEPS))
     one.close()
     assert math.isfinite(result.objective)
@@ -78,7 +74,7 @@ def assert_same(
     one: Problem, found: str, result: Reversal, serial: tuple[str, str, Reversal]
 ) -> None:
     _, expected_digest, expected = serial
-    tile = np.s_[:, one.decomposition.rows, one.decomposition.columns]
+    tile = np.s_[:, one.case.decomposition.rows, one.case.decomposition.columns]
     np.testing.assert_array_equal(result.final, expected.final[tile])
     np.testing.assert_array_equal(result.gradient["initial"], expected.gradient["initial"][tile])
     assert result.gradient["viscosity"] == expected.gradient["viscosity"]
@@ -93,14 +89,14 @@ def test_gradient_has_the_bits_of_one_rank(
     process_grid: tuple[int, int],
     steps_per_exchange: int | None,
 ) -> None:
-    one = problem(COMM, serial[0], parallel={"process_grid": process_grid})
-    one.model.close()
-    recipe = Recipe(viscosity=0.05, steps_per_exchange=steps_per_exchange)
-    one.model = recipe.model(one.grid, one.decomposition, TimeSteps(0.02, N_STEPS))
+    parallel: dict[str, Any] = {"process_grid": process_grid}
+    if steps_per_exchange is not None:
+        parallel["steps_per_exchange"] = steps_per_exchange
+    one = problem(COMM, serial[0], parallel=parallel)
     found, result = gradient(one)
     assert_same(one, found, result, serial)
     assert norm(COMM, result.gradient["initial"]) == norm(ALONE, serial[2].gradient["initial"])
-    assert one.evaluate(one.fields) == serial[2].objective
+    assert evaluate(one.case) == serial[2].objective
     one.close()
 
 
@@ -127,7 +123,7 @@ def test_tiles_of_one_row_or_one_column(boundary: str, axis: int) -> None:
     grid = {"ny": points[0], "nx": points[1]}
     one = problem(COMM, boundary, grid=grid, parallel={"process_grid": process_grid})
     if SIZE >= 3:
-        assert one.decomposition.tile_shape[axis] == 1
+        assert one.case.decomposition.tile_shape[axis] == 1
     reference = problem(ALONE, boundary, grid=grid)
     found, result = gradient(one)
     expected, serial_result = gradient(reference)
@@ -144,15 +140,15 @@ def test_sines_and_the_tangent_have_the_bits_of_one_rank(
     results = []
     for comm, parallel in ((COMM, {"process_grid": process_grid}), (ALONE, {})):
         one = problem(comm, boundary, parallel=parallel, initial={"kind": "sines"})
-        model = one.model
-        state = model.initial_state(one.fields)
-        direction = model.initial_state(random_field(one.decomposition, 3, 2))
+        model = one.case.model
+        state = model.initial_state(one.case.fields)
+        direction = model.initial_state(random_field(one.case.decomposition, 3, 2))
         for n in range(5):
             direction = model.tangent_step(direction, state, {"viscosity": 0.3}, n)
             model.advance(state, n, n + 1)
         fields = [*model.layout.interior(state), *model.layout.interior(direction)]
         slope = model.objective_tangent(direction, state, 5, last=True)
-        results.append((slope, digest(one.decomposition, fields, [slope])))
+        results.append((slope, digest(one.case.decomposition, fields, [slope])))
         one.close()
     assert results[0] == results[1]
     assert results[0][0] != 0
@@ -181,7 +177,7 @@ def test_state_that_is_not_finite_is_told_alike_on_all_ranks(boundary: str, n_st
     for comm in (COMM, ALONE):
         one = problem(comm, boundary, time=time)
         with pytest.raises(NumericalError, match="no longer finite after step") as error:
-            one.evaluate(one.fields)
+            evaluate(one.case)
         assert error.value.agreed
         one.close()
         messages.append(str(error.value))

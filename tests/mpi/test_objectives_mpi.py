@@ -7,6 +7,7 @@ import pytest
 from mpi4py import MPI
 
 from burgers_adjoint.assembly.objective import recorder
+from burgers_adjoint.assembly.runs import evaluate, reverse, sweep
 from burgers_adjoint.config import from_dict
 from burgers_adjoint.inverse.observation_file import write
 from burgers_adjoint.problem import Problem
@@ -23,14 +24,14 @@ def observations(request, tmp_path_factory) -> str:
     section = {"kind": request.param, "count": 3, "sensor_grid": [9, 11], "noise": 0.05}
     data = sections("periodic") | {"observations": section}
     one = Problem(from_dict(data), COMM)
-    seen = recorder(one.setting)
-    one.sweep(one.fields, recorder=seen)
-    write(path, seen.observations, one.grid, one.decomposition, {}, {}, {})
+    seen = recorder(one.case.setting)
+    sweep(one.case, recorder=seen)
+    write(path, seen.observations, one.case.grid, one.case.decomposition, {}, {}, {})
     one.close()
     alone = Problem(from_dict(data), MPI.COMM_SELF)
-    expected = recorder(alone.setting)
-    alone.sweep(alone.fields, recorder=expected)
-    rows, columns = one.decomposition.rows, one.decomposition.columns
+    expected = recorder(alone.case.setting)
+    sweep(alone.case, recorder=expected)
+    rows, columns = one.case.decomposition.rows, one.case.decomposition.columns
     fields = expected.observations.fields[:, :, rows, columns]
     np.testing.assert_array_equal(seen.observations.fields, fields)
     np.testing.assert_array_equal(seen.observations.values, expected.observations.values)
@@ -56,10 +57,10 @@ def objective_and_digest(
     data["observations"] = {"path": path}
     data["initial"]["amplitude"] = [0.9, -0.5]
     one = Problem(from_dict(data), comm)
-    planned = one.schedule(schedule)
-    result = one.reverse(planned, one.store(planned), one.fields)
-    assert one.evaluate(one.fields) == result.objective
-    found = one.digest(result.final, result.gradient)
+    planned = one.checkpointing.schedule(schedule)
+    result = reverse(one.case, planned, one.checkpointing.store(planned))
+    assert evaluate(one.case) == result.objective
+    found = one.case.digest(result.final, result.gradient)
     one.close()
     return result.objective, found
 

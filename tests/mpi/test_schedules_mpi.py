@@ -5,6 +5,7 @@ from functools import cache
 import pytest
 from mpi4py import MPI
 
+from burgers_adjoint.assembly.runs import evaluate, reverse
 from burgers_adjoint.config import load
 from burgers_adjoint.problem import Problem
 
@@ -38,21 +39,21 @@ def reversed_with(comm, steps, schedule, known_by=None):
     )
     problem = Problem(config, comm)
     try:
-        schedule = problem.schedule()
-        with_store = problem.store(schedule)
-        result = problem.reverse(schedule, with_store, problem.fields)
+        schedule = problem.checkpointing.schedule()
+        with_store = problem.checkpointing.store(schedule)
+        result = reverse(problem.case, schedule, with_store)
         with_store.close()
-        digest = problem.digest(result.final, result.gradient)
+        digest = problem.case.digest(result.final, result.gradient)
         assert result.counts.forward_steps == schedule.predicted_forward_steps
         if known_by is not None:
-            other = problem.schedule(known_by)
-            store = problem.store(other)
-            again = problem.reverse(other, store, problem.fields)
+            other = problem.checkpointing.schedule(known_by)
+            store = problem.checkpointing.store(other)
+            again = reverse(problem.case, other, store)
             store.close()
-            assert again.counts.forward_steps == problem.n_steps
-            assert problem.digest(again.final, again.gradient) == digest
-            assert problem.evaluate(problem.fields) == result.objective
-        return digest, problem.n_steps, result.counts.forward_steps
+            assert again.counts.forward_steps == problem.case.n_steps
+            assert problem.case.digest(again.final, again.gradient) == digest
+            assert evaluate(problem.case) == result.objective
+        return digest, problem.case.n_steps, result.counts.forward_steps
     finally:
         problem.close()
 

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from mpi4py import MPI
 
-from burgers_adjoint.commands.check import Checker
+from burgers_adjoint.assembly.runs import evaluate, reverse
+from burgers_adjoint.checking.checker import Checker
 from burgers_adjoint.config import from_dict
 from burgers_adjoint.output.progress import Progress
 from burgers_adjoint.parallel.reductions import exact_sum, random_field
@@ -80,22 +81,22 @@ def problem(comm: MPI.Comm, case: Case) -> Problem:
 def depart(one: Problem) -> None:
     """Take the controls away from where they were, so that a background has a derivative."""
     for name in one.config.gradient.controls:
-        before = one.control(name)
+        before = one.case.inputs.value(name)
         scale = 0.01 if name.startswith("viscosity") else 0.1
-        one.set_control(
+        one.case.inputs.set(
             name, before + (scale * noise_like(one, before, 11) if np.ndim(before) else scale)
         )
 
 
 def noise_like(one: Problem, value: Any, seed: int) -> np.ndarray:
-    n_fields = value.size // math.prod(one.decomposition.tile_shape)
-    return random_field(one.decomposition, seed, n_fields).reshape(value.shape)
+    n_fields = value.size // math.prod(one.case.decomposition.tile_shape)
+    return random_field(one.case.decomposition, seed, n_fields).reshape(value.shape)
 
 
-def reverse(one: Problem, schedule: str) -> tuple[Any, str]:
-    planned = one.schedule(schedule)
-    result = one.reverse(planned, one.store(planned), one.fields)
-    return result, one.digest(result.final, result.gradient)
+def gradient(one: Problem, schedule: str) -> tuple[Any, str]:
+    planned = one.checkpointing.schedule(schedule)
+    result = reverse(one.case, planned, one.checkpointing.store(planned))
+    return result, one.case.digest(result.final, result.gradient)
 
 
 @pytest.mark.parametrize("case", COVER, ids="-".join)
@@ -103,7 +104,7 @@ def test_gradients_have_the_bits_of_one_rank(case: Case) -> None:
     together, alone = problem(COMM, case), problem(MPI.COMM_SELF, case)
     depart(together)
     depart(alone)
-    assert reverse(together, "binomial")[1] == reverse(alone, "store_all")[1]
+    assert gradient(together, "binomial")[1] == gradient(alone, "store_all")[1]
     together.close()
     alone.close()
 
@@ -113,23 +114,23 @@ def test_gradients_have_the_bits_of_one_rank(case: Case) -> None:
 def test_taylor_orders_of_every_control(case: Case) -> None:
     one = problem(COMM, case)
     depart(one)
-    result, _ = reverse(one, "store_all")
+    result, _ = gradient(one, "store_all")
     for name, part in result.gradient.items():
-        before = one.control(name)
+        before = one.case.inputs.value(name)
         scale = 0.05 if name.startswith("viscosity") else 1.0
         if isinstance(part, np.ndarray):
-            direction: Any = one.controls[name].masked(scale * noise_like(one, part, 5))
+            direction: Any = one.case.controls[name].masked(scale * noise_like(one, part, 5))
             slope = exact_sum(COMM, part * direction)
         else:
             direction, slope = scale, part * scale
 
         def objective(size: float, name=name, before=before, direction=direction) -> float:
-            one.set_control(name, before + size * direction)
-            return one.evaluate(one.fields)
+            one.case.inputs.set(name, before + size * direction)
+            return evaluate(one.case)
 
         sizes = [2.0**-k * 1e-2 for k in range(8)]
         test = taylor_test(objective, result.objective, slope, sizes)
-        one.set_control(name, before)
+        one.case.inputs.set(name, before)
         assert test.corrected_order > 1.99, name
     one.close()
 
@@ -138,7 +139,12 @@ def test_taylor_orders_of_every_control(case: Case) -> None:
 @pytest.mark.parametrize("case", COVER, ids="-".join)
 def test_slopes_are_those_of_the_tangent_model(case: Case) -> None:
     one = problem(COMM, case)
-    checker = Checker(one, one.store(one.schedule()), Progress(shown=False))
+    checker = Checker(
+        one.case,
+        one.checkpointing,
+        one.checkpointing.store(one.checkpointing.schedule()),
+        Progress(shown=False),
+    )
     checker._dot_product_of_one_step()
     for control in checker.base.gradient:
         checker._dot_product_of_the_run(checker._random_direction(control))

@@ -3,6 +3,7 @@
 import pytest
 from mpi4py import MPI
 
+from burgers_adjoint.assembly.runs import reverse
 from burgers_adjoint.config import from_dict
 from burgers_adjoint.errors import ConfigError
 from burgers_adjoint.problem import Problem
@@ -29,10 +30,10 @@ def problem(
 
 
 def digest(problem: Problem) -> str:
-    schedule = problem.schedule()
-    result = problem.reverse(schedule, problem.store(schedule), problem.fields)
+    schedule = problem.checkpointing.schedule()
+    result = reverse(problem.case, schedule, problem.checkpointing.store(schedule))
     problem.close()
-    return problem.digest(result.final, result.gradient)
+    return problem.case.digest(result.final, result.gradient)
 
 
 @pytest.mark.parametrize("boundary", ["periodic", "dirichlet"])

@@ -13,6 +13,7 @@ import pytest
 from mpi4py import MPI
 
 from burgers_adjoint.assembly import stores
+from burgers_adjoint.assembly.runs import reverse
 from burgers_adjoint.assembly.stores import closed_at_end
 from burgers_adjoint.checkpointing.binomial import Binomial
 from burgers_adjoint.checkpointing.store_all import StoreAll
@@ -236,9 +237,9 @@ def problem(comm: MPI.Comm, **snapshots: Any) -> Problem:
 
 
 def gradient(one: Problem, schedule: Any, observer: Any = None) -> Any:
-    with closed_at_end(one.store(schedule)) as store:
-        result = one.reverse(schedule, store, one.fields, observer)
-    found = one.digest(result.final, result.gradient)
+    with closed_at_end(one.checkpointing.store(schedule)) as store:
+        result = reverse(one.case, schedule, store, observer)
+    found = one.case.digest(result.final, result.gradient)
     one.close()
     return found, result
 

@@ -234,8 +234,8 @@ def first_not_finite(options: list[str]) -> tuple[int, str, int, int]:
     """Step, field, row and column, found by looking at the state after every single step."""
     config = load(None, [option.removeprefix("-s") for option in options])
     problem = Problem(config, MPI.COMM_SELF)
-    model = problem.model
-    state = model.initial_state(problem.fields)
+    model = problem.case.model
+    state = model.initial_state(problem.case.fields)
     for n in range(config.time.steps):
         model.advance(state, n, n + 1)
         bad = np.argwhere(~np.isfinite(model.layout.interior(state)))

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from mpi4py import MPI
 
+from burgers_adjoint.assembly.runs import evaluate, reverse
 from burgers_adjoint.checkpointing.binomial import Binomial
 from burgers_adjoint.checkpointing.store_all import StoreAll
 from burgers_adjoint.config import Config, load
@@ -110,8 +111,8 @@ def test_gradient_with_respect_to_the_viscosity_is_a_difference_quotient(
     step = 1e-5
     values = []
     for sign in (1, -1):
-        problem.set_control("viscosity", 0.01 + sign * step)
-        values.append(problem.evaluate(problem.fields))
+        problem.case.inputs.set("viscosity", 0.01 + sign * step)
+        values.append(evaluate(problem.case))
     problem.close()
     quotient = (values[0] - values[1]) / (2 * step)
     assert fields["gradient/viscosity"] == pytest.approx(quotient, rel=1e-6)
@@ -201,9 +202,9 @@ def test_digest_does_not_depend_on_the_snapshots(
 ) -> None:
     problem = Problem(Config(), MPI.COMM_SELF)
     schedule = Binomial(1000, snapshots)
-    result = problem.reverse(schedule, problem.store(schedule), problem.fields)
+    result = reverse(problem.case, schedule, problem.checkpointing.store(schedule))
     problem.close()
-    assert problem.digest(result.final, result.gradient) == default_run[1]["digest"]
+    assert problem.case.digest(result.final, result.gradient) == default_run[1]["digest"]
     assert result.counts.forward_steps == schedule.predicted_forward_steps
     assert schedule.slots <= snapshots
 
@@ -213,9 +214,9 @@ def test_digest_does_not_depend_on_the_schedule(
 ) -> None:
     problem = Problem(Config(), MPI.COMM_SELF)
     schedule = StoreAll(1000)
-    result = problem.reverse(schedule, problem.store(schedule), problem.fields)
+    result = reverse(problem.case, schedule, problem.checkpointing.store(schedule))
     problem.close()
-    assert problem.digest(result.final, result.gradient) == default_run[1]["digest"]
+    assert problem.case.digest(result.final, result.gradient) == default_run[1]["digest"]
 
 
 def test_digest_shows_another_problem(

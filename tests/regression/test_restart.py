@@ -145,7 +145,7 @@ def test_large_tiles_whose_states_are_swapped_are_saved_right(config: Config) ->
     plain = other(config, *keys, "restart.enabled=false")
     whole = gradient(plain)
     problem = Problem(plain, MPI.COMM_SELF)
-    assert problem.store(problem.schedule()).exchanges
+    assert problem.checkpointing.store(problem.checkpointing.schedule()).exchanges
     problem.close()
     steps = whole["schedule"]["forward_steps"] + 24
     shutil.rmtree(config.output.directory)

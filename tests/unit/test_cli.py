@@ -98,8 +98,8 @@ def test_options_may_stand_before_and_after_the_configuration():
             "plan, check, resume, optimize, report, info, watch",
         ),
         (
-            ["publish", "run.toml"],
-            "unknown command 'publish'; there are gradient, forward, plan, check, resume, "
+            ["solve", "run.toml"],
+            "unknown command 'solve'; there are gradient, forward, plan, check, resume, "
             "optimize, report, info, watch",
         ),
         (["--fast"], r"No such option:? '?--fast"),

@@ -17,6 +17,7 @@ import gc, sys
 from mpi4py import MPI
 from numba.core.dispatcher import Dispatcher
 from burgers_adjoint.assembly import stores
+from burgers_adjoint.assembly.runs import reverse
 from burgers_adjoint.equations.burgers.preparation import prepare_kernels
 from burgers_adjoint.config import load
 from burgers_adjoint.problem import Problem
@@ -28,11 +29,11 @@ def compiled():
 stores.LARGEST_STATE = 100.0  # states are swapped, as those of large tiles are
 problem = Problem(load(None, ["grid.nx=9", "grid.ny=7", "time.steps=40", *sys.argv[1:]]),
                   MPI.COMM_WORLD)
-schedule = problem.schedule()
-store = problem.store(schedule)
-prepare_kernels(problem.model)
+schedule = problem.checkpointing.schedule()
+store = problem.checkpointing.store(schedule)
+prepare_kernels(problem.case.model)
 before = compiled()
-problem.reverse(schedule, store, problem.fields)
+reverse(problem.case, schedule, store)
 print(len(before), *(name for name, _ in set(compiled()) - set(before)))
 """
 

@@ -152,7 +152,7 @@ def test_warnings_are_noted_and_shown_all_the_same(
     monkeypatch.setattr(logging.getLogger(), "handlers", [])
     with (
         Problem(config, MPI.COMM_SELF) as problem,
-        Monitor(problem, "gradient", Progress(False)) as shown,
+        Monitor(problem.case, "gradient", Progress(False)) as shown,
     ):
         logging.getLogger("burgers_adjoint.restart.keeper").warning("the disk is %s", "full")
         shown.prepare(continued=False)

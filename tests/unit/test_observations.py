@@ -7,6 +7,7 @@ from mpi4py import MPI
 from reference import oblong_grid
 
 from burgers_adjoint.assembly.objective import recorder
+from burgers_adjoint.assembly.runs import evaluate, sweep
 from burgers_adjoint.commands.forward import forward
 from burgers_adjoint.config import Config, from_dict
 from burgers_adjoint.errors import ConfigError
@@ -38,9 +39,11 @@ def configured(**observations: object) -> Config:
 
 def observe(path: object, **section: object) -> Problem:
     one = Problem(configured(**section), ALONE)
-    seen = recorder(one.setting)
-    one.sweep(one.fields, recorder=seen)
-    observation_file.write(path, seen.observations, one.grid, one.decomposition, {}, {}, {})
+    seen = recorder(one.case.setting)
+    sweep(one.case, recorder=seen)
+    observation_file.write(
+        path, seen.observations, one.case.grid, one.case.decomposition, {}, {}, {}
+    )
     return one
 
 
@@ -122,13 +125,17 @@ def test_misfit_to_own_observations_is_that_of_the_noise(kind: str, tmp_path) ->
     path = tmp_path / "seen.h5"
     observe(path, kind=kind, count=4, noise=0.1, sensor_grid=(5, 6)).close()
     one = fitted(path)
-    (term,) = one.objective.terms
+    (term,) = one.case.objective.terms
     assert term.steps == [2, 4, 6, 8]
-    value = one.evaluate(one.fields)
-    count = term.observations.count(one.decomposition)
+    value = evaluate(one.case)
+    count = term.observations.count(one.case.decomposition)
     assert count == 4 * 2 * (88 if kind == "fields" else 30)
     assert 2 * value / count == pytest.approx(1.0, abs=0.2)
     one.close()
+
+
+def test_a_file_that_no_objective_reads_need_not_be_there(tmp_path) -> None:
+    Problem(configured(path=str(tmp_path / "not-made-yet.h5")), ALONE).close()
 
 
 def test_times_belong_to_steps() -> None:
@@ -170,13 +177,13 @@ def test_observations_are_of_the_states_at_their_times(
     if times is not None:
         assert seen.times == pytest.approx(times)
     with Problem(config, ALONE) as one:
-        one.sweep(one.fields)  # finds out how long its steps are
-        steps = one.model.time_steps
+        sweep(one.case)  # finds out how long its steps are
+        steps = one.case.model.time_steps
         for number, fields in zip(seen.times, seen.fields, strict=True):
-            state = one.model.initial_state(one.fields, replay=True)
-            n = next(n for n in range(one.n_steps + 1) if abs(steps.time(n) - number) < 1e-9)
-            one.model.advance(state, 0, n)
-            np.testing.assert_allclose(one.model.layout.interior(state), fields, atol=1e-10)
+            state = one.case.model.initial_state(one.case.fields, replay=True)
+            n = next(n for n in range(one.case.n_steps + 1) if abs(steps.time(n) - number) < 1e-9)
+            one.case.model.advance(state, 0, n)
+            np.testing.assert_allclose(one.case.model.layout.interior(state), fields, atol=1e-10)
 
 
 WRONG = [
@@ -194,7 +201,7 @@ WRONG = [
 def test_what_cannot_be_observed_is_said_before_the_run(section, message: str) -> None:
     one = Problem(configured(**section), ALONE)
     with pytest.raises(ConfigError, match=message) as error:
-        recorder(one.setting)
+        recorder(one.case.setting)
     assert error.value.agreed
     one.close()
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from mpi4py import MPI
 
+from burgers_adjoint.assembly.runs import reverse
 from burgers_adjoint.commands.optimize import optimize, require_influence
 from burgers_adjoint.config import Config, from_dict
 from burgers_adjoint.config.registry import CONTROLS
@@ -257,8 +258,8 @@ def test_a_bump_that_makes_the_truth_unstable_is_refused_before_it_runs() -> Non
 
 def test_a_misfit_knows_the_steps_of_a_run_to_a_time() -> None:
     one = Problem(configured(time={"until": 0.25}, observations={"count": 2}), ALONE)
-    (misfit,) = one.objective.terms
-    assert one.n_steps == 13
+    (misfit,) = one.case.objective.terms
+    assert one.case.n_steps == 13
     assert misfit.steps == [6, 13]
     assert misfit.observations.times.tolist() == [0.12, 0.25]
     one.close()
@@ -270,12 +271,12 @@ def test_a_smooth_initial_state_leaves_the_boundary_to_its_own_control() -> None
         "background": {"smoothness": {"initial": 20.0}},
     }
     with Problem(configured(**sections), ALONE) as one:
-        prior = one.fields
+        prior = one.case.fields
         x = np.linspace(0.0, 1.0, prior.size).reshape(prior.shape)
-        one.fields = prior + np.sin(9 * x)
-        schedule = one.schedule()
-        gradient = one.reverse(schedule, one.store(schedule), one.fields).gradient
-        edge = one.controls["boundary"].points
+        one.case.inputs.fields = prior + np.sin(9 * x)
+        schedule = one.checkpointing.schedule()
+        gradient = reverse(one.case, schedule, one.checkpointing.store(schedule)).gradient
+        edge = one.case.controls["boundary"].points
         assert np.any(gradient["boundary"][:, edge])
         assert np.any(gradient["initial"][:, ~edge])
         assert not np.any(gradient["initial"][:, edge])
@@ -343,7 +344,7 @@ def test_other_petsc_scalars_are_refused(scalar: type, kind: str) -> None:
 def test_a_control_without_influence_is_said(sections: dict, message: str) -> None:
     one = Problem(configured(**sections), ALONE)
     with pytest.raises(ConfigError, match=message) as error:
-        require_influence(one)
+        require_influence(one.case)
     assert error.value.agreed
     one.close()
 

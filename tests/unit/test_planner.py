@@ -296,9 +296,11 @@ def test_dumps_hold_the_fields_of_every_kth_step(tmp_path, capsys):
         assert first["primal/u"].dims[0].keys() == ["y"]
     config = from_dict({"grid": {"nx": 9, "ny": 7}, "time": {"steps": 12}})
     problem = Problem(config, MPI.COMM_SELF)
-    state = problem.model.initial_state(problem.fields)
-    problem.model.advance(state, 0, 10)
+    state = problem.case.model.initial_state(problem.case.fields)
+    problem.case.model.advance(state, 0, 10)
     with h5py.File(tmp_path / "dumps" / "step-10.h5") as dump:
-        np.testing.assert_array_equal(dump["primal/v"], problem.model.layout.interior(state)[1])
+        np.testing.assert_array_equal(
+            dump["primal/v"], problem.case.model.layout.interior(state)[1]
+        )
         assert dump["time"][()] == pytest.approx(0.01)
     problem.close()

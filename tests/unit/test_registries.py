@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from mpi4py import MPI
 
+from burgers_adjoint.assembly.runs import evaluate, reverse
 from burgers_adjoint.commands.check import check
 from burgers_adjoint.config import Config, from_dict
 from burgers_adjoint.config import registry as registries
@@ -106,16 +107,16 @@ def test_what_is_added_makes_a_run_whose_gradient_is_right(tmp_path) -> None:
 
 def test_an_added_control_has_its_points_for_itself() -> None:
     with Problem(configured(), ALONE) as one:
-        schedule = one.schedule()
-        gradient = one.reverse(schedule, one.store(schedule), one.fields).gradient
+        schedule = one.checkpointing.schedule()
+        gradient = reverse(one.case, schedule, one.checkpointing.store(schedule)).gradient
         assert np.any(gradient["west_edge"][:, :, 0])
         assert not np.any(gradient["west_edge"][:, :, 1:])
         assert np.any(gradient["initial"][:, :, 1:])
         assert not np.any(gradient["initial"][:, :, 0])
-        before = one.fields.copy()
-        one.set_control("west_edge", np.full(before.shape, 7.0))
-        assert np.all(one.fields[:, :, 0] == 7.0)
-        np.testing.assert_array_equal(one.fields[:, :, 1:], before[:, :, 1:])
+        before = one.case.fields.copy()
+        one.case.inputs.set("west_edge", np.full(before.shape, 7.0))
+        assert np.all(one.case.fields[:, :, 0] == 7.0)
+        np.testing.assert_array_equal(one.case.fields[:, :, 1:], before[:, :, 1:])
 
 
 @pytest.mark.parametrize(
@@ -184,23 +185,24 @@ def test_every_name_of_the_package_stands_for_something() -> None:
         (
             "initial",
             np.zeros((9, 11)),
-            r"initial has values of the shape \(2, 9, 11\) on this r",
+            r"initial has values of the shape \(2, 9, 11\) on rank 0",
         ),
-        ("viscosity", np.zeros(3), r"viscosity has values of the shape \(\) on this rank, not of"),
+        ("viscosity", np.zeros(3), r"viscosity has values of the shape \(\) on rank 0, not of"),
     ],
 )
 def test_values_that_do_not_fit_are_refused(name: str, value: Any, message: str) -> None:
     with Problem(configured(), ALONE) as one:
         with pytest.raises(ConfigError, match=message) as error:
-            one.set_control(name, value)
+            one.case.inputs.set(name, value)
         assert error.value.agreed
 
 
 def test_initial_fields_of_another_shape_are_refused() -> None:
     with Problem(configured(), ALONE) as one:
-        schedule = one.schedule()
+        schedule = one.checkpointing.schedule()
+        one.case.inputs.fields = np.zeros((9, 11))
         message = r"starts from fields of the shape \(2, 9, 11\) on this rank, not of \(9, 11\)"
         with pytest.raises(ConfigError, match=message):
-            one.reverse(schedule, one.store(schedule), np.zeros((9, 11)))
+            reverse(one.case, schedule, one.checkpointing.store(schedule))
         with pytest.raises(ConfigError, match=message):
-            one.evaluate(np.zeros((9, 11)))
+            evaluate(one.case)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from mpi4py import MPI
 
+from burgers_adjoint.assembly.runs import reverse
 from burgers_adjoint.assembly.stores import StoreKind, StoreMaker, closed_at_end
 from burgers_adjoint.checkpointing.schedule import Schedule
 from burgers_adjoint.checkpointing.store_all import StoreAll
@@ -27,11 +28,11 @@ SECTIONS = {
 
 def digest(**sections: dict[str, Any]) -> str:
     problem = Problem(from_dict({**SECTIONS, **sections}), MPI.COMM_SELF)
-    schedule = problem.schedule()
-    with closed_at_end(problem.store(schedule)) as store:
-        found = problem.reverse(schedule, store, problem.fields)
+    schedule = problem.checkpointing.schedule()
+    with closed_at_end(problem.checkpointing.store(schedule)) as store:
+        found = reverse(problem.case, schedule, store)
     problem.close()
-    return problem.digest(found.final, found.gradient)
+    return problem.case.digest(found.final, found.gradient)
 
 
 @contextmanager

@@ -91,17 +91,30 @@ class Control:
         """The value, if it has the shape: an array, or a float for a number.
 
         Raises:
-            ConfigError: on all ranks, as all have to give values alike.
+            ConfigError: these are not real numbers, or of another shape.
         """
-        array = np.asarray(value, dtype=np.float64)
+        array, rank = np.asarray(value), self.decomposition.rank
+        if array.dtype.kind not in "biuf":
+            raise ConfigError(f"{self.name} has real numbers for values, not {array.dtype}")
         if array.shape != self.shape:
-            raise agreed_error(
-                ConfigError(
-                    f"{self.name} has values of the shape {self.shape} on this rank, not of "
-                    f"{array.shape}"
-                )
+            raise ConfigError(
+                f"{self.name} has values of the shape {self.shape} on rank {rank}, not of "
+                f"{array.shape}"
             )
-        return array if self.shape else float(array)
+        return array.astype(np.float64, copy=False) if self.shape else float(array)
+
+    def require_finite(self, value: Value) -> None:
+        """See that all values are finite.
+
+        Raises:
+            ConfigError: with the place of the first one that is not.
+        """
+        if not np.isfinite(value).all():
+            first = tuple(np.argwhere(~np.isfinite(value))[0].tolist())
+            raise ConfigError(
+                f"{self.name} of the shape {self.shape} on rank {self.decomposition.rank} has the "
+                f"value {np.asarray(value)[first]}" + (f" at {list(first)}" if first else "")
+            )
 
     def masked(self, value: Value) -> Value:
         """The values, with zeros at the points that are not its own."""
@@ -259,10 +272,14 @@ class Inputs:
         """Set a control, laid out like its gradient. Collective; the array is not copied.
 
         Raises:
-            ConfigError: on all ranks: there is no such control, or its values have another shape.
+            ConfigError: on all ranks, as all have to give values alike: there is no such control,
+                or its values do not fit it.
         """
         control = self._control(name)
-        value = control.checked(value)
+        try:
+            value = control.checked(value)
+        except ConfigError as error:
+            raise agreed_error(error) from None
         if control.of_steps:
             self._model.set_value(name, value)
         elif control.points is None:

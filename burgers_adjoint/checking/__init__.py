@@ -1,0 +1,1 @@
+"""Ways in which a gradient can be wrong, tried on a case."""
