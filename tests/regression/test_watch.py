@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
+from burgers_adjoint.commands.watch import Watched
 from burgers_adjoint.output import preview, status
 from burgers_adjoint.output.lock import holder_of
 from tests.chromium import ABSENT, BINARY, Chromium
@@ -49,6 +50,11 @@ def wait_for(look: Callable[[], Any], right: Callable[[Any], bool]) -> Any:
         assert time.monotonic() < end, found
         time.sleep(0.05)
     return found
+
+
+def has_something_to_show_and_to_lose(seen: dict[str, Any]) -> bool:
+    saved = [one.get("forward_steps", 0) for one in seen["generations"]]
+    return bool(seen["status"] and seen["status"]["preview"] and any(saved))
 
 
 @contextmanager
@@ -99,7 +105,9 @@ def test_the_page_goes_on_through_a_kill_and_a_resume(tmp_path: Path) -> None:
     (tmp_path / "run.toml").write_text(CONFIG)
     job = launched(3, tmp_path / "run.toml", "-o", folder)
     try:
-        told = wait_for(lambda: status.read(folder), lambda told: bool(told and told.preview))
+        wait_for(lambda: Watched(folder).look(), has_something_to_show_and_to_lose)
+        told = status.read(folder)
+        assert told is not None
         ranks = ranks_of(folder, job)
         assert len(ranks) == 3
         for rank in ranks:  # so that the browser, which takes its time, finds it running
