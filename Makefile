@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: mpi-environment help env run test test-serial test-mpi lint docs clean
+.PHONY: mpi-environment help env test-env run test test-serial test-mpi lint docs clean
 
 include tools/mpi-environment.mk
 
@@ -25,13 +25,18 @@ run: env
 
 test: test-serial test-mpi
 
-test-serial: env
+test-env: env
+	@tools/add-group test checkpoint_schedules h5netcdf hypothesis jax jinja2 netCDF4 pytest \
+		pytest_mpi pytest_timeout scipy vtk xarray xdist
+
+test-serial: test-env
 	@$(PYTHON) -m pytest --quiet --numprocesses=$(TEST_WORKERS) $(PYTEST_ARGS)
 
-test-mpi: env
+test-mpi: test-env
 	@set -e; for n in $(TEST_RANKS); do tools/mpi-tests $$n $(PYTEST_ARGS); done
 
 lint: env
+	@tools/add-group dev mypy ruff
 	@$(PYTHON) -m ruff check --quiet
 	@$(PYTHON) -m ruff format --check --quiet
 	@$(PYTHON) -m mypy
@@ -39,7 +44,7 @@ lint: env
 	@shellcheck --external-sources jobs/*
 
 docs: env
-	@tools/add-group docs furo myst_parser scipy sphinx
+	@tools/add-group docs furo h5netcdf myst_parser netCDF4 scipy sphinx vtk xarray
 	@$(PYTHON) -m sphinx --fail-on-warning --keep-going --quiet docs docs/build/html
 	@echo 'docs/build/html/index.html is the first page'
 

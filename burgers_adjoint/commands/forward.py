@@ -85,7 +85,7 @@ def _forward(
     summary.published = published_comparison(config, objective, None)
     if durable is not None:
         summary.restart = durable.report(case.n_steps, case.n_steps, {})
-    write_run(case, directory, case.model.final, {}, summary, plot_results, "gradient.png")
+    write_run(case, directory, case.model.final, {}, summary, plot_results, "gradient.png", dumps)
     if observe is not None and observer is not None:
         _write_observations(case, observe, observer)
     if durable is not None:

@@ -103,7 +103,9 @@ def _gradient(problem: Problem, monitor: Monitor, resume: "Resume") -> RunSummar
         summary.restart = durable.report(result.counts.forward_steps, planned_steps, seconds)
     reported = {"gradient": _in_inner_product(case, result.gradient)}
     with nullcontext() if durable is None else durable.kept_if_not_written():
-        write_run(case, directory, result.final, reported, summary, plot_results, "gradient.png")
+        write_run(
+            case, directory, result.final, reported, summary, plot_results, "gradient.png", dumps
+        )
     if durable is not None:
         durable.conclude(summary)
     monitor.conclude(summary.objective)

@@ -16,11 +16,18 @@ from burgers_adjoint.assembly.dumping import DumpViewer
 from burgers_adjoint.assembly.runs import Gradient
 from burgers_adjoint.checkpointing.counts import Counts
 from burgers_adjoint.commands.room import require_room
-from burgers_adjoint.equations.burgers.controls import split
+from burgers_adjoint.equations.burgers.controls import split, times_of_knots
 from burgers_adjoint.errors import NumericalError, agreed_error
-from burgers_adjoint.output.dumps import STEPS, Dumps
+from burgers_adjoint.output import xdmf
+from burgers_adjoint.output.dumps import DUMPED, Dumps
 from burgers_adjoint.output.folder import prepare_directory
-from burgers_adjoint.output.results import PICTURES, RESULTS, remove_leftovers, write_results
+from burgers_adjoint.output.results import (
+    PICTURES,
+    RESULTS,
+    XDMF,
+    remove_leftovers,
+    write_results,
+)
 from burgers_adjoint.output.summary import Planned, RunSummary, Seconds, to_line
 from burgers_adjoint.output.system import versions
 from burgers_adjoint.parallel.agreement import Comm, largest
@@ -141,8 +148,9 @@ def write_run(
     summary: RunSummary,
     draw: Callable[[Path, Path], bool],
     picture: str,
+    dumps: Dumps | None = None,
 ) -> None:
-    """Write results.h5 and its picture, and remove what they make stale. Collective.
+    """Write results.h5 with its XDMF and picture, and remove what they make stale. Collective.
 
     The time that takes goes to the summary, as that of the output.
 
@@ -154,15 +162,18 @@ def write_run(
         summary: as it is so far.
         draw: makes the picture from the results.
         picture: its name.
+        dumps: of the run.
     """
     start, comm, grid = time.perf_counter(), case.comm, case.grid
     fields = {f"/state/initial/{name}": case.fields[f] for f, name in enumerate("uv")}
     fields |= {f"/state/final/{name}": final[f] for f, name in enumerate("uv")}
     scalars = {"/objective": summary.objective}
+    scalars |= {"/state/initial/time": 0.0, "/state/final/time": summary.time}
     for group, values in groups.items():
         tiles, numbers = split(group, case.controls, values)
         fields |= tiles
         scalars |= numbers
+        scalars |= times_of_knots(group, values, case.config.controls.knots)
     attributes = {
         "config": case.config.to_toml(),
         "versions": to_line(versions()) if comm.rank == 0 else "",
@@ -171,9 +182,12 @@ def write_run(
     }
     results = directory / RESULTS
     write_results(results, case.decomposition, grid.x, grid.y, fields, scalars, attributes)
+    if dumps is not None:
+        dumps.conclude()
     with agreed(comm):
         if comm.rank == 0:
-            remove_leftovers(directory, PICTURES if case.model.viewer else [*PICTURES, STEPS])
+            xdmf.write(directory / XDMF, RESULTS, grid.shape, sorted(fields))
+            remove_leftovers(directory, PICTURES if dumps is not None else [*PICTURES, *DUMPED])
             if case.config.output.plots:
                 draw(results, directory / picture)
     summary.seconds["output"] = float(largest(comm, time.perf_counter() - start))

@@ -2,7 +2,8 @@
 
 The layout: `/times` (n_times), `/noise` (a number), and either the fields `/fields/0000/u`,
 `/fields/0000/v`, `/fields/0001/u`, ... of shape (ny, nx), one group per time, or the sensors
-`/sensors/x`, `/sensors/y` (n_sensors) with `/sensors/u`, `/sensors/v` (n_times, n_sensors).
+`/sensors/x`, `/sensors/y` (n_sensors) with `/sensors/u`, `/sensors/v` (n_times, n_sensors). What
+is written here has the time beside the fields, too, for other programs.
 `/truth` holds the controls that synthetic observations were made with, laid out like `/controls`
 of a recovered control file.
 """
@@ -94,6 +95,8 @@ def write(
         for f, name in enumerate("uv")
     }
     others: dict[str, Any] = {"/times": observations.times, "/noise": observations.noise}
+    for number, (time, _) in enumerate(zip(observations.times, observations.fields, strict=False)):
+        others[f"/fields/{number:04d}/time"] = time
     if len(observations.positions):
         others |= {"/sensors/x": observations.positions[:, 0]}
         others |= {"/sensors/y": observations.positions[:, 1]}

@@ -1,6 +1,7 @@
 """Fields of every k-th step of a run, each step in a file of its own."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from time import perf_counter
 
@@ -8,13 +9,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from burgers_adjoint.errors import BurgersAdjointError
+from burgers_adjoint.files.hdf5 import opened
 from burgers_adjoint.files.whole import reason
 from burgers_adjoint.output.results import remove_leftovers, write_results
+from burgers_adjoint.output.xdmf import Series
 from burgers_adjoint.parallel.agreement import from_rank
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.failure import agreed
 
+SERIES = "dumps/steps.xdmf"
 STEPS = "dumps/step-*.h5"
+DUMPED = (SERIES, STEPS)
 OPEN_DIGITS = 10  # of a step's number where that of the last one is not known
 
 
@@ -24,6 +29,7 @@ class Dumps:
     A file appears when it is complete, so whatever is there can be read while the run goes on, and
     a run that is killed leaves whole files. HDF5's own way to read while another process writes
     needs a file system with POSIX locks and order of writes, and shares one file among all steps.
+    dumps/steps.xdmf lists the files with their times; it may lack the newest ones until the end.
 
     Args:
         directory: the output folder.
@@ -54,6 +60,7 @@ class Dumps:
         self._digits = OPEN_DIGITS if most is None else len(str(most))
         self._decomposition, self._x, self._y = decomposition, x, y
         self._names: set[str] = set()
+        self._series = Series(directory / SERIES, decomposition.shape)
         with agreed(decomposition.comm):
             if decomposition.rank == 0:
                 try:
@@ -63,9 +70,19 @@ class Dumps:
                         f"cannot make the folder {self.folder}: {reason(error)}"
                     ) from error
                 if continued:
-                    self._names.update(path.name for path in directory.glob(STEPS))
+                    for path in directory.glob(STEPS):
+                        self._take_over(path)
                 else:
-                    remove_leftovers(directory, [STEPS])
+                    remove_leftovers(directory, DUMPED)
+
+    def _take_over(self, path: Path) -> None:
+        """Let a file of an earlier job count, and be in the series if it can be read."""
+        self._names.add(path.name)
+        with suppress(BurgersAdjointError, KeyError), opened(path, str(path)) as file:
+            fields = [
+                f"/{group}/{name}" for group in file for name in "uv" if f"{group}/{name}" in file
+            ]
+            self._series.add(path.name, float(file["time"][()]), fields)
 
     @property
     def files(self) -> int:
@@ -102,4 +119,17 @@ class Dumps:
         scalars = {"/step": step, "/time": time}
         write_results(path, self._decomposition, self._x, self._y, fields, scalars, {})
         self._names.add(path.name)
+        if self._decomposition.rank == 0:
+            self._series.add(path.name, time, fields)
+            self._series.write_when_due()
         self.seconds += perf_counter() - start
+
+    def conclude(self) -> None:
+        """Let the list of steps be complete.
+
+        Raises:
+            BurgersAdjointError: on all ranks: it cannot be written.
+        """
+        with agreed(self._decomposition.comm):
+            if self._decomposition.rank == 0:
+                self._series.write()

@@ -3,24 +3,39 @@
 import os
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
+from itertools import groupby
 from pathlib import Path
+from posixpath import dirname
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from burgers_adjoint.errors import BurgersAdjointError
-from burgers_adjoint.files.hdf5 import File, make_room, new_file
+from burgers_adjoint.files.hdf5 import (
+    Dataset,
+    File,
+    Group,
+    attach_scales,
+    describe,
+    link,
+    make_room,
+    make_scale,
+    new_file,
+)
 from burgers_adjoint.files.whole import faults_named, reason, replaced_when_complete
+from burgers_adjoint.output.conventions import AXES, OF_A_STATE, ROOT, attributes_of
 from burgers_adjoint.parallel.agreement import from_rank
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.failure import agreed
 from burgers_adjoint.parallel.whole_rows import whole_rows
 
 RESULTS = "results.h5"
+XDMF = "results.xdmf"  # for ParaView
 BEST = "controls.h5"  # of an optimisation, the best ones so far
 # Drawn from a results.h5.
 PICTURES = ("gradient.png", "recovery.png")
+GROUPS_OF_A_SCALE = 100  # a scale notes its fields: 4095 at most, and each one takes longer
 
 
 def remove_leftovers(directory: Path, patterns: Iterable[str]) -> None:
@@ -62,8 +77,9 @@ def write_results(
         y: coordinates of all rows, (ny,).
         fields: HDF5 path ("/state/initial/u") to this rank's tile, (ny_tile, nx_tile); the same
             paths on every rank. Stored as (ny, nx) with y and x as dimension scales.
-        scalars: HDF5 path to number, as rank 0 has it.
-        attributes: of the root group, as rank 0 has them.
+        scalars: HDF5 path to number, as rank 0 has it; "time" and "step" are coordinates of the
+            fields in their group, those of the root group of all fields.
+        attributes: of the root group, as rank 0 has them, beside those of the CF conventions.
 
     Raises:
         BurgersAdjointError: on all ranks, when a tile does not fit or the file cannot be written.
@@ -76,9 +92,10 @@ def write_results(
         with agreed(comm), faults_named(path):
             if comm.rank == 0:
                 partial = stack.enter_context(replaced_when_complete(path))
+                axes, shape = {"y": np.asarray(y), "x": np.asarray(x)}, decomposition.shape
                 with new_file(partial) as file:
-                    _write_others(file, x, y, scalars, attributes)
-                    made = partial, _make_room(file, sorted(fields), decomposition.shape)
+                    offsets = _make_file(file, shape, axes, fields, scalars, attributes)
+                made = partial, offsets
         partial, offsets = from_rank(comm, made)
         failure = _write_fields(partial, offsets, decomposition, fields)
         with agreed(comm), faults_named(path):
@@ -88,30 +105,55 @@ def write_results(
             stack.close()
 
 
-def _write_others(
+def _make_file(
     file: File,
-    x: ArrayLike,
-    y: ArrayLike,
-    scalars: Mapping[str, float],
+    shape: tuple[int, int],
+    axes: Mapping[str, NDArray[Any]],
+    names: Iterable[str],
+    scalars: Mapping[str, Any],
     attributes: Mapping[str, Any],
-) -> None:
-    file["x"], file["y"] = np.asarray(x), np.asarray(y)
-    for axis in ("x", "y"):
-        file[axis].make_scale(axis)
-    for name, scalar in scalars.items():
-        file[name] = scalar
+) -> dict[str, int]:
+    """Write all but the fields, which are written past HDF5; returns where each begins, in bytes.
+
+    netCDF's readers look for the coordinates of a field in its group. So each group has links to
+    those of the root group, or of one of the groups before it.
+    """
+    describe(file, ROOT)
     file.attrs.update(attributes)
-
-
-def _make_room(file: File, names: Iterable[str], shape: tuple[int, int]) -> dict[str, int]:
-    """Make datasets whose fields are written past HDF5; returns where each begins, in bytes."""
+    numbers = {name: file.create_dataset(name, data=scalar) for name, scalar in scalars.items()}
+    for name, dataset in numbers.items():
+        describe(dataset, attributes_of(name))
+    scales = _make_scales(file, axes)
+    shared = {name: numbers[f"/{name}"] for name in OF_A_STATE if f"/{name}" in numbers}
     offsets = {}
-    for name in names:
-        dataset = make_room(file, name, shape)
-        for dimension, axis in enumerate(("y", "x")):
-            dataset.dims[dimension].attach_scale(file[axis])
-        offsets[name] = dataset.id.get_offset()
+    for number, (path, members) in enumerate(groupby(sorted(names, key=dirname), dirname)):
+        group = file.require_group(path)
+        if number and number % GROUPS_OF_A_SCALE == 0:
+            scales = _make_scales(group, axes)
+        elif path != "/":
+            _link_all(group, scales)
+        if path != "/":
+            _link_all(group, shared)
+        own = [one for one in OF_A_STATE if one in shared or f"{path}/{one}" in numbers]
+        coordinates = {"coordinates": " ".join(own)} if own else {}
+        for name in members:
+            dataset = make_room(file, name, shape)
+            attach_scales(dataset, scales.values())
+            describe(dataset, attributes_of(name) | coordinates)
+            offsets[name] = dataset.id.get_offset()
     return offsets
+
+
+def _make_scales(group: Group, axes: Mapping[str, NDArray[Any]]) -> dict[str, Dataset]:
+    scales = {name: make_scale(group, name, values) for name, values in axes.items()}
+    for name, scale in scales.items():
+        describe(scale, AXES[name])
+    return scales
+
+
+def _link_all(group: Group, datasets: Mapping[str, Dataset]) -> None:
+    for name, dataset in datasets.items():
+        link(dataset, group, name)
 
 
 def _write_fields(

@@ -314,7 +314,7 @@ def test_failed_run_leaves_earlier_results_as_they_are(start: Start, tmp_path: P
     result = start(1, *SMALL, "-stime.dt=0.6", "-stime.allow_unstable=true")
     assert result.returncode == 3
     assert (tmp_path / OUTPUT / "results.h5").read_bytes() == before
-    assert sorted(os.listdir(tmp_path / OUTPUT)) == ["config.toml", "results.h5"]
+    assert sorted(os.listdir(tmp_path / OUTPUT)) == ["config.toml", "results.h5", "results.xdmf"]
 
 
 def test_debug_shows_the_traceback(start: Start) -> None:

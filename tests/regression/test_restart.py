@@ -104,7 +104,12 @@ def test_the_dumps_of_all_jobs_are_counted(config: Config) -> None:
             gradient(dumping, stop)
     files = gradient(dumping)["dumps"]["files"]
     assert files == config.time.steps // 10 + 1
-    assert files == len(list((Path(config.output.directory) / "dumps").glob("step-*.h5")))
+    folder = Path(config.output.directory) / "dumps"
+    assert files == len(list(folder.glob("step-*.h5")))
+    series = (folder / "steps.xdmf").read_text()
+    assert [series.count(f"{path.name}:/cotangent/u") for path in folder.glob("*.h5")] == [
+        1
+    ] * files
 
 
 def test_the_dumps_of_all_jobs_of_the_primal_are_counted(config: Config) -> None:

@@ -304,7 +304,7 @@ def test_a_gradient_leaves_its_config_and_results(tmp_path, capsys):
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert repr(summary["objective"]) in stdout
     assert stderr == ""
-    assert sorted(os.listdir(tmp_path / "run")) == ["config.toml", "results.h5"]
+    assert sorted(os.listdir(tmp_path / "run")) == ["config.toml", "results.h5", "results.xdmf"]
     config = load(str(tmp_path / "run" / "config.toml"))
     assert (config.grid.nx, config.time.steps) == (9, 6)
     with h5py.File(tmp_path / "run" / "results.h5") as file:
@@ -324,7 +324,7 @@ def test_a_gradient_leaves_its_config_and_results(tmp_path, capsys):
 def test_what_an_older_run_has_left_is_not_beside_new_results(tmp_path, capsys):
     every = [*SMALL, "-o", tmp_path, "-s", "output.every=2", "-s", "output.plots=true"]
     assert ended("gradient", *every) == 0
-    steps = [f"step-{n}.h5" for n in (0, 2, 4, 6)]
+    steps = [*(f"step-{n}.h5" for n in (0, 2, 4, 6)), "steps.xdmf"]
     assert sorted(os.listdir(tmp_path / "dumps")) == steps
     assert (tmp_path / "gradient.png").exists()
     (tmp_path / "differences.png").write_text("of check, not of the results")
@@ -335,8 +335,9 @@ def test_what_an_older_run_has_left_is_not_beside_new_results(tmp_path, capsys):
         "step-0.h5",
         "step-3.h5",
         "step-6.h5",
+        "steps.xdmf",
     ]
-    kept = ["config.toml", "differences.png", "dumps", "results.h5"]
+    kept = ["config.toml", "differences.png", "dumps", "results.h5", "results.xdmf"]
     assert sorted(os.listdir(tmp_path)) == kept
     (tmp_path / "gradient.png").write_text("of an older run")
     assert ended("forward", *every, "-s", "output.every=0") == 0
@@ -349,7 +350,7 @@ def test_the_primal_alone_dumps_the_states_that_a_reversal_comes_by(tmp_path, ca
     assert ended("gradient", *every, "-o", tmp_path / "both") == 0
     assert ended("forward", *every, "-o", tmp_path / "one", "--json", tmp_path / "one.json") == 0
     names = ["step-0.h5", "step-4.h5"]
-    assert sorted(os.listdir(tmp_path / "one" / "dumps")) == names
+    assert sorted(os.listdir(tmp_path / "one" / "dumps")) == [*names, "steps.xdmf"]
     assert json.loads((tmp_path / "one.json").read_text())["dumps"]["files"] == 2
     for name in names:
         with (
@@ -380,7 +381,7 @@ def test_names_of_dumps_sort_by_step_however_many_there_come(keys, names, tmp_pa
     options = [word for key in keys for word in ("-s", key)]
     every = [*SMALL, "-s", "output.every=6", "-o", tmp_path, "--quiet"]
     assert ended("gradient", *every, *options) == 0
-    assert sorted(os.listdir(tmp_path / "dumps")) == names
+    assert sorted(os.listdir(tmp_path / "dumps")) == [*names, "steps.xdmf"]
 
 
 def test_a_run_starts_from_the_end_of_another_or_from_one_of_its_steps(tmp_path, caplog):

@@ -174,6 +174,18 @@ def split(
     return tiles, numbers
 
 
+def times_of_knots(
+    group: str, values: Mapping[str, Value], knots: Sequence[float]
+) -> dict[str, float]:
+    """Times of the knots by the paths of their datasets, beside the fields that `split` places."""
+    return {
+        f"/{group}/{name}/{knot:04d}/time": time
+        for name, value in values.items()
+        if np.ndim(value) == 4
+        for knot, time in enumerate(knots)
+    }
+
+
 @dataclass(frozen=True)
 class Traits:
     """What a configuration says of controls, by name: scales and bounds; and times of knots."""
