@@ -44,6 +44,7 @@ def reverse(
     schedule: Schedule,
     store: SnapshotStore[Any],
     observer: Observer | None = None,
+    follow: Callable[[Executor[np.ndarray, Cotangent, Any]], None] | None = None,
 ) -> Reversal:
     """Compute J and its gradient at the case's inputs. Collective.
 
@@ -52,12 +53,15 @@ def reverse(
         schedule: at its start.
         store: of its snapshots.
         observer: is told what is done.
+        follow: is shown the executor before it begins.
 
     Raises:
         NumericalError: on all ranks: a state or the gradient is not finite.
     """
     executor: Executor[np.ndarray, Cotangent, Any]
     executor = Executor(case.model, schedule, store, observer)
+    if follow is not None:
+        follow(executor)
     # The end of an open run is known to a schedule only from the run before.
     replay = schedule.n_steps is not None and time_is_open(case.config.time)
     executor.run(case.model.initial_state(case.fields, replay))

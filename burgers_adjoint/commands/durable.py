@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -17,6 +17,7 @@ from burgers_adjoint.checkpointing.executor import Executor
 from burgers_adjoint.checkpointing.online import Online
 from burgers_adjoint.checkpointing.schedule import Schedule
 from burgers_adjoint.commands.identity import folder_of, identity_of
+from burgers_adjoint.commands.monitor import Monitor
 from burgers_adjoint.commands.rest import Rest
 from burgers_adjoint.commands.sweeps import ForwardSweep, GradientContents
 from burgers_adjoint.errors import (
@@ -42,7 +43,6 @@ from burgers_adjoint.stepping.stepper import Cotangent
 logger = logging.getLogger(__name__)
 
 Resume = Literal["refuse", "never", "auto", "must"]
-# A run may go on with other values of these: they change how results are made, not their bits.
 Store = SnapshotStore[np.ndarray]
 
 
@@ -74,8 +74,7 @@ class DurableRun:
         self.found: Manifest | None = None
         self.summary: RunSummary | None = None
         self._vital: dict[str, np.ndarray] = {}
-        self._lost = 0
-        self._resume_seconds = 0.0
+        self._lost, self._resume_seconds = 0, 0.0
         self._begun: float | None = None
         self._ended: float | None = None
         if resume != "never":
@@ -206,7 +205,7 @@ class DurableRun:
         rest.memory = whole.snapshots
         return rest
 
-    def reverse(self, schedule: Schedule, store: Store, observer: Observer) -> Reversal:
+    def reverse(self, schedule: Schedule, store: Store, monitor: Monitor) -> Reversal:
         """Do what is left of both sweeps; see `assembly.runs.reverse`.
 
         Raises:
@@ -216,7 +215,7 @@ class DurableRun:
         state = model.initial_state(case.fields)
 
         def observed(action: FusedAction, counts: Counts) -> None:
-            observer(action, counts)
+            monitor(action, counts)
             self.keeper.done(counts.forward_steps + counts.reverse_steps)
 
         executor: Executor[np.ndarray, Cotangent, Any]
@@ -226,6 +225,7 @@ class DurableRun:
             with self._timed():
                 executor = self._go_on(state, store, observed)
         self.schedule_used = executor.schedule
+        monitor.follow(executor)
         self.keeper.watch(executor, GradientContents(case, self.facts, executor), store)
         self._begun = time.perf_counter()
         with self.keeper:
@@ -318,7 +318,7 @@ class DurableRun:
             live[step] = len(live)
         return live
 
-    def sweep(self, update: Callable[[int], None]) -> float:
+    def sweep(self, monitor: Monitor) -> float:
         """Do what is left of the primal alone; see `assembly.runs.sweep`.
 
         Raises:
@@ -335,12 +335,13 @@ class DurableRun:
         sweeps = ForwardSweep(case, self.facts, state, bins, n)
 
         def updated(done: int) -> None:
-            update(done)
             sweeps.swept_to = done
             if sweeps.complete:  # evaluating the last state adds to them
                 sweeps.bins = bins.copy()
+            monitor.update(done)
             self.keeper.done(done)
 
+        monitor.follow(sweeps)
         self.keeper.watch(sweeps, sweeps, None)
         self._begun = time.perf_counter()
         with self.keeper:

@@ -8,12 +8,15 @@ from burgers_adjoint.assembly.runs import new_recorder, sweep
 from burgers_adjoint.commands.job import (
     dumps_of,
     durable_run,
+    is_continued,
     prepare_output,
     seconds_since_start,
     summarize,
     write_run,
 )
+from burgers_adjoint.commands.monitor import Monitor
 from burgers_adjoint.commands.room import hold_observations, room_released
+from burgers_adjoint.commands.sweeps import ForwardSweep
 from burgers_adjoint.config import Config
 from burgers_adjoint.equations.burgers.preparation import prepare_kernels
 from burgers_adjoint.errors import ConfigError, agreed_error
@@ -48,12 +51,16 @@ def forward(
         BurgersAdjointError: on all ranks: a wrong configuration, a state that is not finite, or
             results that cannot be written.
     """
-    with Problem(config, comm) as problem, room_released(problem.case, observe):
-        return _forward(problem, progress, observe, resume)
+    with (
+        Problem(config, comm) as problem,
+        room_released(problem.case, observe),
+        Monitor(problem.case, "forward", progress) as monitor,
+    ):
+        return _forward(problem, monitor, observe, resume)
 
 
 def _forward(
-    problem: Problem, progress: Progress, observe: str | None, resume: "Resume"
+    problem: Problem, monitor: Monitor, observe: str | None, resume: "Resume"
 ) -> RunSummary:
     case, observer = problem.case, None
     config, comm = case.config, case.comm
@@ -70,17 +77,15 @@ def _forward(
     directory = prepare_output(case, durable, groups=0, dumped=2)
     if observe is not None and observer is not None:
         hold_observations(case, observe, observer.observations)
+    monitor.prepare(is_continued(durable))
     dumps = dumps_of(case, directory, durable)
     prepare_kernels(case.model, reverse=False)
     startup = seconds_since_start(comm)
-    progress.begin("forward", case.model.n_steps)
+    monitor.begin("forward", case.model.n_steps)
     start = last_arrival(comm)
-    if durable is None:
-        objective = sweep(case, progress.update, observer)
-    else:
-        objective = durable.sweep(progress.update)
+    objective = _sweep(case, monitor, observer) if durable is None else durable.sweep(monitor)
     sweeps = last_arrival(comm) - start
-    progress.end()
+    monitor.end()
     seconds = {"forward": sweeps, "adjoint": 0.0, "snapshots": 0.0}
     summary = summarize(case, objective, case.model.final, {}, startup, sweeps, seconds)
     if dumps is not None:
@@ -95,7 +100,22 @@ def _forward(
         _write_observations(case, observe, observer)
     if durable is not None:
         durable.conclude(summary)
+    monitor.conclude(summary.objective)
     return summary
+
+
+def _sweep(case: Case, monitor: Monitor, observer: "Recorder | None") -> float:
+    """The primal from its start; returns J."""
+    model = case.model
+    state = model.initial_state(case.fields, observer is not None)
+    sweeps = ForwardSweep(case, dict, state, model.objective.new_bins(), 0)
+    monitor.follow(sweeps)
+
+    def updated(done: int) -> None:
+        sweeps.swept_to = done
+        monitor.update(done)
+
+    return sweep(case, updated, observer, (sweeps.state, sweeps.bins, 0))
 
 
 def _write_observations(case: Case, path: str, recorder: "Recorder") -> None:

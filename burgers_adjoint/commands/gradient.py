@@ -12,6 +12,7 @@ from burgers_adjoint.assembly.stores import closed_at_end
 from burgers_adjoint.commands.job import (
     dumps_of,
     durable_run,
+    is_continued,
     planned,
     prepare_output,
     seconds_of,
@@ -19,6 +20,7 @@ from burgers_adjoint.commands.job import (
     summarize,
     write_run,
 )
+from burgers_adjoint.commands.monitor import Monitor
 from burgers_adjoint.commands.room import room_released
 from burgers_adjoint.config import Config
 from burgers_adjoint.equations.burgers.preparation import prepare_kernels
@@ -55,17 +57,22 @@ def gradient(
         BurgersAdjointError: on all ranks: a wrong configuration, too little memory, a state or
             gradient that is not finite, or results that cannot be written.
     """
-    with Problem(config, comm) as problem, room_released(problem.case):
-        return _gradient(problem, progress, resume)
+    with (
+        Problem(config, comm) as problem,
+        room_released(problem.case),
+        Monitor(problem.case, "gradient", progress) as monitor,
+    ):
+        return _gradient(problem, monitor, resume)
 
 
-def _gradient(problem: Problem, progress: Progress, resume: "Resume") -> RunSummary:
+def _gradient(problem: Problem, monitor: Monitor, resume: "Resume") -> RunSummary:
     case, checkpointing = problem.case, problem.checkpointing
     config, comm = case.config, case.comm
     durable = durable_run(problem, "gradient", resume)
     if durable is not None and durable.summary is not None:
         return durable.summary
     directory = prepare_output(case, durable, groups=1, dumped=4)
+    monitor.prepare(is_continued(durable), limits=durable is None)
     schedule = checkpointing.schedule() if durable is None else durable.schedule()
     dumps = dumps_of(case, directory, durable)
     with closed_at_end(checkpointing.store(schedule), config.snapshots.keep) as store:
@@ -73,15 +80,15 @@ def _gradient(problem: Problem, progress: Progress, resume: "Resume") -> RunSumm
         startup = seconds_since_start(comm)
         known = schedule.n_steps
         total = None if known is None else schedule.predicted_forward_steps + known
-        progress.begin("gradient", total)
+        monitor.begin("gradient", total)
         start = last_arrival(comm)
         if durable is None:
-            result = reverse(case, schedule, store, progress)
+            result = reverse(case, schedule, store, monitor, monitor.follow)
         else:
-            result = durable.reverse(schedule, store, progress)
+            result = durable.reverse(schedule, store, monitor)
             schedule = durable.schedule_used
         sweeps = last_arrival(comm) - start
-        progress.end()
+        monitor.end()
         snapshot_bytes = largest(comm, store.nbytes)
     seconds = seconds_of(result.counts)
     own = seconds if durable is None else durable.of_this_job(seconds)
@@ -106,6 +113,7 @@ def _gradient(problem: Problem, progress: Progress, resume: "Resume") -> RunSumm
         )
     if durable is not None:
         durable.conclude(summary)
+    monitor.conclude(summary.objective)
     return summary
 
 

@@ -68,7 +68,8 @@ def prepare_output(
     return directory
 
 
-def _continued(durable: "DurableRun | None") -> bool:
+def is_continued(durable: "DurableRun | None") -> bool:
+    """Whether a run goes on from restart data."""
     return durable is not None and durable.found is not None
 
 
@@ -78,7 +79,7 @@ def dumps_of(case: Case, directory: Path, durable: "DurableRun | None") -> Dumps
     if not every:
         return None
     most = case.model.time_steps.most
-    dumps = Dumps(directory, every, most, case.decomposition, grid.x, grid.y, _continued(durable))
+    dumps = Dumps(directory, every, most, case.decomposition, grid.x, grid.y, is_continued(durable))
     case.model.viewer = DumpViewer(case.model, dumps)
     return dumps
 

@@ -171,6 +171,23 @@ commands.commands["info"].params.append(
     )
 )
 
+_command("watch", "A live page of the run in an output folder, through kills and resumes.", "DIR")
+_watched = commands.commands["watch"]
+_watched.params = [one for one in _watched.params if one.name in ("config", "quiet", "debug")]
+_watched.params += [
+    click.Option(
+        ["--port"],
+        type=click.IntRange(0, 65535),
+        metavar="PORT",
+        help="Of 127.0.0.1, where the page is served; 8600 when not given, 0 for any free one.",
+    ),
+    click.Option(
+        ["--socket"],
+        metavar="PATH",
+        help="Serve on a Unix socket instead, which is its owner's alone.",
+    ),
+]
+
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit: 0, or the code that belongs to the error."""
@@ -340,6 +357,12 @@ def _info(request: Request, comm: Any) -> int:
     return info(request, comm)
 
 
+def _watch(request: Request, comm: Any) -> int:
+    from burgers_adjoint.commands.watch import watch
+
+    return watch(request, comm)
+
+
 def _report(request: Request, comm: Any) -> int:
     from burgers_adjoint.output.tables import print_page
     from burgers_adjoint.parallel.agreement import from_rank
@@ -366,4 +389,5 @@ _COMMANDS: dict[str, Callable[[Request, Any], int]] = {
     "resume": _resume,
     "report": _report,
     "info": _info,
+    "watch": _watch,
 }

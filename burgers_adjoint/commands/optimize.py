@@ -30,6 +30,7 @@ from burgers_adjoint.commands.job import (
     summarize,
     write_run,
 )
+from burgers_adjoint.commands.monitor import Monitor
 from burgers_adjoint.commands.room import hold_again, room_released
 from burgers_adjoint.config import Config, time_is_open
 from burgers_adjoint.equations.burgers.objectives.misfit import Misfit
@@ -42,13 +43,7 @@ from burgers_adjoint.output.plots import plot_recovery
 from burgers_adjoint.output.progress import Progress
 from burgers_adjoint.output.results import BEST
 from burgers_adjoint.output.summary import Optimized, RunSummary, Scheduled, to_line
-from burgers_adjoint.parallel.agreement import (
-    Comm,
-    anywhere,
-    largest,
-    last_arrival,
-    smallest,
-)
+from burgers_adjoint.parallel.agreement import Comm, anywhere, largest, last_arrival, smallest
 from burgers_adjoint.parallel.failure import agreed
 from burgers_adjoint.planning.checkpointing import Checkpointing
 from burgers_adjoint.problem import Problem
@@ -75,13 +70,18 @@ def optimize(config: Config, comm: Comm, progress: Progress) -> RunSummary:
             raise ConfigError(
                 "optimize needs a number of steps that is known: leave out time.steady and time.cfl"
             )
-    with Problem(config, comm) as problem, room_released(problem.case):
+    with (
+        Problem(config, comm) as problem,
+        room_released(problem.case),
+        Monitor(problem.case, "optimize", progress) as monitor,
+    ):
         case, checkpointing = problem.case, problem.checkpointing
         require_influence(case)
         directory = prepare_output(case, None, groups=3, searched=True)
-        search = Search(case, checkpointing, directory, progress)
+        search = Search(case, checkpointing, directory, monitor)
         if search.ended is not None:
             return search.write_ended(search.ended)
+        monitor.prepare(continued=bool(search.history))
         schedule = checkpointing.schedule()
         with closed_at_end(checkpointing.store(schedule), config.snapshots.keep) as store:
             prepare_kernels(case.model)
@@ -91,17 +91,19 @@ def optimize(config: Config, comm: Comm, progress: Progress) -> RunSummary:
             outcome = search.run(petsc, store)
             sweeps = last_arrival(comm) - start
             search.snapshot_bytes = largest(comm, store.nbytes)
-        return search.conclude(outcome, startup, sweeps)
+        summary = search.conclude(outcome, startup, sweeps)
+        monitor.conclude(summary.objective)
+        return summary
 
 
 class Search:
     """One optimisation: evaluations, iterations and what they leave behind."""
 
     def __init__(
-        self, case: Case, checkpointing: Checkpointing, directory: Path, progress: Progress
+        self, case: Case, checkpointing: Checkpointing, directory: Path, monitor: Monitor
     ) -> None:
         self.case, self.comm, self._checkpointing = case, case.comm, checkpointing
-        self.directory, self.progress = directory, progress
+        self.directory, self.monitor = directory, monitor
         config = case.config
         names = config.gradient.controls
         self.prior: Values = case.inputs.copies(names)
@@ -119,14 +121,10 @@ class Search:
         self.start = self._find_start()
 
     def _find_truth(self) -> Values:
-        config = self.case.config
+        config, case = self.case.config, self.case
         if config.observations.path:
-            return read_values(
-                config.observations.path,
-                "truth",
-                self.case.controls,
-                self.case.decomposition,
-            )
+            path = config.observations.path
+            return read_values(path, "truth", case.controls, case.decomposition)
         if not config.truth.twin:
             return {}
         truth = true_case(config, self.comm, self.case.decomposition.process_grid)
@@ -147,7 +145,7 @@ class Search:
             self.history = json.loads(facts["history"])
             self.ended = ended_search(self.case.config, facts)
             doing = "going on from" if self.ended is None else "writing the results of"
-            self.progress.say(
+            self.monitor.say(
                 f"{doing} {path}, objective {self.history[-1]['objective']:.8g} after "
                 f"{len(self.history) - 1} iterations"
             )
@@ -189,7 +187,8 @@ class Search:
             # a trial may well be beyond what a run can bear
             with np.errstate(over="ignore", invalid="ignore"):
                 self._set(values)
-                result = reverse(case, self._checkpointing.schedule(), store)
+                schedule, monitor = self._checkpointing.schedule(), self.monitor
+                result = reverse(case, schedule, store, monitor, monitor.follow)
             self._parts[result.objective] = dict(case.objective.parts)
             if not self.evaluations:
                 self._require_a_slope(result.gradient)
@@ -221,7 +220,7 @@ class Search:
                 )
             )
         for name in idle:
-            self.progress.say(
+            self.monitor.say(
                 f"the objective does not depend on {name} at the first guess, where its gradient "
                 "vanishes"
             )
@@ -242,7 +241,7 @@ class Search:
         spent = time.perf_counter() - self._begun
         left = spent / max(at.number, 1) * (self.case.config.tao.iterations - at.number)
         shown = ", ".join(f"{name} {value:.6g}" for name, value in parts.items())
-        self.progress.say(
+        self.monitor.say(
             f"iteration {len(self.history) - 1}: objective {at.objective:.8g} ({shown}), "
             f"gradient norm {at.gradient_norm:.3g}, step {at.step:.3g}, "
             f"{self.counts.forward_steps} forward steps, {spent:.1f} s"

@@ -21,16 +21,18 @@ class Request:
 
     command: str
     config: str | None
-    overrides: tuple[str, ...]
-    directory: str | None
-    json: str | None
-    quiet: bool
-    debug: bool
+    overrides: tuple[str, ...] = ()
+    directory: str | None = None
+    json: str | None = None
+    quiet: bool = False
+    debug: bool = False
     observe: str | None = None
     resume: str | None = None
     draw: str | None = None
     keys: bool = False
     wait: float = 0.0
+    port: int | None = None
+    socket: str | None = None
 
 
 def prepare(request: Request, comm: Any) -> Any:

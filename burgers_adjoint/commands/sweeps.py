@@ -64,6 +64,12 @@ class ForwardSweep:
     bins: np.ndarray
     swept_to: int
     turned: bool = False
+    cotangent: None = None
+
+    @property
+    def position(self) -> int:
+        """Step at whose start the state is."""
+        return self.swept_to
 
     @property
     def live(self) -> dict[int, int]:

@@ -334,11 +334,14 @@ class Output(Struct, frozen=True, forbid_unknown_fields=True):
         directory: of config.toml, results.h5 and the pictures.
         every: k: fields of every k-th step go to dumps/, of gradient and forward; 0: none.
         plots: gradient.png and others, where matplotlib is installed.
+        preview: seconds between two pictures of the fields for `watch`, or more where a picture
+            takes long; 0: nothing to watch.
     """
 
     directory: Text = "output"
     every: Annotated[int, Meta(ge=0, le=2**53)] = 0
     plots: bool = True
+    preview: Annotated[float, Meta(ge=0, le=1e9)] = 5.0
 
 
 class Check(Struct, frozen=True, forbid_unknown_fields=True):

@@ -89,6 +89,20 @@ def write_text(path: str | Path, text: str) -> None:
             partial.write_text(text, encoding="utf-8")
 
 
+def replace_quickly(path: Path, data: bytes) -> None:
+    """Give a file new contents at once, without waiting for the disk: a power cut may undo it.
+
+    Raises:
+        OSError: it cannot be written; the file is as it was.
+    """
+    partial = path.with_name(path.name + ".partial")
+    try:
+        partial.write_bytes(data)
+        replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
 def require_writable(path: str | Path) -> None:
     """Find out now, by writing, whether a file can be written at the end of a long run.
 

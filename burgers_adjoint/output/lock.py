@@ -109,6 +109,14 @@ def holder_of(folder: Path) -> Holder | None:
     return found[0] if found else None
 
 
+def pulse_of(folder: Path) -> tuple[Holder | None, float] | None:
+    """Who holds a folder, and the heartbeat, which means something beside an earlier one only.
+
+    The holder is None as long as the file is not whole; None when nobody holds the folder.
+    """
+    return _read(folder / NAME)
+
+
 def _read(path: Path) -> tuple[Holder | None, float] | None:
     """The holder, None when the file is not whole, and its heartbeat; None when there is no lock.
 
