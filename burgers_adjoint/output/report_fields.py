@@ -14,6 +14,7 @@ from burgers_adjoint.output.figures import Axes, Figure
 
 Fields = NDArray[np.float64]  # (n, ny, nx), n = 2 for (u, v), else 1
 
+COORDINATES = {"x", "y", "time"}  # in a group, beside its fields
 # In a panel of a page no more can be seen.
 MOST_POINTS = 360
 MOST_KNOTS = 3  # of a control in time
@@ -202,10 +203,13 @@ def _controls(file: File, group: str) -> Iterator[tuple[str, Sequence[str]]]:
     if group not in file:
         return
     for name, item in file[group].items():
+        if name in COORDINATES:
+            continue
         if hasattr(item, "shape"):
             yield name, [""] if len(item.shape) == 2 else []
         else:
-            yield name, [""] if "u" in item else [f"/{knot}" for knot in item]
+            knots = [f"/{knot}" for knot in item if knot not in COORDINATES]
+            yield name, [""] if "u" in item else knots
 
 
 def _some(knots: Sequence[str]) -> list[str]:

@@ -283,7 +283,7 @@ def test_auto_takes_the_predicted_best_within_the_memory(tmp_path, capsys):
 
 def test_dumps_hold_the_fields_of_every_kth_step(tmp_path, capsys):
     run(*SMALL, "-s", "output.every=5", "-o", tmp_path)
-    names = sorted(path.name for path in (tmp_path / "dumps").iterdir())
+    names = sorted(path.name for path in (tmp_path / "dumps").glob("*.h5"))
     assert names == ["step-00.h5", "step-05.h5", "step-10.h5"]
     dump = tmp_path / "dumps" / "step-00.h5"
     with h5py.File(tmp_path / "results.h5") as results, h5py.File(dump) as first:
