@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from mpi4py import MPI
 
-from burgers_adjoint.assembly.runs import evaluate, reverse
+from burgers_adjoint.assembly.runs import Reversal, evaluate, reverse
 from burgers_adjoint.checkpointing.binomial import Binomial
 from burgers_adjoint.checkpointing.store_all import StoreAll
 from burgers_adjoint.config import from_dict
@@ -15,7 +15,7 @@ from burgers_adjoint.errors import ConfigError, NumericalError
 from burgers_adjoint.parallel.agreement import largest
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.reductions import digest, exact_sum, norm, random_field
-from burgers_adjoint.problem import Problem, Reversal
+from burgers_adjoint.problem import Problem
 
 COMM, ALONE = MPI.COMM_WORLD, MPI.COMM_SELF
 SIZE = COMM.size

@@ -165,8 +165,8 @@ def test_results_hold_the_run(
     folder, summary, _ = default_run
     shown = {"state/initial", "state/final", "gradient/initial"}
     paths = {f"{group}/{name}" for group in shown for name in "uv"}
-    paths |= {"state/initial/time", "state/final/time", "x", "y"}
-    assert fields.keys() == paths | {"objective", "gradient/viscosity"}
+    beside = {"state/initial/time", "state/final/time", "x", "y"}
+    assert fields.keys() == paths | beside | {"objective", "gradient/viscosity"}
     axis = np.linspace(-4.95, 4.95, 100)
     with h5py.File(folder / "results.h5") as file:
         for path in paths:

@@ -133,7 +133,8 @@ def test_the_page_goes_on_through_a_kill_and_a_resume(tmp_path: Path) -> None:
             assert saved is not None
             assert saved.jobs[0].end == ""
             job = launched(2, "resume", folder)
-            wait_until("running")
+            # the rest of the run may be over before the page looks again
+            wait_for(lambda: page.ask(STATE), lambda found: found in ("running", "finished"))
             wait_until("finished")
             errors = job.communicate()[1]
             assert job.returncode == 0, errors
