@@ -69,7 +69,7 @@ def test_kept_stages_give_the_bits_of_those_computed_anew(
     assert found == expected
     n_stages = STAGES[integrator]
     assert counts_anew.kept_steps == 0
-    assert kept.model.new_snapshot().nbytes == n_stages * kept.model.final.nbytes
+    assert kept.case.model.new_snapshot().nbytes == n_stages * kept.case.model.final.nbytes
     anew_steps = counts.reverse_steps - counts.kept_steps
     if n_stages == 1:
         assert counts.kept_steps == 0

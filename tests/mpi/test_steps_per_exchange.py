@@ -88,7 +88,7 @@ def test_overlap_without_an_interior_is_refused() -> None:
 
 
 def test_halo_wider_than_a_tile_is_refused() -> None:
-    smallest = min(problem(MPI.COMM_WORLD, None).decomposition.smallest_tile)
+    smallest = min(problem(MPI.COMM_WORLD, None).case.decomposition.smallest_tile)
     message = (
         f"parallel.steps_per_exchange = {smallest + 1}: a halo of {smallest + 1} layers reaches "
         f"beyond the neighbours, the smallest of whose tiles is {smallest} points wide"
@@ -100,7 +100,7 @@ def test_halo_wider_than_a_tile_is_refused() -> None:
 
 
 def test_layers_are_counted_by_the_stages_of_a_step() -> None:
-    smallest = min(problem(MPI.COMM_WORLD, None).decomposition.smallest_tile)
+    smallest = min(problem(MPI.COMM_WORLD, None).case.decomposition.smallest_tile)
     steps = smallest // 4 + 1
     with pytest.raises(ConfigError, match=rf"a halo of {4 * steps} layers reaches beyond"):
         problem(MPI.COMM_WORLD, steps, time={"steps": 3, "dt": 1e-3, "integrator": "rk4"})
