@@ -32,17 +32,13 @@ class Chromium:
     def __init__(self, profile: Path) -> None:
         assert BINARY is not None, ABSENT
         ours, theirs = os.pipe(), os.pipe()
-
-        def connect() -> None:
-            # the browser reads from 3 and writes to 4; copies first, as one may be the other
-            read, write = os.dup(theirs[0]), os.dup(ours[1])
-            os.dup2(read, 3)
-            os.dup2(write, 4)
-
+        # The browser reads from 3 and writes to 4. Bash puts them there: this process has threads,
+        # so that none of its code may run between fork and exec.
+        connected = f'exec "$@" 3<&{theirs[0]} 4>&{ours[1]}'
+        options = [*OPTIONS, f"--user-data-dir={profile}", "about:blank"]
         self.process = subprocess.Popen(
-            [BINARY, *OPTIONS, f"--user-data-dir={profile}", "about:blank"],
-            preexec_fn=connect,
-            close_fds=False,
+            ["bash", "-c", connected, "bash", BINARY, *options],
+            pass_fds=(theirs[0], ours[1]),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
