@@ -65,3 +65,11 @@ class Prior:
                 gradient[name] = gradient[name] + self._controls[name].masked(part)
         self._objective.parts["background"] = value
         return objective + value
+
+    def add_product(self, direction: Mapping[str, Value], product: dict[str, Value]) -> None:
+        """Add the term's second derivative times a direction of the controls to a product."""
+        if self._background is None:
+            return
+        masked = {name: one.masked(direction[name]) for name, one in self._controls.items()}
+        for name, part in self._background.product(masked).items():
+            product[name] = product[name] + self._controls[name].masked(part)

@@ -62,10 +62,12 @@ class Background:
 
     def value_and_gradient(self, values: Values) -> tuple[float, dict[str, np.ndarray | float]]:
         """J, and its derivative by each control that it depends on. Collective."""
+        return self._of({name: values[name] - prior for name, prior in self._prior.items()})
+
+    def _of(self, departures: Values) -> tuple[float, dict[str, np.ndarray | float]]:
         total = 0.0
         gradient: dict[str, np.ndarray | float] = {}
-        for name, prior in self._prior.items():
-            departure = values[name] - prior
+        for name, departure in departures.items():
             part = np.zeros(np.shape(departure))
             if name in self._deviation:
                 scaled = departure / self._deviation[name]
@@ -74,12 +76,16 @@ class Background:
                 part += scaled / self._deviation[name]
             if name in self._smoothness:
                 weight = self._smoothness[name]
-                fields = departure.reshape(-1, *departure.shape[-2:])
+                fields = np.reshape(departure, (-1, *np.shape(departure)[-2:]))
                 parts = part.reshape(fields.shape)
                 for field, out in zip(fields, parts, strict=True):
                     total += weight * self._roughness(field, weight, out)
             gradient[name] = part if part.ndim else float(part)
         return total, gradient
+
+    def product(self, values: Values) -> dict[str, np.ndarray | float]:
+        """The second derivative times a direction of the controls: J is quadratic. Collective."""
+        return self._of({name: values[name] for name in self._prior})[1]
 
     def _roughness(self, field: np.ndarray, weight: float, out: np.ndarray) -> float:
         """Half the sum of squared differences of neighbours; adds its derivative to out."""
