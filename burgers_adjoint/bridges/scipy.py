@@ -96,7 +96,9 @@ class ScipyProblem:
         return self._unpack(x if self._comm.rank == 0 else None)
 
     def drive(self, program: Callable[["ScipyProblem"], T]) -> T:
-        """Let rank 0 run a program that calls `fun`, `jac` and `hessp`, all ranks at work. Collective.
+        """Let rank 0 run a program that calls `fun`, `jac` and `hessp`, all ranks at work.
+
+        Collective.
 
         Args:
             program: called on rank 0, with this; what it returns can be pickled.
