@@ -9,6 +9,8 @@ import msgspec
 import tomli_w
 from msgspec import Meta, Struct
 
+from burgers_adjoint.config.searching import Petsc, Tao
+
 # Beyond these, indices and step counts would no longer fit the integers of kernels and files.
 Points = Annotated[int, Meta(ge=3, le=2**31 - 1)]
 Count = Annotated[int, Meta(ge=1, le=2**53)]
@@ -206,38 +208,6 @@ class Truth(Struct, frozen=True, forbid_unknown_fields=True):
     bump_width: tuple[float, float] = (1.0, 1.0)
     viscosity_bump: float = 0.0
     forcing_bump: tuple[float, float] = (0.0, 0.0)
-
-
-class Tao(Struct, frozen=True, forbid_unknown_fields=True):
-    """How PETSc's TAO minimises.
-
-    Attributes:
-        type: a first-order method.
-        gatol: converged when the gradient norm is below this.
-        grtol: converged when the gradient norm is below this share of the objective.
-        gttol: converged when the gradient norm is below this share of the first one.
-        iterations: at most.
-        evaluations: of objective and gradient, at most.
-    """
-
-    type: Literal["blmvm", "bqnls", "bncg", "bqnkls", "bqnktr", "bqnktl", "lmvm", "cg", "owlqn"] = (
-        "blmvm"
-    )
-    gatol: Annotated[float, Meta(ge=0)] = 1e-8
-    grtol: Annotated[float, Meta(ge=0)] = 0.0
-    gttol: Annotated[float, Meta(ge=0)] = 1e-3
-    iterations: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 100
-    evaluations: Annotated[int, Meta(ge=1, le=2**31 - 1)] = 1000
-
-
-class Petsc(Struct, frozen=True, forbid_unknown_fields=True):
-    """Options for PETSc.
-
-    Attributes:
-        options: as on PETSc's command line: "-tao_ls_type armijo".
-    """
-
-    options: str = ""
 
 
 class Checkpointing(Struct, frozen=True, forbid_unknown_fields=True):
