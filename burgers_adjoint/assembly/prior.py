@@ -1,15 +1,23 @@
 """What is known of the controls before any observation, as a part of the objective."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from burgers_adjoint.config import Config
 from burgers_adjoint.equations.burgers.controls import Control, Inputs
 from burgers_adjoint.equations.burgers.objectives.objective import Objective
+from burgers_adjoint.errors import ConfigError, agreed_error
 from burgers_adjoint.kernels.tile_layout import Layout
 from burgers_adjoint.parallel.decomposition import Decomposition
+from burgers_adjoint.parallel.grid import Grid
 from burgers_adjoint.stepping.stepper import Value
+
+if TYPE_CHECKING:
+    from burgers_adjoint.inverse.covariance import Covariance
 
 
 class Prior:
@@ -17,7 +25,7 @@ class Prior:
 
     Args:
         config: whose section it is.
-        decomposition, layout: of the fields.
+        grid, decomposition, layout: of the fields.
         controls: those that the gradient is taken to.
         inputs: the values of all controls; those at the start are the background.
         objective: J without the term, whose value goes to its `parts`.
@@ -26,6 +34,7 @@ class Prior:
     def __init__(
         self,
         config: Config,
+        grid: Grid,
         decomposition: Decomposition,
         layout: Layout,
         controls: Mapping[str, Control],
@@ -34,8 +43,9 @@ class Prior:
     ) -> None:
         self._controls, self._inputs, self._objective = controls, inputs, objective
         self._background = None
+        self._section, self._grid, self._decomposition = config.background, grid, decomposition
         section = config.background
-        names = [*section.deviation, *section.smoothness]
+        names = [*section.deviation, *section.smoothness, *section.covariances]
         if names:
             from burgers_adjoint.inverse.background import Background
 
@@ -45,7 +55,40 @@ class Prior:
                 {name: inputs.value(name) for name in names},
                 section.deviation,
                 section.smoothness,
+                {name: self._covariance(name) for name in section.covariances},
             )
+
+    def covariances(self) -> dict[str, Covariance]:
+        """The covariance of every control, whose inverses the term is made of.
+
+        Raises:
+            ConfigError: on all ranks: a control has none.
+        """
+        return {name: self._covariance(name) for name in self._controls}
+
+    def _covariance(self, name: str) -> Covariance:
+        from burgers_adjoint.inverse.covariance import (
+            Independent,
+            matern,
+            rectangle_of,
+            tikhonov,
+        )
+
+        section, control = self._section, self._controls[name]
+        described, deviation = section.covariances.get(name), section.deviation.get(name)
+        if described is None and deviation is None:
+            raise agreed_error(ConfigError(_no_covariance(name, section.smoothness)))
+        smoothness = section.smoothness.get(name)
+        if described is None and smoothness is None:
+            assert deviation is not None
+            return Independent(deviation, control.points)
+        rectangle = rectangle_of(self._decomposition, control.points, name)
+        if described is not None:
+            length, deviation = described.length, described.deviation
+            return matern(self._decomposition, self._grid, rectangle, length, deviation)
+        assert deviation is not None
+        assert smoothness is not None
+        return tikhonov(self._decomposition, self._grid, rectangle, deviation, smoothness)
 
     def close(self) -> None:
         """Release what the term holds."""
@@ -73,3 +116,16 @@ class Prior:
         masked = {name: one.masked(direction[name]) for name, one in self._controls.items()}
         for name, part in self._background.product(masked).items():
             product[name] = product[name] + self._controls[name].masked(part)
+
+
+def _no_covariance(name: str, smoothness: Mapping[str, float]) -> str:
+    if name in smoothness:
+        return (
+            f"background.smoothness alone leaves the mean of {name} open, which has no variance "
+            f"then: add background.deviation.{name}, or take [background.{name}] kind = "
+            '"matern"'
+        )
+    return (
+        f"nothing is known of {name} before the observations: expected background.deviation.{name}"
+        ", or, of a field, [background." + name + '] kind = "matern"'
+    )

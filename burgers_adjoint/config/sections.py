@@ -9,13 +9,9 @@ import msgspec
 import tomli_w
 from msgspec import Meta, Struct
 
+from burgers_adjoint.config.background import Background
 from burgers_adjoint.config.searching import Petsc, Tao
-
-# Beyond these, indices and step counts would no longer fit the integers of kernels and files.
-Points = Annotated[int, Meta(ge=3, le=2**31 - 1)]
-Count = Annotated[int, Meta(ge=1, le=2**53)]
-Positive = Annotated[float, Meta(gt=0)]
-Text = Annotated[str, Meta(min_length=1)]
+from burgers_adjoint.config.values import Count, Points, Positive, Seed, Text
 
 
 class Grid(Struct, frozen=True, forbid_unknown_fields=True):
@@ -136,7 +132,7 @@ class Observations(Struct, frozen=True, forbid_unknown_fields=True):
     sensors: tuple[tuple[float, float], ...] = ()
     sensor_grid: tuple[Count, Count] = (8, 8)
     noise: Positive = 0.01
-    seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
+    seed: Seed = 0
 
 
 class Gradient(Struct, frozen=True, forbid_unknown_fields=True):
@@ -165,19 +161,6 @@ class Controls(Struct, frozen=True, forbid_unknown_fields=True):
     scale: dict[str, float] = {}
     lower: dict[str, float] = {}
     upper: dict[str, float] = {}
-
-
-class Background(Struct, frozen=True, forbid_unknown_fields=True):
-    """What is known of controls beforehand, by their names; added to the objective.
-
-    Attributes:
-        deviation: J has 1/2 sum ((m - prior) / deviation)^2: { initial = 0.5 }; the prior is what
-            the configuration describes.
-        smoothness: J has smoothness / 2 sum (difference of neighbours in m - prior)^2.
-    """
-
-    deviation: dict[str, float] = {}
-    smoothness: dict[str, float] = {}
 
 
 class Truth(Struct, frozen=True, forbid_unknown_fields=True):
@@ -322,7 +305,7 @@ class Check(Struct, frozen=True, forbid_unknown_fields=True):
         points: grid points that are checked by finite differences.
     """
 
-    seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
+    seed: Seed = 0
     points: Annotated[int, Meta(ge=1, le=1000)] = 3
 
 

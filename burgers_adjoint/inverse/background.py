@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from burgers_adjoint.inverse.covariance import Covariance
 from burgers_adjoint.kernels.tile_layout import Layout
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.halo import Frame, Halo
@@ -15,15 +16,18 @@ Values = Mapping[str, np.ndarray | float]
 class Background:
     """J = 1/2 sum ((m - prior) / deviation)^2 + 1/2 smoothness sum (difference of neighbours)^2.
 
+    Or J = 1/2 (m - prior)' B^-1 (m - prior), of the controls that have a covariance B.
+
     Neighbours are the points to the east and to the north, and the differences those of m - prior:
     a field that departs from the prior does so smoothly (Tikhonov, of order one). Controls are laid
     out like their gradients; smoothness is for those that are fields of the whole domain.
 
     Args:
         decomposition, layout: of the fields.
-        prior: value of every control that has a deviation or a smoothness.
+        prior: value of every control that has a deviation, a smoothness or a covariance.
         deviation: standard deviation of a control from its prior, by name.
         smoothness: weight by name.
+        covariances: by name.
     """
 
     def __init__(
@@ -33,12 +37,14 @@ class Background:
         prior: Values,
         deviation: Mapping[str, float],
         smoothness: Mapping[str, float],
+        covariances: Mapping[str, Covariance],
     ) -> None:
         self._comm = decomposition.comm
         self._layout = layout
         self._prior = {name: np.copy(value) for name, value in prior.items()}
         self._deviation = dict(deviation)
         self._smoothness = dict(smoothness)
+        self._covariances = dict(covariances)
         frame = Frame(layout.rows, layout.columns)
         self._halo = Halo(decomposition, frame, depth=1, n_fields=1, corners=False)
         self._work = layout.new_array(1)
@@ -80,6 +86,10 @@ class Background:
                 parts = part.reshape(fields.shape)
                 for field, out in zip(fields, parts, strict=True):
                     total += weight * self._roughness(field, weight, out)
+            if name in self._covariances:
+                weighted = self._covariances[name].applied(departure, -1.0)
+                total += 0.5 * exact_sum(self._comm, np.asarray(departure * weighted))
+                part += weighted
             gradient[name] = part if part.ndim else float(part)
         return total, gradient
 

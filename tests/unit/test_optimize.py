@@ -372,7 +372,7 @@ def test_a_control_without_influence_is_said(sections: dict, message: str) -> No
         (
             {"tao": {"type": "lmvm"}, "controls": {"lower": {"initial": -1.0}}},
             'tao.type = "lmvm": expected one that keeps to bounds, as there are controls.lower or '
-            "controls.upper: any but lmvm, cg, owlqn",
+            "controls.upper: any but lmvm, cg, owlqn, nls, ntr, ntl",
         ),
         (
             {"time": {"steady": 0.2}, "checkpointing": {"schedule": "online"}},
