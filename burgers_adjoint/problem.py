@@ -260,7 +260,7 @@ class Problem:
         Raises:
             ConfigError, NumericalError, SnapshotError, StorageError: see `value_and_gradient`.
         """
-        from burgers_adjoint.checking.checker import checked
+        from burgers_adjoint.checking.checked import checked
         from burgers_adjoint.output.progress import Progress
 
         with self._running(controls, "gradient"):

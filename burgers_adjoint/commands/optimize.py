@@ -48,6 +48,7 @@ from burgers_adjoint.parallel.failure import agreed
 from burgers_adjoint.planning.checkpointing import Checkpointing
 from burgers_adjoint.problem import Problem
 from burgers_adjoint.second_order.entries import EntryProducts
+from burgers_adjoint.second_order.near_inverse import NearInverse
 
 logger = logging.getLogger(__name__)
 
@@ -179,7 +180,8 @@ class Search:
             return self._evaluate(store, entries, gradient)
 
         with closing(self.products):
-            functions = tao.Functions(evaluate, self.products.multiply)
+            near_inverse = NearInverse(self.case, self.vector, self.products)
+            functions = tao.Functions(evaluate, self.products.multiply, near_inverse)
             return tao.minimize(
                 petsc, self.comm, functions, self.start, bounds, settings, self._iterated
             )

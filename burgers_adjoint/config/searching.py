@@ -20,7 +20,7 @@ class Tao(Struct, frozen=True, forbid_unknown_fields=True):
 
     type: Literal[
         "blmvm", "bqnls", "bncg", "bqnkls", "bqnktr", "bqnktl", "lmvm", "cg", "owlqn",
-        "nls", "ntr", "ntl", "bnls", "bntr", "bntl",
+        "nls", "ntr", "bnls", "bntr",
     ] = "blmvm"  # fmt: skip
     hessian: Literal["full", "gauss_newton"] = "gauss_newton"
     gatol: Annotated[float, Meta(ge=0)] = 1e-8

@@ -303,10 +303,12 @@ class Check(Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         seed: of the random directions and points.
         points: grid points that are checked by finite differences.
+        second_order: test products with the Hessian, too.
     """
 
     seed: Seed = 0
     points: Annotated[int, Meta(ge=1, le=1000)] = 3
+    second_order: bool = False
 
 
 class Config(Struct, frozen=True, forbid_unknown_fields=True):

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-NEWTON = ("nls", "ntr", "ntl", "bnls", "bntr", "bntl")
+NEWTON = ("nls", "ntr", "bnls", "bntr")
 # How exactly a Newton step is solved for, over the gradient: the curvature changes in a step.
 TOLERANCE = 0.1
 
@@ -60,14 +60,19 @@ class _Shell:
 
     def __init__(self, multiply: Multiply) -> None:
         self._multiply = multiply
-        self._point = np.empty(0)
+        self._point, self._shift = np.empty(0), 0.0
 
     def move(self, tao: Any, point: Any, matrix: Any, preconditioner: Any) -> None:
-        self._point = point.array_r.copy()
+        self._point, self._shift = point.array_r.copy(), 0.0
+
+    def shift(self, matrix: Any, number: float) -> None:
+        """Add a number to the diagonal, where the Hessian is not positive."""
+        self._shift += number
 
     def mult(self, matrix: Any, direction: Any, product: Any) -> None:
         with product as out:
             self._multiply(self._point, direction.array_r, out)
+            out += self._shift * direction.array_r
 
 
 class _Preconditioner:

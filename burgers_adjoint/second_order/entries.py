@@ -6,7 +6,7 @@ import numpy as np
 
 from burgers_adjoint.assembly.case import Case
 from burgers_adjoint.inverse.vector import ControlVector
-from burgers_adjoint.second_order.products import SecondOrder
+from burgers_adjoint.second_order.products import Direction, Product, SecondOrder
 
 
 class EntryProducts:
@@ -35,16 +35,23 @@ class EntryProducts:
         Raises:
             ConfigError, NumericalError, SnapshotError, StorageError: see `SecondOrder.of`.
         """
+        for name, value in self._vector.values(point).items():
+            self._case.inputs.set(name, value)
+        self._vector.put_gradient(self._product(self._vector.values(direction), True), out)
+
+    def of_data(self, direction: Direction) -> Product:
+        """The product of values at the latest point, without the background's part."""
+        return self._product(direction, False)
+
+    def _product(self, direction: Direction, prior: bool) -> Product:
         start = time.perf_counter()
         if self._second is None:
             self._second = SecondOrder(self._case, 1, self._full)
-        for name, value in self._vector.values(point).items():
-            self._case.inputs.set(name, value)
-        found = self._second.of([self._vector.values(direction)])
-        self._vector.put_gradient(found.products[0], out)
+        found = self._second.of([direction], prior)
         self.count += 1
         self.forward_steps += found.counts.forward_steps
         self.seconds += time.perf_counter() - start
+        return found.products[0]
 
     def close(self) -> None:
         """Release what products have needed."""
