@@ -153,6 +153,22 @@ def test_many_gradients_leave_nothing_behind() -> None:
         assert len(os.listdir("/proc/self/fd")) == files
 
 
+@pytest.mark.parametrize(("integrator", "store"), [("euler", "memory"), ("rk4", "hdf5")])
+def test_no_fields_wait_for_cycles_to_be_found(integrator: str, store: str, tmp_path: Any) -> None:
+    sections = {**SECTIONS, "snapshots": {"store": store, "directory": str(tmp_path)}}
+    sections["time"] = {"steps": 11, "integrator": integrator}
+    with ba.Problem(sections) as problem:
+        problem.value_and_gradient()
+        gc.collect()
+        gc.disable()
+        try:
+            problem.value_and_gradient()
+            problem.value()
+            assert gc.collect() == 0
+        finally:
+            gc.enable()
+
+
 def test_snapshots_on_disk_are_removed_with_the_problem(tmp_path: Any) -> None:
     sections = SECTIONS | {"snapshots": {"store": "hdf5", "directory": str(tmp_path)}}
     with ba.Problem(SECTIONS) as plain:
