@@ -44,7 +44,7 @@ lint: env
 	@shellcheck --external-sources jobs/*
 
 docs: env
-	@tools/add-group docs checkpoint_schedules furo h5netcdf myst_parser netCDF4 scipy sphinx vtk xarray
+	@tools/add-group docs checkpoint_schedules furo h5netcdf jax myst_parser netCDF4 scipy sphinx vtk xarray
 	@$(PYTHON) -m sphinx --fail-on-warning --keep-going --quiet docs docs/build/html
 	@echo 'docs/build/html/index.html is the first page'
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from types import TracebackType
@@ -13,6 +13,7 @@ import numpy as np
 
 from burgers_adjoint.assembly.runs import Gradient, reverse, sweep
 from burgers_adjoint.assembly.twin import case_of
+from burgers_adjoint.bridges.differentiable import Directions
 from burgers_adjoint.config import Config, from_dict, validated
 from burgers_adjoint.equations.burgers.preparation import prepare_kernels
 from burgers_adjoint.errors import BurgersAdjointError, ConfigError, agreed_error, closest
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     from burgers_adjoint.output.summary import CheckSummary
     from burgers_adjoint.planning.checkpointing import Checkpointing
     from burgers_adjoint.second_order.products import SecondOrder
-
-Directions = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 
 
 class Problem:
@@ -261,7 +260,7 @@ class Problem:
         Raises:
             ConfigError, NumericalError, SnapshotError, StorageError: see `value_and_gradient`.
         """
-        from burgers_adjoint.checking.checker import checked
+        from burgers_adjoint.checking.checked import checked
         from burgers_adjoint.output.progress import Progress
 
         with self._running(controls, "gradient"):

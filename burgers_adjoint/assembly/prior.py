@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -65,6 +66,19 @@ class Prior:
             ConfigError: on all ranks: a control has none.
         """
         return {name: self._covariance(name) for name in self._controls}
+
+    def what_is_known(self, name: str) -> Covariance:
+        """The covariance of a control; with infinite variances of what the term leaves open."""
+        from burgers_adjoint.inverse.covariance import Independent, rectangle_of, tikhonov
+
+        section, control = self._section, self._controls[name]
+        if name in section.covariances or name in section.deviation:
+            return self._covariance(name)
+        if not control.shape or name == "boundary":
+            return Independent(math.inf, control.points)
+        rectangle = rectangle_of(self._decomposition, control.points, name)
+        smoothness = section.smoothness.get(name, 0.0)
+        return tikhonov(self._decomposition, self._grid, rectangle, math.inf, smoothness)
 
     def _covariance(self, name: str) -> Covariance:
         from burgers_adjoint.inverse.covariance import (

@@ -33,7 +33,7 @@ State = TypeVar("State")
 Cotangent = TypeVar("Cotangent")
 Snapshot = TypeVar("Snapshot")
 
-Handler = Callable[[Any], FusedAction]
+Handler = Callable[["Executor[Any, Any, Any]", Any], FusedAction]
 """Carries out an action of its kind; returns what was done, which may be the first part alone."""
 
 
@@ -94,18 +94,6 @@ class Executor(Generic[State, Cotangent, Snapshot]):
         self._actions = Fusion(schedule, store.fills if store.exchanges else None)
         self._began = False
         self._working: WorkingState[Any, Any, Any]
-        self._handlers: dict[type[FusedAction], Handler] = {
-            Advance: self._advance,
-            AdvanceSaving: self._advance_saving,
-            Save: self._save,
-            Load: self._load,
-            Fetch: self._fetch,
-            Free: self._free,
-            Turn: self._turn,
-            Seed: self._seed,
-            Reverse: self._reverse,
-            ReverseLoading: self._reverse_loading,
-        }
 
     @property
     def state(self) -> State | None:
@@ -174,10 +162,10 @@ class Executor(Generic[State, Cotangent, Snapshot]):
             raise ScheduleError("this executor has run: make a new one for every gradient")
         self._working = working_state(self.model, self.store, state)
         self._began = True
-        handlers, observer, counts = self._handlers, self._observer, self.counts
+        observer, counts = self._observer, self.counts
         try:
             for action in self._actions:
-                done = handlers[type(action)](action)
+                done = HANDLERS[type(action)](self, action)
                 if observer is not None:
                     observer(done, counts)
         finally:
@@ -205,7 +193,7 @@ class Executor(Generic[State, Cotangent, Snapshot]):
             # the working state may be in one of these: what comes first alone settles it
             first, *rest = action.parts()
             self._actions.put_back(*rest)
-            return self._handlers[type(first)](first)
+            return HANDLERS[type(first)](self, first)
         self._working.advance_saving(action)
         self.held.update(zip(action.slots, range(action.first_saved, action.step1), strict=True))
         return self._advanced(action, len(action.slots), start)
@@ -393,3 +381,18 @@ class Executor(Generic[State, Cotangent, Snapshot]):
                 f"the {schedule.name} schedule took {counts.forward_steps} forward steps, "
                 f"not {schedule.predicted_forward_steps} as its formula says"
             )
+
+
+# Not bound to an executor, which would hold itself then, and fields until cycles are looked for.
+HANDLERS: dict[type[FusedAction], Handler] = {
+    Advance: Executor._advance,
+    AdvanceSaving: Executor._advance_saving,
+    Save: Executor._save,
+    Load: Executor._load,
+    Fetch: Executor._fetch,
+    Free: Executor._free,
+    Turn: Executor._turn,
+    Seed: Executor._seed,
+    Reverse: Executor._reverse,
+    ReverseLoading: Executor._reverse_loading,
+}

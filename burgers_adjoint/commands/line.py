@@ -213,7 +213,6 @@ def _sweep(request: Request, comm: Any) -> int:
 
 
 def _sweep_alone(request: Request, comm: Any, config: Any) -> int:
-    from burgers_adjoint.commands import forward, gradient
     from burgers_adjoint.output.progress import Progress
     from burgers_adjoint.output.tables import print_summary
 
@@ -224,9 +223,13 @@ def _sweep_alone(request: Request, comm: Any, config: Any) -> int:
     resume: Any = request.resume or "refuse"
     with Progress(comm.rank == 0 and not request.quiet) as progress:
         if request.command == "forward":
-            summary = forward.forward(config, comm, progress, request.observe, resume)
+            from burgers_adjoint.commands.forward import forward
+
+            summary = forward(config, comm, progress, request.observe, resume)
         else:
-            summary = gradient.gradient(config, comm, progress, resume)
+            from burgers_adjoint.commands.gradient import gradient
+
+            summary = gradient(config, comm, progress, resume)
     report(request, comm, summary, print_summary)
     return 1 if summary.dumps and summary.dumps.lost else 0
 

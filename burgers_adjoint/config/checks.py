@@ -27,7 +27,7 @@ from burgers_adjoint.config.sizes import parse_size
 from burgers_adjoint.errors import ConfigError, closest
 
 BACKGROUND = ("background", ("deviation", "smoothness"))
-UNBOUNDED = ("lmvm", "cg", "owlqn")  # TAO's types that know no bounds
+UNBOUNDED = ("lmvm", "cg", "owlqn", "nls", "ntr")  # TAO's types that know no bounds
 SUM = "weighted_sum"  # of terms: the one objective that is none
 
 

@@ -10,6 +10,7 @@ import tomli_w
 from msgspec import Meta, Struct
 
 from burgers_adjoint.config.background import Background, Uncertainty
+from burgers_adjoint.config.searching import Petsc, Tao
 from burgers_adjoint.config.values import Count, Points, Positive, Seed, Text
 
 
@@ -192,38 +193,6 @@ class Truth(Struct, frozen=True, forbid_unknown_fields=True):
     forcing_bump: tuple[float, float] = (0.0, 0.0)
 
 
-class Tao(Struct, frozen=True, forbid_unknown_fields=True):
-    """How PETSc's TAO minimises.
-
-    Attributes:
-        type: a first-order method.
-        gatol: converged when the gradient norm is below this.
-        grtol: converged when the gradient norm is below this share of the objective.
-        gttol: converged when the gradient norm is below this share of the first one.
-        iterations: at most.
-        evaluations: of objective and gradient, at most.
-    """
-
-    type: Literal["blmvm", "bqnls", "bncg", "bqnkls", "bqnktr", "bqnktl", "lmvm", "cg", "owlqn"] = (
-        "blmvm"
-    )
-    gatol: Annotated[float, Meta(ge=0)] = 1e-8
-    grtol: Annotated[float, Meta(ge=0)] = 0.0
-    gttol: Annotated[float, Meta(ge=0)] = 1e-3
-    iterations: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 100
-    evaluations: Annotated[int, Meta(ge=1, le=2**31 - 1)] = 1000
-
-
-class Petsc(Struct, frozen=True, forbid_unknown_fields=True):
-    """Options for PETSc.
-
-    Attributes:
-        options: as on PETSc's command line: "-tao_ls_type armijo".
-    """
-
-    options: str = ""
-
-
 class Checkpointing(Struct, frozen=True, forbid_unknown_fields=True):
     """The schedule of the reverse sweep.
 
@@ -334,10 +303,12 @@ class Check(Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         seed: of the random directions and points.
         points: grid points that are checked by finite differences.
+        second_order: test products with the Hessian, too.
     """
 
     seed: Seed = 0
     points: Annotated[int, Meta(ge=1, le=1000)] = 3
+    second_order: bool = False
 
 
 class Config(Struct, frozen=True, forbid_unknown_fields=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -32,6 +33,9 @@ class Covariance(Protocol):
     def variance(self) -> Value:
         """The diagonal of B: (ny, nx) of the tile, or a number."""
 
+    def observed(self, precision: float) -> Covariance:
+        """(B^-1 + precision)^-1: what is left once each value is observed, with 1 / variance."""
+
 
 @dataclass(frozen=True)
 class Independent:
@@ -52,6 +56,9 @@ class Independent:
     def variance(self) -> Value:
         square = self.deviation**2
         return square if self.points is None else np.where(self.points, square, 0.0)
+
+    def observed(self, precision: float) -> Independent:
+        return Independent((self.deviation**-2 + precision) ** -0.5, self.points)
 
 
 class Spectral:
@@ -128,6 +135,12 @@ class Spectral:
                 whole = np.zeros(self._decomposition.shape)
                 whole[self._rectangle] = self._diagonal()
         return scatter(self._decomposition, whole)
+
+    def observed(self, precision: float) -> Spectral:
+        found = copy(self)
+        with np.errstate(divide="ignore"):  # nothing may be known of some modes
+            found._eigenvalues = 1.0 / (1.0 / self._eigenvalues + precision)
+        return found
 
     @property
     def _own(self) -> tuple[slice, slice]:
@@ -207,7 +220,8 @@ def tikhonov(
     """
 
     def of_laplacian(along_y: np.ndarray, along_x: np.ndarray) -> np.ndarray:
-        return 1.0 / (deviation**-2 + smoothness * (along_y + along_x))
+        with np.errstate(divide="ignore"):
+            return 1.0 / (deviation**-2 + smoothness * (along_y + along_x))
 
     whole = rectangle == tuple(slice(0, n) for n in grid.shape)
     beyond: Beyond = "zero" if not whole else "repeated" if grid.periodic else "mirrored"

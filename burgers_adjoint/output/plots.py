@@ -83,7 +83,7 @@ def plot_gradient(
         panel(figure, axes[row, 0], x, y, state0[row], f"initial ${name}$", "RdBu_r", largest)
         panel(figure, axes[row, 1], x, y, state1[row], f"final ${name}$", "RdBu_r", largest)
         title = rf"$\partial J / \partial {name}_0$"
-        panel(figure, axes[row, 2], x, y, gradient[row], title, "PuOr", largest_of(gradient[row]))
+        panel(figure, axes[row, 2], x, y, gradient[row], title, "PuOr_r", largest_of(gradient[row]))
         axes[row, 0].set_ylabel("$y$")
     for axis in axes[-1]:
         axis.set_xlabel("$x$")

@@ -81,7 +81,8 @@ def panels(axes: Axes, shown: Mapping[str, Fields], scale: str, colours: str, sy
     if len(shown) > 1:
         text += ", on one scale" + (" for each component" if len(names) == 2 else "")
     if longest:
-        text += f". Arrows show (u, v); the longest is {longest:.3g}"
+        shown_by = ", ".join(scale.format(symbol.format(name)) for name in names)
+        text += f". Arrows show ({shown_by}); the longest is {longest:.3g}"
     return Group("", f"{text}.", drawn)
 
 

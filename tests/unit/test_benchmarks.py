@@ -258,6 +258,7 @@ def test_fastest_variant_counts() -> None:
     assert peers.choose(alone, "primal") == {"": 0.0}
 
 
+@pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
 def test_peers(run: Callable[..., tuple[str, dict[str, Any]]]) -> None:
     printed, results = run("peers", "--peers", "c_loop", "--cases", "euler-central")
     (found,) = results["cases"]

@@ -71,10 +71,26 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert (page.parent / target).exists(), target
 
 
-def test_the_script_of_the_readme_runs(tmp_path: Path) -> None:
+def script_of_the_readme() -> str:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     script = readme.partition("## From Python\n\n")[2].partition("\nOn one rank")[0]
-    command = [sys.executable, "-c", textwrap.dedent(script)]
+    return textwrap.dedent(script)
+
+
+def test_first_scripts_have_at_most_12_lines() -> None:
+    """The gradient by a field of one's own, L-BFGS-B, and a gradient through JAX."""
+    pages = [ROOT / "docs/getting-started.md", ROOT / "docs/howto/other-packages.md"]
+    commands = [one for page in pages for one in extension("console").commands_of(page)]
+    scripts = [script_of_the_readme()]
+    for calls in (".value_and_gradient({", "minimize(", "jax.value_and_grad("):
+        scripts += [next(one.standard_input for one in commands if calls in one.standard_input)]
+    for script in scripts:
+        lines = [one for one in script.splitlines() if one.strip() and one.lstrip()[0] != "#"]
+        assert len(lines) <= 12, script
+
+
+def test_the_script_of_the_readme_runs(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", script_of_the_readme()]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         command, cwd=tmp_path, env=environment, timeout=50, text=True, capture_output=True

@@ -154,7 +154,7 @@ def test_knots_are_a_series(run, xarray, engine):
 def test_dumps_are_one_series(run, xarray, engine, group):
     paths = sorted((run / "dumps").glob("step-*.h5"))
     opened = [xarray.open_dataset(path, engine=engine, group=group) for path in paths]
-    series = xarray.concat(opened, "time")  # as open_mfdataset does, with Dask
+    series = xarray.concat(opened, "time", coords=["step"])  # as open_mfdataset does, with Dask
     assert series.v.dims == ("time", "y", "x")
     assert series.v.attrs == {"long_name": LONG_NAMES[group], "units": "1"}
     np.testing.assert_array_equal(series.step, [0, 3, 6, 9])
