@@ -13,6 +13,7 @@ import numpy as np
 
 from burgers_adjoint.assembly.runs import Gradient, reverse, sweep
 from burgers_adjoint.assembly.twin import case_of
+from burgers_adjoint.bridges.differentiable import Directions
 from burgers_adjoint.config import Config, from_dict, validated
 from burgers_adjoint.equations.burgers.preparation import prepare_kernels
 from burgers_adjoint.errors import BurgersAdjointError, ConfigError, agreed_error, closest
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from burgers_adjoint.bridges.scipy import ScipyProblem
     from burgers_adjoint.output.summary import CheckSummary
     from burgers_adjoint.planning.checkpointing import Checkpointing
+    from burgers_adjoint.second_order.products import SecondOrder
 
 
 class Problem:
@@ -79,6 +81,8 @@ class Problem:
         self._closed = False
         self.case = case_of(config, comm, own=objective)
         self._open.callback(self.case.close)
+        self._second: dict[bool, SecondOrder] = {}
+        self._open.callback(self._close_second)
         self._start = {name: np.copy(self.case.inputs.value(name)) for name in self.case.controls}
 
     @property
@@ -170,6 +174,51 @@ class Problem:
             for name, part in result.gradient.items()
         }
 
+    def hessian_product(
+        self, controls: Mapping[str, Any] | None, direction: Directions
+    ) -> Gradient | list[Gradient]:
+        """The second derivative of J times a direction, or times each of a batch of them.
+
+        Exact to round-off: a tangent sweep and a second-order adjoint one, in one reversal under
+        the configured schedule whose snapshots hold the states and their tangents. A batch shares
+        the states.
+
+        Args:
+            controls: see `value`.
+            direction: by the names of the controls, laid out like them; those left out are zero.
+                Or a sequence of such.
+
+        Returns:
+            The product by the names of the controls, like a gradient; a list of a batch's.
+
+        Raises:
+            ConfigError, NumericalError, SnapshotError, StorageError: see `value_and_gradient`;
+                ConfigError, too, where an objective of your own has no `second_derivative`.
+
+        Example:
+            >>> import burgers_adjoint as ba
+            >>> sections = {"grid": {"nx": 24, "ny": 20}, "time": {"steps": 10}}
+            >>> with ba.Problem(sections) as problem:
+            ...     m, d = problem.controls(), {"viscosity": 1.0}
+            ...     product = problem.hessian_product(m, d)
+            ...     ahead = problem.value_and_gradient({**m, "viscosity": 0.01 + 1e-6})[1]
+            ...     here = problem.value_and_gradient(m)[1]
+            >>> slope = (ahead["viscosity"] - here["viscosity"]) / 1e-6
+            >>> bool(abs(slope / product["viscosity"] - 1) < 1e-4)
+            True
+        """
+        return self._product(controls, direction, full=True)
+
+    def gauss_newton_product(
+        self, controls: Mapping[str, Any] | None, direction: Directions
+    ) -> Gradient | list[Gradient]:
+        """The Gauss-Newton part of `hessian_product`, symmetric and nowhere negative.
+
+        What J's second derivative by the states makes of their tangents: without the curvature of
+        the steps, which vanishes at a perfect fit.
+        """
+        return self._product(controls, direction, full=False)
+
     def trajectory(
         self, controls: Mapping[str, Any] | None = None, every: int = 1
     ) -> Iterator[tuple[int, np.ndarray]]:
@@ -211,7 +260,7 @@ class Problem:
         Raises:
             ConfigError, NumericalError, SnapshotError, StorageError: see `value_and_gradient`.
         """
-        from burgers_adjoint.checking.checker import checked
+        from burgers_adjoint.checking.checked import checked
         from burgers_adjoint.output.progress import Progress
 
         with self._running(controls, "gradient"):
@@ -251,6 +300,41 @@ class Problem:
         with self._in_use():
             return whole_fields.scatter(self.case.decomposition, whole)
 
+    def _product(
+        self, controls: Mapping[str, Any] | None, direction: Directions, full: bool
+    ) -> Gradient | list[Gradient]:
+        batch = [direction] if isinstance(direction, Mapping) else list(direction)
+        with self._running(controls, None):
+            directions = [self._direction(one) for one in batch]
+            found = self.second_order(len(batch), full).of(directions).products
+        return found[0] if isinstance(direction, Mapping) else found
+
+    def _direction(self, given: Mapping[str, Any]) -> Gradient:
+        found = {name: control.zeros() for name, control in self.case.controls.items()}
+        with agreed(self.comm):
+            for name, value in self._checked(given).items():
+                found[name] = self.case.controls[name].masked(value)
+        return found
+
+    def second_order(self, n_directions: int, full: bool) -> SecondOrder:
+        """What computes products with so many directions at once; the latest of its kind is kept.
+
+        Raises:
+            ConfigError: on all ranks: there are none, or J has no second derivative.
+        """
+        from burgers_adjoint.second_order.products import SecondOrder
+
+        kept = self._second.get(full)
+        if kept is None or kept.n_directions != n_directions:
+            if kept is not None:
+                self._second.pop(full).close()
+            kept = self._second[full] = SecondOrder(self.case, n_directions, full)
+        return kept
+
+    def _close_second(self) -> None:
+        while self._second:
+            self._second.popitem()[1].close()
+
     @cached_property
     def _store(self) -> Store:
         """One store for all gradients."""
@@ -280,10 +364,11 @@ class Problem:
             self._lock.release()
 
     @contextmanager
-    def _running(self, controls: Mapping[str, Any] | None, what: str) -> Iterator[None]:
+    def _running(self, controls: Mapping[str, Any] | None, what: str | None) -> Iterator[None]:
+        """Be at work at these controls, with the kernels of what comes, if anything."""
         with self._in_use():
             self._set(controls or {})
-            if self._prepared not in (what, "gradient"):
+            if what is not None and self._prepared not in (what, "gradient"):
                 prepare_kernels(self.case.model, reverse=what == "gradient")
                 self._prepared = what
             # values may be beyond what a run can bear: then it says so
@@ -293,14 +378,20 @@ class Problem:
     def _set(self, controls: Mapping[str, Any]) -> None:
         values: dict[str, Value] = {**self._start}
         with agreed(self.comm):
-            for name, value in controls.items():
-                if name not in values:
-                    raise ConfigError(
-                        f"this problem has no control {name!r}{closest(name, [*values])}; it has "
-                        f"{', '.join(values)} (gradient.controls)"
-                    )
-                control = self.case.controls[name]
-                values[name] = control.checked(value)
-                control.require_finite(values[name])
+            values |= self._checked(controls)
         for name, value in values.items():
             self.case.inputs.set(name, value)
+
+    def _checked(self, given: Mapping[str, Any]) -> dict[str, Value]:
+        values: dict[str, Value] = {}
+        names = [*self.case.controls]
+        for name, value in given.items():
+            if name not in names:
+                raise ConfigError(
+                    f"this problem has no control {name!r}{closest(name, names)}; it has "
+                    f"{', '.join(names)} (gradient.controls)"
+                )
+            control = self.case.controls[name]
+            values[name] = control.checked(value)
+            control.require_finite(values[name])
+        return values

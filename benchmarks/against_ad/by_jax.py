@@ -146,18 +146,28 @@ def objectives(setup: Setup, arrays: dict[str, Any], m: dict[str, Any]) -> Any:
 
 @cache
 def derivatives_of(setup: Setup) -> Any:
-    """Compile what returns the gradients of OBJECTIVES by each control, and their values."""
+    """Compile what returns the gradients of OBJECTIVES by each control, and their values.
 
-    def values(m: dict[str, Any], arrays: dict[str, Any]) -> Any:
-        found = objectives(setup, arrays, m)
-        return found, found
+    And, forward over reverse, the derivatives of all these along a direction.
+    """
 
-    return jax.jit(jax.jacrev(values, has_aux=True))
+    def derivatives(m: dict[str, Any], along: dict[str, Any], arrays: dict[str, Any]) -> Any:
+        def values(m: dict[str, Any]) -> Any:
+            found = objectives(setup, arrays, m)
+            return found, found
+
+        return jax.jvp(jax.jacrev(values, has_aux=True), (m,), (along,))
+
+    return jax.jit(derivatives)
 
 
 def differentiate(folder: Path) -> None:
-    """Write "objectives" and the gradients of them all by each control to reference.npz."""
-    setup, arrays = load(folder)
+    """Write what `references` finds to reference.npz."""
+    np.savez(folder / "reference.npz", **references(*load(folder)))
+
+
+def references(setup: Setup, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The "objective"s, their gradients by each control, and products with their Hessians."""
     moving, with_fields = inner(setup), "forcing" in setup.controls
     m = {
         "initial": arrays["initial"] * moving,
@@ -165,12 +175,18 @@ def differentiate(folder: Path) -> None:
         "viscosity": np.float64(setup.viscosity),
         **{name: arrays[name] * with_fields for name in OF_FIELDS},
     }
-    derivatives, values = derivatives_of(replace(setup, controls=()))(m, arrays)
+    along = {name: np.zeros_like(value) for name, value in m.items()}
+    along |= {name: arrays[f"along {name}"] for name in setup.controls}
     # a point has one value: that of the other control has no derivative in this one
-    derivatives["initial"] *= moving
-    derivatives["boundary"] *= 1 - moving
-    found = {name: np.asarray(derivatives[name]) for name in setup.controls}
-    np.savez(folder / "reference.npz", objective=np.asarray(values), **found)
+    own: dict[str, Any] = {"initial": moving, "boundary": 1 - moving}
+    along = {name: value * own.get(name, 1.0) for name, value in along.items()}
+    derive = derivatives_of(replace(setup, controls=()))
+    (gradients, values), (products, _) = derive(m, along, arrays)
+    found = {"objective": np.asarray(values)}
+    for name in setup.controls:
+        found[name] = np.asarray(gradients[name] * own.get(name, 1.0))
+        found[f"product {name}"] = np.asarray(products[name] * own.get(name, 1.0))
+    return found
 
 
 if __name__ == "__main__":

@@ -84,11 +84,11 @@ def setups(integrators: tuple[str, ...] = INTEGRATORS) -> Iterator[Setup]:
 
 
 def arrays_of(setup: Setup, seed: int = 7) -> dict[str, np.ndarray]:
-    """Values of all controls that are fields, and observations of fields and at sensors."""
+    """Values of all controls that are fields, observations of both kinds, and a direction."""
     random = np.random.default_rng(seed)
     shape = setup.ny, setup.nx
     n_times, n_sensors = len(setup.observed), 6
-    return {
+    found = {
         "initial": random.uniform(-1.0, 1.0, (2, *shape)) * np.array([1.0, 0.7])[:, None, None],
         "viscosity_field": random.uniform(0.0, 0.01, shape),
         "forcing": random.uniform(-1.0, 1.0, (2, *shape)),
@@ -99,6 +99,12 @@ def arrays_of(setup: Setup, seed: int = 7) -> dict[str, np.ndarray]:
             [random.uniform(*ends, n_sensors) for ends in (setup.x, setup.y)], axis=1
         ),
     }
+    # along which the gradient is differentiated once more
+    for name in (*OF_THE_STATE, *OF_FIELDS):
+        like = {"viscosity": np.float64(0.0), "boundary": found["initial"], **found}[name]
+        values = random.uniform(-1.0, 1.0, like.shape)
+        found[f"along {name}"] = np.asarray(0.01 * values if "viscosity" in name else values)
+    return found
 
 
 def save(folder: Path, setup: Setup, arrays: dict[str, np.ndarray]) -> None:

@@ -132,7 +132,7 @@ def assemble(
         controls = {name: one for name, one in every.items() if name in recipe.controls}
         inputs = Inputs(every, fields, model)
         files = fingerprints(config, comm)
-        prior = Prior(config, decomposition, model.layout, controls, inputs, objective)
+        prior = Prior(config, grid, decomposition, model.layout, controls, inputs, objective)
         undone.pop_all()
     return Case(
         config, comm, grid, decomposition, setting, model, objective, every, controls, inputs,

@@ -15,7 +15,10 @@ from burgers_adjoint.equations.burgers.stability import StepLimits
 from burgers_adjoint.errors import ConfigError, agreed_error
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.grid import Grid
+from burgers_adjoint.stepping.along import ControlAlong, LimitsAlong, ObjectiveAlong
+from burgers_adjoint.stepping.directions import WithDirections
 from burgers_adjoint.stepping.engine import Engine
+from burgers_adjoint.stepping.equation import Steps
 from burgers_adjoint.stepping.model import Model
 from burgers_adjoint.stepping.parts import Parts
 from burgers_adjoint.stepping.stepper import Stepper, Value
@@ -45,6 +48,8 @@ class Recipe:
         keep_stages: whether snapshots keep the stages of their step.
         steps_per_exchange: steps that share an exchange of halos; None to choose.
         overlap: advance the interior while the halo is under way.
+        directions: along how many steps have derivatives beside them.
+        full: whether these are of whole cotangents, or what Gauss-Newton takes of them.
     """
 
     controls: tuple[str, ...] = ("initial", "viscosity")
@@ -56,6 +61,8 @@ class Recipe:
     keep_stages: bool = False
     steps_per_exchange: int | None = None
     overlap: bool = False
+    directions: int = 0
+    full: bool = True
 
     @property
     def kinds(self) -> dict[str, Kind]:
@@ -70,7 +77,7 @@ class Recipe:
         """
         try:
             return Engine(
-                self.equation(grid), self.tableau, decomposition, time_steps, self.wanted,
+                self.steps(grid), self.tableau, decomposition, time_steps, self.wanted,
                 self.steps_per_exchange, self.overlap,
             )  # fmt: skip
         except ConfigError as error:
@@ -105,6 +112,13 @@ class Recipe:
             forcing="forcing" in fields,
             knots=knots,
         )
+
+    def steps(self, grid: Grid) -> Steps:
+        """The equation, beside its derivatives where there are directions."""
+        equation = self.equation(grid)
+        if not self.directions:
+            return equation
+        return WithDirections(equation, self.directions, self.wanted, self.full)
 
     def limits(self, grid: Grid) -> StepLimits:
         """How long steps may be."""
@@ -144,10 +158,19 @@ class Recipe:
             for name, control in controls.items()
             if control.of_steps and name != "viscosity"
         }
+        limits = self.limits(grid)
         parts = Parts(
-            grid, decomposition, time_steps, stepper, self.limits(grid), objective, controls,
-            FIELDS, self.keep_stages,
+            grid, decomposition, time_steps, stepper, limits, objective, controls, FIELDS,
+            self.keep_stages,
         )  # fmt: skip
+        if self.directions:
+            n_fields = len(FIELDS)
+            parts.limits = LimitsAlong(limits, n_fields)
+            parts.objective = ObjectiveAlong(objective, n_fields, self.full)
+            parts.controls = {
+                name: ControlAlong(one, self.directions) for name, one in controls.items()
+            }
+            parts.names = self.steps(grid).fields
         return Model(parts, values, self._like)
 
     def _like(self, grid: Grid, decomposition: Decomposition) -> Model:

@@ -1,6 +1,6 @@
 """Objectives of a user's own: a class with a value and a derivative, as a term of J."""
 
-from collections.abc import Container
+from collections.abc import Callable, Container
 from typing import Protocol
 
 import numpy as np
@@ -16,6 +16,8 @@ class OwnObjective(Protocol):
 
     It may have an attribute `steps`: a container of the numbers of steps after which it looks at
     the state, 0 for the initial one; without it, or with None, it looks at the final state alone.
+    Products with a Hessian need `second_derivative`: (state, direction, step) -> the derivative of
+    `derivative` along a direction of the state, all (2, ny, nx).
     Each state is shown in any order, several times maybe. No call is collective.
     """
 
@@ -68,15 +70,34 @@ class OwnTerm:
         self, state: np.ndarray, n: int, last: bool, weight: float, out: np.ndarray
     ) -> None:
         fields = self._fields(state)
-        found = np.empty(0)
+        self._add("derivative", lambda: self._objective.derivative(fields, n), n, weight, out)
+
+    def add_second_derivative(
+        self,
+        state: np.ndarray,
+        direction: np.ndarray,
+        n: int,
+        last: bool,
+        weight: float,
+        out: np.ndarray,
+    ) -> None:
+        fields, along = self._fields(state), self._fields(direction)
+        second = self._objective.second_derivative  # type: ignore[attr-defined]
+        self._add("second derivative", lambda: second(fields, along, n), n, weight, out)
+
+    def _add(
+        self, what: str, evaluate: Callable[[], np.ndarray], n: int, weight: float, out: np.ndarray
+    ) -> None:
+        """Add a derivative of the user's to a state, if it has the shape."""
+        place, found = self._layout.interior(out), np.empty(0)
         with agreed(self._comm):
-            found = np.asarray(self._objective.derivative(fields, n), dtype=np.float64)
-            if found.shape != fields.shape:
+            found = np.asarray(evaluate(), dtype=np.float64)
+            if found.shape != place.shape:
                 raise ConfigError(
-                    f"the objective's derivative after step {n} has the shape {found.shape}, not "
-                    f"that of the state, {fields.shape}"
+                    f"the objective's {what} after step {n} has the shape {found.shape}, not that "
+                    f"of the state, {place.shape}"
                 )
-        self._layout.interior(out)[...] += weight * found
+        place += weight * found
 
     def value(self, total: float) -> float:
         return total

@@ -58,6 +58,17 @@ def reverse(
     Raises:
         NumericalError: on all ranks: a state or the gradient is not finite.
     """
+    return outcome(case, executed(case, schedule, store, observer, follow))
+
+
+def executed(
+    case: Case,
+    schedule: Schedule,
+    store: SnapshotStore[Any],
+    observer: Observer | None = None,
+    follow: Callable[[Executor[np.ndarray, Cotangent, Any]], None] | None = None,
+) -> Executor[np.ndarray, Cotangent, Any]:
+    """An executor that has reversed a run of the case's model; see `reverse`. Collective."""
     executor: Executor[np.ndarray, Cotangent, Any]
     executor = Executor(case.model, schedule, store, observer)
     if follow is not None:
@@ -65,7 +76,7 @@ def reverse(
     # The end of an open run is known to a schedule only from the run before.
     replay = schedule.n_steps is not None and time_is_open(case.config.time)
     executor.run(case.model.initial_state(case.fields, replay))
-    return outcome(case, executor)
+    return executor
 
 
 def outcome(case: Case, executor: Executor[np.ndarray, Cotangent, Any]) -> Reversal:

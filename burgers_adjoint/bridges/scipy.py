@@ -1,7 +1,7 @@
 """SciPy's optimisers, which know one vector on one process, over a problem on any ranks."""
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -10,6 +10,9 @@ from burgers_adjoint.errors import BurgersAdjointError
 from burgers_adjoint.parallel.agreement import from_rank
 from burgers_adjoint.parallel.failure import agreed
 from burgers_adjoint.stepping.stepper import Value
+
+if TYPE_CHECKING:
+    from scipy.sparse.linalg import LinearOperator
 
 T = TypeVar("T")
 
@@ -22,7 +25,7 @@ class ScipyProblem:
     another control's; entries are values over `controls.scale`. It is the same on any number of
     ranks. Rank 0 has it; what the other ranks have is empty.
 
-    On one rank `fun`, `jac` and `bounds` go to SciPy as they are. On many ranks the whole
+    On one rank `fun`, `jac`, `hessp` and `bounds` go to SciPy as they are. On many ranks the whole
     program runs on all of them, and calls `drive`.
 
     Args:
@@ -70,12 +73,32 @@ class ScipyProblem:
         """The gradient by the entries, like x; see `fun`."""
         return self._evaluate(x)[1]
 
+    def hessp(self, x: np.ndarray, p: np.ndarray) -> np.ndarray:
+        """The Hessian at x times a vector, by the entries, like both; see `fun`."""
+        return self._ask("hessian_product", x, p)[1]
+
+    def gauss_newton(self, x: np.ndarray, p: np.ndarray) -> np.ndarray:
+        """The Gauss-Newton part of `hessp`: for `hessp` of a method that wants it convex."""
+        return self._ask("gauss_newton_product", x, p)[1]
+
+    def hessian(self, x: np.ndarray, gauss_newton: bool = False) -> "LinearOperator":
+        """The Hessian at x, or its Gauss-Newton part, as a linear operator of SciPy."""
+        from scipy.sparse.linalg import LinearOperator
+
+        times, size = self.gauss_newton if gauss_newton else self.hessp, self.x0.size
+        at = np.array(x, dtype=np.float64)
+        return LinearOperator(
+            (size, size), lambda p: times(at, np.ravel(p)), dtype=np.dtype(np.float64)
+        )
+
     def values(self, x: np.ndarray) -> dict[str, Value]:
         """Controls by name, this rank's tiles, from the vector of rank 0. Collective."""
         return self._unpack(x if self._comm.rank == 0 else None)
 
     def drive(self, program: Callable[["ScipyProblem"], T]) -> T:
-        """Let rank 0 run a program that calls `fun` and `jac`, with all ranks at work. Collective.
+        """Let rank 0 run a program that calls `fun`, `jac` and `hessp`, all ranks at work.
+
+        Collective.
 
         Args:
             program: called on rank 0, with this; what it returns can be pickled.
@@ -98,30 +121,40 @@ class ScipyProblem:
                     self._driving = False
                     from_rank(self._comm, "end")
             else:
-                while from_rank(self._comm, None) != "end":
-                    self._answer(None)
+                while (asked := from_rank(self._comm, None)) != "end":
+                    self._answer(asked, None)
         found: T = from_rank(self._comm, result)
         return found
 
     def _evaluate(self, x: np.ndarray) -> tuple[float, np.ndarray]:
         if self._last is not None and np.array_equal(self._last[0], x):
             return self._last[1], self._last[2].copy()
+        at = np.array(x, dtype=np.float64)
+        value, gradient = self._ask("value_and_gradient", at)
+        self._last = at, value, gradient
+        return value, gradient.copy()
+
+    def _ask(self, what: str, *vectors: np.ndarray) -> tuple[float, np.ndarray]:
+        """Have all ranks call a method of the problem at a vector, with another one perhaps."""
         if not self._driving:
             raise BurgersAdjointError(
                 "on many ranks SciPy's optimiser runs on rank 0 alone: let `drive` call it"
             )
         if self._comm.size > 1:
-            from_rank(self._comm, "evaluate")
-        at = np.array(x, dtype=np.float64)
-        value, gradient = self._answer(at)
-        self._last = at, value, gradient
-        return value, gradient.copy()
+            from_rank(self._comm, what)
+        return self._answer(what, *vectors)
 
-    def _answer(self, x: np.ndarray | None) -> tuple[float, np.ndarray]:
+    def _answer(
+        self, what: str, x: np.ndarray | None, p: np.ndarray | None = None
+    ) -> tuple[float, np.ndarray]:
         """One evaluation, on all ranks; an error that all ranks raise is rank 0's to deal with."""
         try:
-            value, gradient = self._problem.value_and_gradient(self._unpack(x))
-            return value, self._pack(gradient, lambda scale: scale)
+            m, value = self._unpack(x), np.nan
+            if what == "value_and_gradient":
+                value, found = self._problem.value_and_gradient(m)
+            else:
+                found = getattr(self._problem, what)(m, self._unpack(p))
+            return value, self._pack(found, lambda scale: scale)
         except BurgersAdjointError as error:
             if self._comm.rank == 0 or not error.agreed:
                 raise

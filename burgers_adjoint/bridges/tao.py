@@ -1,5 +1,6 @@
-"""PETSc TAO: J and its gradient as the callback of an optimiser that the user sets up."""
+"""PETSc TAO: J, its gradient and its Hessian as callbacks of an optimiser that the user sets up."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -43,3 +44,37 @@ class TaoObjective:
         J, found = self._problem.value_and_gradient(self._vector.values(x.array_r))
         self._vector.put_gradient(found, gradient.array)
         return J
+
+    def hessian(self, petsc: Any, gauss_newton: bool = False) -> Any:
+        """A PETSc matrix of J's Hessian, or its Gauss-Newton part, at the configured values.
+
+        `TAO.setHessian(objective.at, matrix)` takes it to where TAO is.
+
+        Args:
+            petsc: the module petsc4py.PETSc.
+            gauss_newton: which of the two.
+        """
+        products = self._problem.gauss_newton_product if gauss_newton else None
+        context = _Hessian(self._vector, products or self._problem.hessian_product)
+        context.point = self._problem.controls()
+        sizes = self.size, petsc.DETERMINE
+        matrix = petsc.Mat().createPython((sizes, sizes), context, comm=self._problem.comm)
+        matrix.setOption(petsc.Mat.Option.SYMMETRIC, True)
+        matrix.setUp()
+        return matrix
+
+    def at(self, tao: Any, x: Any, matrix: Any, preconditioner: Any) -> None:
+        """Take a matrix of `hessian` to the vector x. Collective."""
+        matrix.getPythonContext().point = self.controls(x)
+
+
+class _Hessian:
+    """What a PETSc matrix of the type "python" does."""
+
+    def __init__(self, vector: ControlVector, product: Callable[..., Any]) -> None:
+        self._vector, self._product = vector, product
+        self.point: dict[str, Any] = {}
+
+    def mult(self, matrix: Any, x: Any, y: Any) -> None:
+        found = self._product(self.point, self._vector.values(x.array_r))
+        self._vector.put_gradient(found, y.array)

@@ -2,8 +2,8 @@
 
 import dataclasses
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -11,12 +11,12 @@ import numpy as np
 
 from burgers_adjoint.assembly import runs
 from burgers_adjoint.assembly.case import Case
-from burgers_adjoint.assembly.runs import Reversal, reverse
+from burgers_adjoint.assembly.runs import Gradient, Reversal, reverse
 from burgers_adjoint.assembly.stores import Store, closed_at_end
 from burgers_adjoint.assembly.twin import case_of
-from burgers_adjoint.equations.burgers.preparation import prepare_kernels
+from burgers_adjoint.checking.directions import LEAST_SHARE, Direction, drawn_points
 from burgers_adjoint.output.progress import Progress
-from burgers_adjoint.output.summary import Check, CheckSummary
+from burgers_adjoint.output.summary import Check
 from burgers_adjoint.parallel.agreement import ALONE, anywhere, everywhere, from_rank, largest
 from burgers_adjoint.parallel.failure import agreed
 from burgers_adjoint.parallel.memory import node_memory
@@ -31,50 +31,6 @@ FIRST_ORDER = (0.9, 1.1)
 LARGEST_DIFFERENCE = 1e-7
 ROUND_OFF_STEP = 1e-14  # relative to the norms, for one step
 ROUND_OFF_RUN = 1e-11  # relative to the value, after many steps
-CANDIDATES_PER_POINT = 50
-LEAST_SHARE = 0.1  # of the largest gradient entry, for a grid point to be differenced
-
-
-@dataclass(frozen=True)
-class Direction:
-    """A perturbation of one control: J as a function of its size, and its slope.
-
-    Attributes:
-        value: perturbation, laid out like the control's gradient.
-        slope: derivative of J in this direction, by the gradient.
-    """
-
-    control: str
-    value: np.ndarray | float
-    slope: float
-
-
-def checked(
-    case: Case, checkpointing: Checkpointing, progress: Progress
-) -> tuple[CheckSummary, dict[str, tuple[Any, Any]]]:
-    """Test the gradient at a case's inputs. Collective.
-
-    Returns:
-        What was found; and the curves of the finite differences: by name sizes and errors.
-
-    Raises:
-        BurgersAdjointError: on all ranks: a run fails, or too little memory is free.
-    """
-    with closed_at_end(checkpointing.store(checkpointing.schedule())) as store:
-        prepare_kernels(case.model, tangent=True)
-        checker = Checker(case, checkpointing, store, progress)
-        curves = checker.run()
-    base = checker.base
-    summary = CheckSummary(
-        checks=checker.checks,
-        left_out=checker.left_out,
-        objective=base.objective,
-        digest=case.digest(base.final, base.gradient),
-        seed=case.config.check.seed,
-        ranks=case.comm.size,
-        steps=case.n_steps,
-    )
-    return summary, curves
 
 
 class Checker:
@@ -98,11 +54,12 @@ class Checker:
     def _sweeps_ahead(self) -> int:
         controls = len(self.case.config.gradient.controls)
         points = self.case.config.check.points + controls
-        return 6 + (len(TAYLOR_SIZES) + 1) * controls + 2 * len(DIFFERENCE_SIZES) * points
+        more = 13 if self.case.config.check.second_order else 0
+        return 6 + (len(TAYLOR_SIZES) + 1) * controls + 2 * len(DIFFERENCE_SIZES) * points + more
 
     def run(self) -> dict[str, tuple[Any, Any]]:
-        """Run all tests; returns the curves of the finite differences."""
-        directions = [self._random_direction(control) for control in self.base.gradient]
+        """Test the gradient; returns the curves of the finite differences."""
+        directions = [self.random_direction(control) for control in self.base.gradient]
         for direction in directions:
             self._taylor(direction)
         self._dot_product_of_one_step()
@@ -112,19 +69,18 @@ class Checker:
         self._second_control_value()
         self._other_schedule()
         self._one_rank()
-        self._progress.end()
         return curves
 
-    def _add(self, name: str, value: float | str, passed: bool, limit: Any, text: str) -> None:
+    def add(self, name: str, value: float | str, passed: bool, limit: Any, text: str) -> None:
         self.checks.append(Check(name, value, bool(passed), limit, text))
 
-    def _count(self) -> None:
+    def count(self) -> None:
         self._sweeps += 1
         self._progress.update(self._sweeps)
 
     def _reverse(self) -> Reversal:
         """Gradient at the case's inputs; all use one model and one store, as users would."""
-        self._count()
+        self.count()
         result = reverse(self.case, self._checkpointing.schedule(), self._store)
         gradient = {
             name: part.copy() if isinstance(part, np.ndarray) else part
@@ -133,19 +89,32 @@ class Checker:
         return dataclasses.replace(result, gradient=gradient)
 
     def _objective(self, direction: Direction) -> Callable[[float], float]:
-        def evaluate(size: float) -> float:
-            self._count()
-            inputs, control = self.case.inputs, direction.control
-            before = inputs.value(control)
-            inputs.set(control, before + size * direction.value)
-            try:
-                return runs.evaluate(self.case)
-            finally:
-                inputs.set(control, before)
+        return lambda size: self.moved({direction.control: direction.value}, size)
 
-        return evaluate
+    def moved(self, along: Mapping[str, np.ndarray | float], size: float) -> float:
+        """J at controls that have moved so far along a direction."""
+        self.count()
+        with self._moved(along, size):
+            return runs.evaluate(self.case)
 
-    def _random_direction(self, control: str) -> Direction:
+    def gradient_at(self, along: Mapping[str, np.ndarray | float], size: float) -> Gradient:
+        """The gradient at controls that have moved so far along a direction."""
+        with self._moved(along, size):
+            return self._reverse().gradient
+
+    @contextmanager
+    def _moved(self, along: Mapping[str, np.ndarray | float], size: float) -> Iterator[None]:
+        inputs = self.case.inputs
+        before = {name: inputs.value(name) for name in along}
+        for name, value in along.items():
+            inputs.set(name, before[name] + size * value)
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                inputs.set(name, value)
+
+    def random_direction(self, control: str, shift: int = 0) -> Direction:
         part, case = self.base.gradient[control], self.case
         grid, dt = case.grid, case.config.time.dt
         scale = self.amplitude
@@ -155,7 +124,7 @@ class Checker:
             scale = max(float(case.inputs.value("viscosity")), in_the_run)
         elif control.startswith("forcing"):
             scale /= case.n_steps * dt
-        value = scale * case.controls[control].random(self.seed)
+        value = scale * case.controls[control].random(self.seed + shift)
         return Direction(control, value, case.controls[control].dot(part, value))
 
     def _vanishes(self, control: str) -> bool:
@@ -177,14 +146,14 @@ class Checker:
             test = taylor_test(evaluate, self.base.objective, direction.slope, sizes)
             if low < test.order < high:
                 break
-        self._add(
+        self.add(
             f"Taylor order without gradient, {direction.control}",
             test.order,
             low < test.order < high,
             1.0,
             f"{low} to {high}",
         )
-        self._add(
+        self.add(
             f"Taylor order with gradient, {direction.control}",
             test.corrected_order,
             test.corrected_order > LEAST_ORDER,
@@ -208,7 +177,7 @@ class Checker:
         for name, control in of_steps.items():
             right += control.dot(control.pull_back(cotangent), directions[name])
         error = abs(left - right) / (norm(comm, w) * norm(comm, tangent))
-        self._add(
+        self.add(
             "dot product of one step",
             error,
             error <= ROUND_OFF_STEP,
@@ -219,7 +188,7 @@ class Checker:
     def _dot_product_of_the_run(self, direction: Direction) -> None:
         """Derivative of J by the tangent model, step by step, against the gradient's."""
         model, case = self.case.model, self.case
-        self._count()
+        self.count()
         state = model.initial_state(case.fields, replay=True)
         control = case.controls[direction.control]
         perturbation, directions = model.new_state(), {}
@@ -236,7 +205,7 @@ class Checker:
         error = abs(slope - direction.slope)
         if error:
             error = error / abs(slope) if slope else math.inf
-        self._add(
+        self.add(
             f"tangent against adjoint, {direction.control}",
             error,
             error <= ROUND_OFF_RUN,
@@ -249,7 +218,14 @@ class Checker:
         curves: dict[str, tuple[Any, Any]] = {}
         named = {one.control: one for one in directions if not self._vanishes(one.control)}
         if "initial" in self.base.gradient and not self._vanishes("initial"):
-            named |= self._points()
+            points, missing = drawn_points(self.case, self.base.gradient["initial"], self.amplitude)
+            named |= points
+            if missing:
+                wanted = self.case.config.check.points
+                self.left_out.append(
+                    f"central differences at {missing} of {wanted} grid points: few points have "
+                    f"a gradient above {LEAST_SHARE:g} of the largest"
+                )
         for name, direction in named.items():
             errors = central_differences(
                 self._objective(direction), direction.slope, DIFFERENCE_SIZES
@@ -257,7 +233,7 @@ class Checker:
             curves[name] = (DIFFERENCE_SIZES, errors)
             best = min(errors)
             size = DIFFERENCE_SIZES[errors.index(best)]
-            self._add(
+            self.add(
                 f"central difference, {name}",
                 best,
                 best <= LARGEST_DIFFERENCE,
@@ -265,40 +241,6 @@ class Checker:
                 f"at most {LARGEST_DIFFERENCE:g} relative (best at {size:g})",
             )
         return curves
-
-    def _points(self) -> dict[str, Direction]:
-        """Seeded grid points where the gradient is not so small that round-off hides it."""
-        gradient = self.base.gradient["initial"]
-        assert isinstance(gradient, np.ndarray)
-        ny, nx = self.case.grid.shape
-        threshold = LEAST_SHARE * largest(self.comm, float(np.abs(gradient).max()))
-        wanted = self.case.config.check.points
-        draw = np.random.default_rng(self.seed)
-        points: dict[str, Direction] = {}
-        for number in draw.integers(2 * ny * nx, size=CANDIDATES_PER_POINT * wanted):
-            field, row, column = (int(k) for k in np.unravel_index(number, (2, ny, nx)))
-            direction = self._point(gradient, field, row, column)
-            if abs(direction.slope) >= threshold * self.amplitude:
-                points[f"{'uv'[field]} at [{row}, {column}]"] = direction
-            if len(points) == wanted:
-                break
-        if len(points) < wanted:
-            self.left_out.append(
-                f"central differences at {wanted - len(points)} of {wanted} grid points: few "
-                f"points have a gradient above {LEAST_SHARE:g} of the largest"
-            )
-        return points
-
-    def _point(self, gradient: np.ndarray, field: int, row: int, column: int) -> Direction:
-        decomposition = self.case.decomposition
-        fields = np.zeros_like(gradient)
-        slope = 0.0
-        owner = decomposition.owner(row, column)
-        if owner == self.comm.rank:
-            place = field, row - decomposition.rows.start, column - decomposition.columns.start
-            fields[place] = self.amplitude
-            slope = float(gradient[place]) * self.amplitude
-        return Direction("initial", fields, from_rank(self.comm, slope, owner))
 
     def _second_control_value(self) -> None:
         """The gradient elsewhere, and back: nothing of an earlier one may survive."""
@@ -317,17 +259,17 @@ class Checker:
         fresh.inputs.set("viscosity", 0.99 * nu)
         fresh.inputs.fields = fields
         schedule = self._checkpointing.schedule()
-        self._count()
+        self.count()
         with closed_at_end(self._checkpointing.store(schedule)) as store:
             expected = reverse(fresh, schedule, store)
         found = case.digest(reused.final, reused.gradient)
-        self._compare(
+        self.compare(
             "second control value, reused against fresh",
             found,
             fresh.digest(expected.final, expected.gradient),
         )
         fresh.close()
-        self._compare(
+        self.compare(
             "first control value again",
             case.digest(again.final, again.gradient),
             case.digest(self.base.final, self.base.gradient),
@@ -345,10 +287,10 @@ class Checker:
                 "than half of the free memory"
             )
             return
-        self._count()
+        self.count()
         with closed_at_end(self._checkpointing.store(schedule)) as store:
             result = reverse(case, schedule, store)
-        self._compare(
+        self.compare(
             f"{other} against {configured.schedule}",
             case.digest(result.final, result.gradient),
             case.digest(self.base.final, self.base.gradient),
@@ -363,16 +305,12 @@ class Checker:
         if self.case.own is not None:
             self.left_out.append("one rank against several: the objective is of these tiles")
             return
-        ny, nx = self.case.grid.shape
-        size = 2 * ny * nx * np.dtype(np.float64).itemsize
-        if not self._fits(
-            (self._checkpointing.schedule().slots + 10) * size if comm.rank == 0 else 0
-        ):
+        if not self.fits_one_rank(2):
             self.left_out.append(
                 f"one rank against {comm.size}: it needs more than half of the free memory"
             )
             return
-        self._count()
+        self.count()
         found = ""
         with agreed(comm):
             if comm.rank == 0:
@@ -383,18 +321,25 @@ class Checker:
                     result = reverse(alone, schedule, store)
                 found = alone.digest(result.final, result.gradient)
                 alone.close()
-        self._compare(
+        self.compare(
             f"one rank against {comm.size}",
             from_rank(comm, found),
             self.case.digest(self.base.final, self.base.gradient),
         )
+
+    def fits_one_rank(self, n_fields: int) -> bool:
+        """Whether rank 0 has the memory for a reversal of states of so many fields."""
+        ny, nx = self.case.grid.shape
+        size = n_fields * ny * nx * np.dtype(np.float64).itemsize
+        slots = self._checkpointing.schedule().slots + 10
+        return self._fits(slots * size if self.comm.rank == 0 else 0)
 
     def _fits(self, n_bytes: int) -> bool:
         """Whether all ranks' needs fit into half of the free memory of every node."""
         needed, available, _ = node_memory(self.comm, n_bytes)
         return everywhere(self.comm, needed <= available / 2)
 
-    def _compare(self, name: str, found: str, expected: str) -> None:
+    def compare(self, name: str, found: str, expected: str) -> None:
         same = found == expected
         value = "same bits" if same else f"{found} is not {expected}"
-        self._add(name, value, same, expected, "the same bits")
+        self.add(name, value, same, expected, "the same bits")

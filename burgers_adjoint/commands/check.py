@@ -1,6 +1,6 @@
 """`check`: the tests of the configured problem's gradient, with a picture of the differences."""
 
-from burgers_adjoint.checking.checker import checked
+from burgers_adjoint.checking.checked import checked
 from burgers_adjoint.config import Config
 from burgers_adjoint.output.check_file import write_checks
 from burgers_adjoint.output.folder import prepare_directory

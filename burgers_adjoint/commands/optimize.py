@@ -4,7 +4,7 @@ import json
 import logging
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,8 @@ from burgers_adjoint.parallel.agreement import Comm, anywhere, largest, last_arr
 from burgers_adjoint.parallel.failure import agreed
 from burgers_adjoint.planning.checkpointing import Checkpointing
 from burgers_adjoint.problem import Problem
+from burgers_adjoint.second_order.entries import EntryProducts
+from burgers_adjoint.second_order.near_inverse import NearInverse
 
 logger = logging.getLogger(__name__)
 
@@ -109,6 +111,7 @@ class Search:
         self.prior: Values = case.inputs.copies(names)
         self.truth = self._find_truth()
         self.vector = ControlVector(self.comm, {name: case.controls[name] for name in names})
+        self.products = EntryProducts(case, self.vector, config.tao.hessian == "full")
         self.history: list[dict[str, Any]] = []
         self.identity = identity_of_search(config)
         self.counts = Counts()
@@ -176,9 +179,12 @@ class Search:
         def evaluate(entries: np.ndarray, gradient: np.ndarray) -> float:
             return self._evaluate(store, entries, gradient)
 
-        return tao.minimize(
-            petsc, self.comm, evaluate, self.start, bounds, settings, self._iterated
-        )
+        with closing(self.products):
+            near_inverse = NearInverse(self.case, self.vector, self.products)
+            functions = tao.Functions(evaluate, self.products.multiply, near_inverse)
+            return tao.minimize(
+                petsc, self.comm, functions, self.start, bounds, settings, self._iterated
+            )
 
     def _evaluate(self, store: Store, entries: np.ndarray, gradient: np.ndarray) -> float:
         case, values = self.case, self.vector.values(entries)
@@ -281,14 +287,9 @@ class Search:
         if ended is not None:
             facts |= {"ended": to_line(ended), "tao": settings_of(case.config)}
         write_values(
-            self.directory / BEST,
-            "controls",
-            case.controls,
-            values,
-            case.grid,
-            case.decomposition,
-            facts,
-        )
+            self.directory / BEST, "controls", case.controls, values, case.grid,
+            case.decomposition, facts,
+        )  # fmt: skip
 
     def conclude(self, outcome: tao.Outcome, startup: float, sweeps: float) -> RunSummary:
         """Run once with the best controls, write everything, and return the summary."""
@@ -315,6 +316,7 @@ class Search:
         counts = self.counts
         seconds = seconds_of(counts)
         summary = summarize(case, objective, case.model.final, {}, startup, sweeps, seconds)
+        self.seconds_evaluating += self.products.seconds
         own = sweeps - self.seconds_evaluating - self.seconds_saving
         summary.seconds |= {
             "evaluations": largest(comm, self.seconds_evaluating),
@@ -330,6 +332,7 @@ class Search:
         summary.optimize = Optimized(
             iterations=len(self.history) - 1,
             evaluations=self.evaluations,
+            products=self.products.count,
             failed_trials=outcome.failed_trials,
             converged=outcome.converged,
             reason=outcome.reason,

@@ -27,7 +27,7 @@ from burgers_adjoint.config.sizes import parse_size
 from burgers_adjoint.errors import ConfigError, closest
 
 BACKGROUND = ("background", ("deviation", "smoothness"))
-UNBOUNDED = ("lmvm", "cg", "owlqn")  # TAO's types that know no bounds
+UNBOUNDED = ("lmvm", "cg", "owlqn", "nls", "ntr")  # TAO's types that know no bounds
 SUM = "weighted_sum"  # of terms: the one objective that is none
 
 
@@ -178,6 +178,7 @@ def _check_controls(config: Config) -> None:
                     raise ConfigError(f"{shown}: expected numbers > 0")
                 if key == "smoothness" and name in ("viscosity", "boundary"):
                     raise ConfigError(f"{shown}: {name} is no field of the domain to be smooth")
+    _check_covariances(config)
     lower, upper = config.controls.lower, config.controls.upper
     for name in lower.keys() & upper.keys():
         if lower[name] > upper[name]:
@@ -199,6 +200,42 @@ def _check_controls(config: Config) -> None:
             )
         if any(later <= earlier for earlier, later in pairwise(knots)):
             raise ConfigError(f"{shown}: expected increasing times")
+
+
+def no_field(name: str) -> str:
+    """Why a control has no covariance of a field, as the end of a message."""
+    if name not in CONTROLS.names:
+        return ""
+    return f"; {name} is no field of the domain: it can have a deviation"
+
+
+def _check_covariances(config: Config) -> None:
+    controls = config.gradient.controls
+    for name, matern in config.background.covariances.items():
+        shown = f"[background.{name}]"
+        if name not in controls:
+            raise ConfigError(
+                f"{shown}: {name} is not in gradient.controls = {show(controls)}"
+                + closest(name, controls)
+            )
+        for key in BACKGROUND[1]:
+            table = getattr(config.background, key)
+            if name in table:
+                raise ConfigError(
+                    f"background.{key} = {show(table)}: expected no {name} in it, as {shown} is "
+                    "its covariance"
+                )
+        spacing = max(
+            (high - low) / (n if config.grid.boundary == "periodic" else n - 1)
+            for (low, high), n in (
+                (config.grid.x, config.grid.nx), (config.grid.y, config.grid.ny),
+            )
+        )  # fmt: skip
+        if matern.length < spacing:
+            raise ConfigError(
+                f"background.{name}.length = {show(matern.length)}: expected at least the "
+                f"distance of the grid's points, {spacing:.6g}"
+            )
 
 
 def _check_objective(objective: Objective, observations: Observations, twin: bool) -> None:

@@ -5,7 +5,7 @@ import re
 import textwrap
 from typing import Any, TextIO
 
-from msgspec import Struct
+from msgspec import Struct, to_builtins
 
 from burgers_adjoint.config.checks import names_by_key
 from burgers_adjoint.config.messages import allowed, show
@@ -22,7 +22,7 @@ def keys(config: Config) -> dict[str, dict[str, dict[str, Any]]]:
     return {
         section: {
             key: {
-                "value": getattr(getattr(config, section), key),
+                "value": to_builtins(getattr(getattr(config, section), key)),
                 "default": getattr(getattr(default, section), key),
                 "meaning": meaning,
                 "allowed": re.sub(
@@ -46,9 +46,16 @@ def as_toml(described: dict[str, dict[str, dict[str, Any]]]) -> str:
             if re.search("one of|[<>]", told["allowed"]):  # more than the value itself shows
                 meaning += f" ({told['allowed']})"
             value = told["value"]
-            setting = f"# {key} = {example}" if value is None else f"{key} = {show(value)}"
+            setting = f"# {key} = {example}" if value is None else f"{key} = {_inline(value)}"
             lines += _commented(setting, meaning)
     return "\n".join(lines)
+
+
+def _inline(value: Any) -> str:
+    """Write a value in one line of TOML."""
+    if not isinstance(value, dict) or not value:
+        return show(value)
+    return "{ " + ", ".join(f"{name} = {_inline(one)}" for name, one in value.items()) + " }"
 
 
 def print_keys(described: dict[str, dict[str, dict[str, Any]]], stream: TextIO, _: bool) -> None:

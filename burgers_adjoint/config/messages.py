@@ -42,11 +42,15 @@ def explain(data: Mapping[str, Any], message: str, names: Mapping[str, Sequence[
 
     names are those that a key which is a text may have, by "section.key".
     """
-    found = re.search(r" - at `\$\.(\w+)\.(\w+)", message)
+    found = re.search(r" - at `\$\.(\w+)\.(\w+)(?:\.(\w+))?", message)
     if found is None:
         return message
-    section, key = found.groups()
+    section, key, inner = found.groups()
     value = data[section][key]
+    if inner is not None:
+        (kind,) = (one.type for one in _tables(section, key) if one.encode_name == inner)
+        shown = f"{section}.{key}.{inner} = {show(value[inner])}"
+        return f"{shown}: expected {_describe(kind)}"
     shown = f"{section}.{key} = {show(value)}"
     if isinstance(value, str):
         shown += closest(value, _words(section, key))
@@ -69,6 +73,13 @@ def allowed(section: str, key: str, names: Sequence[str] | None = None) -> str:
     """Say which values a key can have; names are those of a text."""
     fields = {field.encode_name: field.type for field in _fields(section_type(section))}
     return _describe(fields[key], names)
+
+
+def _tables(section: str, key: str) -> list[Any]:
+    """The keys of the table that a key can be."""
+    (kind,) = (field.type for field in _fields(section_type(section)) if field.encode_name == key)
+    choices = kind.types if isinstance(kind, UnionType) else [kind]
+    return [one for table in choices if isinstance(table, StructType) for one in table.fields]
 
 
 def _fields(section: type[Struct]) -> tuple[Any, ...]:
@@ -102,6 +113,8 @@ def _describe(kind: Type, names: Sequence[str] | None = None) -> str:
             return f"a list of {len(kind.item_types)}, each {_describe(kind.item_types[0])}"
         case DictType():
             return f"a table of names, each {_describe(kind.value_type)}"
+        case StructType():
+            return f"a table with {', '.join(one.encode_name for one in kind.fields)}"
         case VarTupleType():
             filled = " that is not empty" if kind.min_length else ""
             return f"a list{filled}, each {_describe(kind.item_type, names)}"

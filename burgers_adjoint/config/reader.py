@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from burgers_adjoint.config.checks import cross_check, names_by_key, require_magnitude
+from burgers_adjoint.config.checks import cross_check, names_by_key, no_field, require_magnitude
 from burgers_adjoint.config.messages import explain, not_a_section, section_type, show
 from burgers_adjoint.config.sections import Config
 from burgers_adjoint.errors import ConfigError, closest
@@ -160,6 +160,7 @@ def _refuse_unknown(data: Mapping[str, Any]) -> None:
                 raise ConfigError(
                     f"unknown key {section}.{key} = {show(value)}{closest(key, keys)}; "
                     f"allowed in [{section}]: {', '.join(keys)}"
+                    + (no_field(key) if section == "background" else "")
                 )
 
 

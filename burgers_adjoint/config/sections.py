@@ -9,11 +9,9 @@ import msgspec
 import tomli_w
 from msgspec import Meta, Struct
 
-# Beyond these, indices and step counts would no longer fit the integers of kernels and files.
-Points = Annotated[int, Meta(ge=3, le=2**31 - 1)]
-Count = Annotated[int, Meta(ge=1, le=2**53)]
-Positive = Annotated[float, Meta(gt=0)]
-Text = Annotated[str, Meta(min_length=1)]
+from burgers_adjoint.config.background import Background
+from burgers_adjoint.config.searching import Petsc, Tao
+from burgers_adjoint.config.values import Count, Points, Positive, Seed, Text
 
 
 class Grid(Struct, frozen=True, forbid_unknown_fields=True):
@@ -134,7 +132,7 @@ class Observations(Struct, frozen=True, forbid_unknown_fields=True):
     sensors: tuple[tuple[float, float], ...] = ()
     sensor_grid: tuple[Count, Count] = (8, 8)
     noise: Positive = 0.01
-    seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
+    seed: Seed = 0
 
 
 class Gradient(Struct, frozen=True, forbid_unknown_fields=True):
@@ -165,19 +163,6 @@ class Controls(Struct, frozen=True, forbid_unknown_fields=True):
     upper: dict[str, float] = {}
 
 
-class Background(Struct, frozen=True, forbid_unknown_fields=True):
-    """What is known of controls beforehand, by their names; added to the objective.
-
-    Attributes:
-        deviation: J has 1/2 sum ((m - prior) / deviation)^2: { initial = 0.5 }; the prior is what
-            the configuration describes.
-        smoothness: J has smoothness / 2 sum (difference of neighbours in m - prior)^2.
-    """
-
-    deviation: dict[str, float] = {}
-    smoothness: dict[str, float] = {}
-
-
 class Truth(Struct, frozen=True, forbid_unknown_fields=True):
     """What `optimize` is to find in a twin experiment.
 
@@ -206,38 +191,6 @@ class Truth(Struct, frozen=True, forbid_unknown_fields=True):
     bump_width: tuple[float, float] = (1.0, 1.0)
     viscosity_bump: float = 0.0
     forcing_bump: tuple[float, float] = (0.0, 0.0)
-
-
-class Tao(Struct, frozen=True, forbid_unknown_fields=True):
-    """How PETSc's TAO minimises.
-
-    Attributes:
-        type: a first-order method.
-        gatol: converged when the gradient norm is below this.
-        grtol: converged when the gradient norm is below this share of the objective.
-        gttol: converged when the gradient norm is below this share of the first one.
-        iterations: at most.
-        evaluations: of objective and gradient, at most.
-    """
-
-    type: Literal["blmvm", "bqnls", "bncg", "bqnkls", "bqnktr", "bqnktl", "lmvm", "cg", "owlqn"] = (
-        "blmvm"
-    )
-    gatol: Annotated[float, Meta(ge=0)] = 1e-8
-    grtol: Annotated[float, Meta(ge=0)] = 0.0
-    gttol: Annotated[float, Meta(ge=0)] = 1e-3
-    iterations: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 100
-    evaluations: Annotated[int, Meta(ge=1, le=2**31 - 1)] = 1000
-
-
-class Petsc(Struct, frozen=True, forbid_unknown_fields=True):
-    """Options for PETSc.
-
-    Attributes:
-        options: as on PETSc's command line: "-tao_ls_type armijo".
-    """
-
-    options: str = ""
 
 
 class Checkpointing(Struct, frozen=True, forbid_unknown_fields=True):
@@ -350,10 +303,12 @@ class Check(Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         seed: of the random directions and points.
         points: grid points that are checked by finite differences.
+        second_order: test products with the Hessian, too.
     """
 
-    seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
+    seed: Seed = 0
     points: Annotated[int, Meta(ge=1, le=1000)] = 3
+    second_order: bool = False
 
 
 class Config(Struct, frozen=True, forbid_unknown_fields=True):

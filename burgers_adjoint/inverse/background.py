@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from burgers_adjoint.inverse.covariance import Covariance
 from burgers_adjoint.kernels.tile_layout import Layout
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.halo import Frame, Halo
@@ -15,15 +16,18 @@ Values = Mapping[str, np.ndarray | float]
 class Background:
     """J = 1/2 sum ((m - prior) / deviation)^2 + 1/2 smoothness sum (difference of neighbours)^2.
 
+    Or J = 1/2 (m - prior)' B^-1 (m - prior), of the controls that have a covariance B.
+
     Neighbours are the points to the east and to the north, and the differences those of m - prior:
     a field that departs from the prior does so smoothly (Tikhonov, of order one). Controls are laid
     out like their gradients; smoothness is for those that are fields of the whole domain.
 
     Args:
         decomposition, layout: of the fields.
-        prior: value of every control that has a deviation or a smoothness.
+        prior: value of every control that has a deviation, a smoothness or a covariance.
         deviation: standard deviation of a control from its prior, by name.
         smoothness: weight by name.
+        covariances: by name.
     """
 
     def __init__(
@@ -33,12 +37,14 @@ class Background:
         prior: Values,
         deviation: Mapping[str, float],
         smoothness: Mapping[str, float],
+        covariances: Mapping[str, Covariance],
     ) -> None:
         self._comm = decomposition.comm
         self._layout = layout
         self._prior = {name: np.copy(value) for name, value in prior.items()}
         self._deviation = dict(deviation)
         self._smoothness = dict(smoothness)
+        self._covariances = dict(covariances)
         frame = Frame(layout.rows, layout.columns)
         self._halo = Halo(decomposition, frame, depth=1, n_fields=1, corners=False)
         self._work = layout.new_array(1)
@@ -62,10 +68,12 @@ class Background:
 
     def value_and_gradient(self, values: Values) -> tuple[float, dict[str, np.ndarray | float]]:
         """J, and its derivative by each control that it depends on. Collective."""
+        return self._of({name: values[name] - prior for name, prior in self._prior.items()})
+
+    def _of(self, departures: Values) -> tuple[float, dict[str, np.ndarray | float]]:
         total = 0.0
         gradient: dict[str, np.ndarray | float] = {}
-        for name, prior in self._prior.items():
-            departure = values[name] - prior
+        for name, departure in departures.items():
             part = np.zeros(np.shape(departure))
             if name in self._deviation:
                 scaled = departure / self._deviation[name]
@@ -74,12 +82,20 @@ class Background:
                 part += scaled / self._deviation[name]
             if name in self._smoothness:
                 weight = self._smoothness[name]
-                fields = departure.reshape(-1, *departure.shape[-2:])
+                fields = np.reshape(departure, (-1, *np.shape(departure)[-2:]))
                 parts = part.reshape(fields.shape)
                 for field, out in zip(fields, parts, strict=True):
                     total += weight * self._roughness(field, weight, out)
+            if name in self._covariances:
+                weighted = self._covariances[name].applied(departure, -1.0)
+                total += 0.5 * exact_sum(self._comm, np.asarray(departure * weighted))
+                part += weighted
             gradient[name] = part if part.ndim else float(part)
         return total, gradient
+
+    def product(self, values: Values) -> dict[str, np.ndarray | float]:
+        """The second derivative times a direction of the controls: J is quadratic. Collective."""
+        return self._of({name: values[name] for name in self._prior})[1]
 
     def _roughness(self, field: np.ndarray, weight: float, out: np.ndarray) -> float:
         """Half the sum of squared differences of neighbours; adds its derivative to out."""

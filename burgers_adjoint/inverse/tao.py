@@ -1,6 +1,6 @@
 """Minimisation by PETSc TAO; the one place that imports petsc4py."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,7 @@ from burgers_adjoint.errors import (
     NumericalError,
     agreed_error,
 )
+from burgers_adjoint.inverse.newton import NEWTON, Multiply, Precondition, SecondOrder
 from burgers_adjoint.parallel.agreement import Comm
 
 INFINITE = 1e100  # beyond which PETSc takes a bound for none
@@ -19,7 +20,8 @@ INFINITE = 1e100  # beyond which PETSc takes a bound for none
 # a line search turns an infinite one into nan, and small, as it sets how far the search steps back.
 FAILED = 3.0
 
-METHODS = ("blmvm", "bqnls", "bncg", "bqnkls", "bqnktr", "bqnktl", "lmvm", "cg", "owlqn")
+FIRST_ORDER = ("blmvm", "bqnls", "bncg", "bqnkls", "bqnktr", "bqnktl", "lmvm", "cg", "owlqn")
+METHODS = FIRST_ORDER + NEWTON
 REASONS = {
     "CONVERGED_GATOL": "the gradient norm is below tao.gatol",
     "CONVERGED_GRTOL": "the gradient norm over the objective is below tao.grtol",
@@ -80,6 +82,22 @@ class Iteration:
 Evaluate = Callable[[np.ndarray, np.ndarray], float]
 
 
+@dataclass
+class Functions:
+    """What a search asks for, of vectors of which each rank has a share; all collective.
+
+    Attributes:
+        evaluate: (entries, gradient out) -> objective; a NumericalError that all ranks raise makes
+            a failed trial, except at the start.
+        multiply: (entries, direction, product out), of the Hessian there: for Newton's methods.
+        precondition: what is close to the inverse of the Hessian, times a vector.
+    """
+
+    evaluate: Evaluate
+    multiply: Multiply | None = None
+    precondition: Precondition = np.copy
+
+
 def load_petsc(options: str) -> Any:
     """Import and start petsc4py with options.
 
@@ -128,17 +146,19 @@ def prepare(petsc: Any, comm: Comm, method: str) -> None:
     tao.setOptionsPrefix("prepare_")  # out of reach of what the user asks for
     tao.setType(method)
     tao.setObjectiveGradient(parabola, gradient)
+    second = SecondOrder(petsc, tao, x, lambda point, direction, out: np.copyto(out, direction))
     tao.setMaximumIterations(2)
     tao.setFromOptions()
+    second.begin()
     tao.solve(x)
-    for item in (tao, x, gradient):
+    for item in (tao, x, gradient, second):
         item.destroy()
 
 
 def minimize(
     petsc: Any,
     comm: Comm,
-    evaluate: Evaluate,
+    functions: Functions,
     start: np.ndarray,
     bounds: tuple[np.ndarray, np.ndarray] | None,
     settings: Settings,
@@ -149,8 +169,7 @@ def minimize(
     Args:
         petsc: from `load_petsc`.
         comm: the ranks.
-        evaluate: (entries, gradient out) -> objective, both this rank's share; a NumericalError
-            that all ranks raise makes a failed trial, except at the start.
+        functions: of this rank's share.
         start: this rank's share; changed in place.
         bounds: lower and upper ones, or None.
         settings: of TAO.
@@ -162,11 +181,13 @@ def minimize(
             the search does not.
     """
     x = petsc.Vec().createWithArray(start, comm=comm)
-    trials = _Trials(evaluate, watch, x.duplicate())
+    trials = _Trials(functions.evaluate, watch, x.duplicate())
     tao = petsc.TAO().create(comm)
     tao.setType(settings.method)
     tao.setObjectiveGradient(trials.evaluate, x.duplicate())
     tao.setMonitor(trials.accept)
+    multiply = functions.multiply and trials.watched(functions.multiply)
+    second = SecondOrder(petsc, tao, x, multiply, functions.precondition)
     tao.setTolerances(gatol=settings.gatol, grtol=settings.grtol, gttol=settings.gttol)
     tao.setMaximumIterations(settings.iterations)
     tao.setMaximumFunctionEvaluations(settings.evaluations)
@@ -175,40 +196,46 @@ def minimize(
         limits = [petsc.Vec().createWithArray(bound, comm=comm) for bound in bounds]
         tao.setVariableBounds(*limits)
     try:
-        _set_from_options(petsc, tao)
+        _set_from_options(petsc, tao, METHODS if multiply else FIRST_ORDER)
+        second.begin()
         tao.solve(x)
         return trials.outcome(petsc, tao, x)
     except petsc.Error as error:
         # PETSc reports what a callback raised as an error of its own
         if trials.failures:
             raise trials.failures[0] from None
-        said = _words(error)
-        if "Inf or NaN" in said:
-            raise agreed_error(
-                NumericalError(
-                    "PETSc squares the objective's gradient, and that is not finite: smaller "
-                    f"objective.weights, or a controls.scale, may help ({said})"
-                )
-            ) from error
-        raise BurgersAdjointError(f"the search failed: PETSc says: {said}") from error
+        raise _explained(error) from error
     finally:
-        for item in (tao, x, trials.latest, *limits):
+        for item in (tao, x, trials.latest, second, *limits):
             item.destroy()
 
 
-def _set_from_options(petsc: Any, tao: Any) -> None:
+def _set_from_options(petsc: Any, tao: Any, methods: Sequence[str]) -> None:
     """Let the user's options have their way, as far as the search can follow."""
     try:
         tao.setFromOptions()
     except petsc.Error as error:
         raise agreed_error(ConfigError(f"petsc.options: PETSc says: {_words(error)}")) from error
-    if tao.getType() not in METHODS:
+    if tao.getType() not in methods:
         raise agreed_error(
             ConfigError(
                 f"petsc.options: -tao_type {tao.getType()} takes more than the objective and its "
-                f"gradient, or is not tried here: expected one of {', '.join(METHODS)}"
+                f"gradient, or is not tried here: expected one of {', '.join(methods)}"
             )
         )
+
+
+def _explained(error: Exception) -> BurgersAdjointError:
+    """What PETSc says, as an error of ours."""
+    said = _words(error)
+    if "Inf or NaN" in said:
+        return agreed_error(
+            NumericalError(
+                "PETSc squares the objective's gradient, and that is not finite: smaller "
+                f"objective.weights, or a controls.scale, may help ({said})"
+            )
+        )
+    return BurgersAdjointError(f"the search failed: PETSc says: {said}")
 
 
 def _words(error: Exception) -> str:
@@ -251,6 +278,18 @@ class _Trials:
             raise
         gradient.copy(self.latest)
         return objective
+
+    def watched(self, multiply: Multiply) -> Multiply:
+        """The products, whose failures are noted."""
+
+        def noting(point: np.ndarray, direction: np.ndarray, out: np.ndarray) -> None:
+            try:
+                multiply(point, direction, out)
+            except BaseException as error:
+                self.failures.append(error)
+                raise
+
+        return noting
 
     def accept(self, tao: Any) -> None:
         """Note a point that TAO goes on from."""

@@ -86,6 +86,7 @@ class Optimized(Struct, kw_only=True):
 
     iterations: int
     evaluations: int
+    products: int = 0
     failed_trials: int
     converged: bool
     reason: str

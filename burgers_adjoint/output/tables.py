@@ -227,7 +227,8 @@ def _optimize_rows(done: Optimized) -> Iterable[tuple[str, str]]:
     verdict = "converged" if done.converged else "NOT CONVERGED"
     yield "optimisation", f"{verdict} after {done.iterations} iterations: {done.reason}"
     failed = f", {done.failed_trials} failed trials" if done.failed_trials else ""
-    yield "  evaluations", f"{done.evaluations} of objective and gradient{failed}"
+    products = f", {done.products} products with the Hessian" if done.products else ""
+    yield "  evaluations", f"{done.evaluations} of objective and gradient{failed}{products}"
     yield "  TAO, vectors", f"{done.tao_share:.2%} of the time"
     if done.chi_square is not None:
         yield "misfit per observation", f"{done.chi_square:.4g} of the noise variance"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -14,7 +14,7 @@ from burgers_adjoint.kernels.tile_layout import Layout
 from burgers_adjoint.kernels.wavefront import Frame, RowPool
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.stepping.backend import PROCESSOR, Backend
-from burgers_adjoint.stepping.equation import Equation
+from burgers_adjoint.stepping.equation import Steps, with_tangent
 from burgers_adjoint.stepping.numbers import StepNumbers
 from burgers_adjoint.stepping.passes import Arrays, Finder, Pass, SplitPass, WholePass
 from burgers_adjoint.stepping.runge_kutta import StepKinds
@@ -64,7 +64,7 @@ class Engine:
 
     def __init__(
         self,
-        equation: Equation,
+        equation: Steps,
         tableau: Tableau,
         decomposition: Decomposition,
         time_steps: TimeSteps,
@@ -153,7 +153,11 @@ class Engine:
         Raises:
             ConfigError: the equation knows no such name, or not such a value of it.
         """
-        for key, fields in self.equation.set_control(name, value).items():
+        self.set_data(self.equation.set_control(name, value))
+
+    def set_data(self, data: Mapping[Hashable, np.ndarray]) -> None:
+        """Set what formulas read beside the state, (n, ny, nx) of the tile, by key. Collective."""
+        for key, fields in data.items():
             self.data.set(key, fields)
         self._numbers.forget()
         self.forget_stages()
@@ -379,19 +383,14 @@ class Engine:
         names = ("source", "perturbation", "out")
         buffers = [Buffer(self.n_fields, name) for name in names]
         sweep = self._pass("tangent", "tangent", lambda: make.tangent(*buffers))
-        varied: Arrays = {
-            key: self._varied(key, fields)
-            for key, fields in self.equation.perturbations(directions, self._tile_shape).items()
-        }
+        shape = self.decomposition.tile_shape
+        perturbations = with_tangent(self.equation).perturbations(directions, shape)
+        varied: Arrays = {key: self._varied(key, one) for key, one in perturbations.items()}
         if not make.split:
             self.data.exchange(make.n_layers(1), perturbation, state)
         arrays = dict(zip(names, (state, perturbation, out), strict=True))
         sweep.run(arrays, self._finder(n, 1, varied.__getitem__), self._numbers.forward(n, 1))
         return out
-
-    @property
-    def _tile_shape(self) -> tuple[int, int]:
-        return self.decomposition.tile_shape
 
     def _varied(self, key: Hashable, fields: np.ndarray) -> np.ndarray:
         """An array with a perturbation, its halo filled."""

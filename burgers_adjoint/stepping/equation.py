@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -27,8 +27,8 @@ Value = np.ndarray | float
 Streams = Mapping[str, Any]
 
 
-class Equation(Protocol):
-    """dq/dt = rate(q) at one point, its tangent and its adjoint, hand-written, term beside term.
+class Steps(Protocol):
+    """dq/dt = rate(q) at one point, and its adjoint: what is stepped and reversed.
 
     The formulas are plain Python of +, -, *, / and what `kernels.formula` offers; they see numbers,
     or values that stand for many points. `c` is a sequence of numbers, those of `numbers`; `s` has
@@ -79,12 +79,6 @@ class Equation(Protocol):
         """
         ...
 
-    def perturbations(
-        self, directions: Mapping[str, Value], shape: tuple[int, int]
-    ) -> Mapping[Hashable, np.ndarray]:
-        """Perturbations, (n, ny, nx) of the tile, of what is varied, by the keys of `sources`."""
-        ...
-
     def density_shapes(self, wanted: Sequence[str]) -> Mapping[str, tuple[int, ...]]:
         """Axes before (rows, pitch) of what a gradient is added up in, by name.
 
@@ -100,12 +94,6 @@ class Equation(Protocol):
         """Rates of change of the fields."""
         ...
 
-    def tangent(
-        self, c: Sequence[Any], q: Crosses, dq: Crosses, s: Streams, ds: Streams
-    ) -> Sequence[Any]:
-        """Derivative of `rate` in the direction (dq, ds); ds has a value for each varied field."""
-        ...
-
     def adjoint(self, c: Sequence[Any], q: Crosses, p: Crosses, s: Streams) -> Sequence[Any]:
         """A row of the transposed Jacobian of `rate` times the cotangent p of the rates.
 
@@ -117,4 +105,52 @@ class Equation(Protocol):
         self, c: Sequence[Any], q: Crosses, p: Sequence[Any], s: Streams
     ) -> Mapping[str, Sequence[Any]]:
         """Transposes of the terms of `tangent` in ds, at the point itself."""
+        ...
+
+
+@runtime_checkable
+class Equation(Steps, Protocol):
+    """Steps with their tangent: hand-written, term beside term of the adjoint."""
+
+    def perturbations(
+        self, directions: Mapping[str, Value], shape: tuple[int, int]
+    ) -> Mapping[Hashable, np.ndarray]:
+        """Perturbations, (n, ny, nx) of the tile, of what is varied, by the keys of `sources`."""
+        ...
+
+    def tangent(
+        self, c: Sequence[Any], q: Crosses, dq: Crosses, s: Streams, ds: Streams
+    ) -> Sequence[Any]:
+        """Derivative of `rate` in the direction (dq, ds); ds has a value for each varied field."""
+        ...
+
+
+def with_tangent(steps: Steps) -> Equation:
+    """The steps, if they have a tangent.
+
+    Raises:
+        TypeError: they have none.
+    """
+    if not isinstance(steps, Equation):
+        raise TypeError(f"{type(steps).__name__} has no tangent")
+    return steps
+
+
+class TwiceDifferentiable(Equation, Protocol):
+    """An equation with the tangent of its adjoint, of which products with a Hessian are made."""
+
+    def adjoint_tangent(
+        self, c: Sequence[Any], q: Crosses, dq: Crosses, p: Crosses, s: Streams, ds: Streams
+    ) -> Sequence[Any]:
+        """Derivative of `adjoint` in the direction (dq, ds), the cotangent p held.
+
+        ds has a `Cross` for each field of what is perturbed, as s has of its streams; what is not
+        perturbed is not in it.
+        """
+        ...
+
+    def sensitivities_tangent(
+        self, c: Sequence[Any], q: Crosses, dq: Crosses, p: Sequence[Any], s: Streams, ds: Streams
+    ) -> Mapping[str, Sequence[Any]]:
+        """Derivative of `sensitivities` likewise; names without one are left out."""
         ...

@@ -18,7 +18,7 @@ from typing import Any
 
 from burgers_adjoint.kernels.formula import fma
 from burgers_adjoint.kernels.programs import Fix, Kind, Points, Row
-from burgers_adjoint.stepping.equation import Cross, Equation
+from burgers_adjoint.stepping.equation import Cross, Steps, with_tangent
 from burgers_adjoint.stepping.tableaux import Tableau
 
 Reader = Callable[[Sequence[Any]], Any]
@@ -50,7 +50,7 @@ class StepKinds:
     """
 
     def __init__(
-        self, equation: Equation, tableau: Tableau, wanted: Sequence[str], bounded: bool
+        self, equation: Steps, tableau: Tableau, wanted: Sequence[str], bounded: bool
     ) -> None:
         self.bounded = bounded
         self.equation, self.tableau = equation, tableau
@@ -264,7 +264,7 @@ class StepKinds:
 
     def tangent(self, stage: int) -> Kind:
         """The kind of a stage's tangent, which computes the next stage's state too."""
-        equation, n_numbers = self.equation, self.equation.n_numbers
+        equation, n_numbers = with_tangent(self.equation), self.equation.n_numbers
         points = Points()
         state = self._crosses(points, "state", self.n_fields, equation.reach)
         d_state = self._crosses(points, "d_state", self.n_fields, equation.reach)

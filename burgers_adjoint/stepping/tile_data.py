@@ -13,7 +13,7 @@ from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.halo import Frame as Edges
 from burgers_adjoint.parallel.halo import Halo
 from burgers_adjoint.stepping.backend import Backend
-from burgers_adjoint.stepping.equation import Equation
+from burgers_adjoint.stepping.equation import Steps
 
 Arrays = Mapping[Any, np.ndarray]
 
@@ -40,7 +40,7 @@ class TileData:
     """
 
     def __init__(
-        self, equation: Equation, layout: Layout, decomposition: Decomposition, backend: Backend
+        self, equation: Steps, layout: Layout, decomposition: Decomposition, backend: Backend
     ) -> None:
         self._equation, self.layout, self._decomposition = equation, layout, decomposition
         self._backend = backend

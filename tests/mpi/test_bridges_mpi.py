@@ -183,3 +183,50 @@ def test_tao_lowers_j_with_the_callback() -> None:
         assert problem.value(found) < 0.5 * problem.value()
         tao.destroy()
         x.destroy()
+
+
+class CurvedEarly(Early):
+    """`Early` with its second derivative."""
+
+    def second_derivative(self, state: np.ndarray, direction: np.ndarray, step: int) -> np.ndarray:
+        (u, v), (du, dv) = state, direction
+        return np.stack([2 * step * (du * v + u * dv), 2 * step * u * du - np.cos(v) * dv])
+
+
+def test_scipy_sees_the_hessian_on_any_ranks() -> None:
+    def asked(problem: ba.Problem) -> tuple[bytes, ...]:
+        def program(f: Any) -> tuple[bytes, ...]:
+            x, p = f.x0, np.random.default_rng(3).normal(size=f.x0.size)
+            product, step = f.hessp(x, p), 1e-5
+            slope = (f.jac(x + step * p) - f.jac(x - step * p)) / (2 * step)
+            assert np.abs(product - slope).max() < 1e-7 * np.abs(product).max()
+            assert np.array_equal(f.hessian(x) @ p, product)
+            convex = f.hessian(x, gauss_newton=True) @ p
+            assert not np.array_equal(convex, product)
+            return product.tobytes(), convex.tobytes()
+
+        return problem.as_scipy().drive(program)
+
+    with (
+        ba.Problem(SECTIONS, objective=CurvedEarly()) as problem,
+        ba.Problem(SECTIONS, ALONE, CurvedEarly()) as alone,
+    ):
+        assert asked(problem) == asked(alone)
+
+
+def test_petsc_multiplies_with_the_hessian() -> None:
+    PETSc = pytest.importorskip("petsc4py.PETSc")
+    with ba.Problem(SECTIONS, objective=CurvedEarly()) as problem:
+        objective = TaoObjective(problem)
+        matrix = objective.hessian(PETSc)
+        x, y, p, slope, other = (matrix.createVecLeft() for _ in range(5))
+        objective.put_controls(x)
+        x.array[...] *= 1.01
+        objective.at(None, x, matrix, matrix)
+        p.array[...] = np.random.default_rng(COMM.rank).normal(size=objective.size)
+        matrix.mult(p, y)
+        step = 1e-5
+        objective(None, x + step * p, slope)
+        objective(None, x - step * p, other)
+        slope = (slope - other) / (2 * step)
+        assert (slope - y).norm() < 1e-7 * y.norm()

@@ -12,6 +12,7 @@ from mpi4py import MPI
 from burgers_adjoint.commands.check import check
 from burgers_adjoint.config import load
 from burgers_adjoint.equations.burgers.controls import Control
+from burgers_adjoint.equations.burgers.euler import FusedBurgers
 from burgers_adjoint.output.progress import Progress
 from burgers_adjoint.output.summary import to_mapping
 from burgers_adjoint.stepping.engine import Engine
@@ -225,3 +226,32 @@ def test_steps_that_depend_on_how_they_are_grouped_are_found(
 
     changed(monkeypatch, "advance_from", grouped)
     assert "store_all against binomial" in failed(checked())
+
+
+SECOND = ["check.second_order=true", "objective.kind=running_enstrophy"]
+
+
+@pytest.mark.parametrize("more", [[], ["physics.advection=upwind", "time.integrator=ssprk3"]])
+def test_a_right_hessian_passes(checked: Callable[..., Result], more: list[str]) -> None:
+    result = checked(*SECOND, *more)
+    assert failed(result) == set()
+    names = [done["name"] for done in result["checks"]]
+    assert "Taylor order with the Hessian" in names
+    assert "symmetry, Gauss-Newton part" in names
+    assert "difference of gradients along initial" in names
+
+
+def test_a_wrong_second_derivative_is_found(
+    checked: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FusedBurgers, "adjoint_tangent", lambda self, *_: [0.0, 0.0])
+    found = failed(checked(*SECOND))
+    assert {"Taylor order with the Hessian", "difference of gradients along initial"} <= found
+    assert not any("with gradient" in name for name in found)
+
+
+def test_a_hessian_that_is_not_symmetric_is_found(
+    checked: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FusedBurgers, "sensitivities_tangent", lambda self, *_: {})
+    assert "symmetry, Hessian" in failed(checked(*SECOND))

@@ -75,13 +75,19 @@ def test_keys_that_are_not_set_stand_there_with_an_example():
 
 
 # what goes with an example
-OTHERWISE = {"steady": ["checkpointing.schedule=online"]}
+OTHERWISE = {"steady": ["checkpointing.schedule=online"]} | {
+    name: [f'gradient.controls=["{name}"]', "controls.knots=[0.0, 1.0]"]
+    for name in ("viscosity_field", "forcing", "forcing_in_time")
+}
 
 
 def test_keys_show_the_values_of_a_configuration():
     config = load(None, ["grid.nx=7", "time.until=2.5", "initial.path=a.h5", "initial.kind=file"])
     text = as_toml(keys(config))
     assert from_dict(tomllib.loads(text)) == config
+    prior = '{kind="matern", length=2.0, deviation=0.1}'
+    config = load(None, ["controls.scale={viscosity=0.1}", f"background.initial={prior}"])
+    assert from_dict(tomllib.loads(as_toml(keys(config)))) == config
     assert keys(config)["grid"]["nx"]["default"] == 100
     assert keys(config)["grid"]["nx"]["allowed"] == "a whole number >= 3"
 
@@ -461,6 +467,54 @@ def test_wrong_values_are_named_with_what_is_allowed(override, message):
     said = str(error.value).replace(str(Path.cwd()) + "/", "")
     assert said == message
     assert error.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            ["background.initial={kind='matern', length=2.0, deviation=0.0}"],
+            "background.initial.deviation = 0.0: expected a number > 0",
+        ),
+        (
+            ["background.initial={kind='matern', length=0.01, deviation=1.0}", "grid.nx=10"],
+            "background.initial.length = 0.01: expected at least the distance of the grid's "
+            "points, 1.1",
+        ),
+        (
+            ["background.initial={kind='gauss', length=1.0, deviation=1.0}"],
+            'background.initial.kind = "gauss": expected "matern"',
+        ),
+        (
+            ["background.initial={kind='matern', deviation=1.0}"],
+            'background.initial = {"kind": "matern", "deviation": 1.0}: expected a table with '
+            "kind, length, deviation",
+        ),
+        (
+            [
+                "background.initial={kind='matern', length=1.0, deviation=1.0}",
+                "background.smoothness={initial=1.0}",
+            ],
+            'background.smoothness = {"initial": 1.0}: expected no initial in it, as '
+            "[background.initial] is its covariance",
+        ),
+        (
+            ["background.forcing={kind='matern', length=1.0, deviation=1.0}"],
+            '[background.forcing]: forcing is not in gradient.controls = ["initial", "viscosity"]',
+        ),
+        (
+            ["background.viscosity={kind='matern', length=1.0, deviation=1.0}"],
+            "unknown key background.viscosity = "
+            '{"kind": "matern", "length": 1.0, "deviation": 1.0}, did you mean viscosity_field?; '
+            "allowed in [background]: deviation, smoothness, initial, viscosity_field, forcing, "
+            "forcing_in_time; viscosity is no field of the domain: it can have a deviation",
+        ),
+    ],
+)
+def test_covariances_are_of_fields_and_alone(overrides, message):
+    with pytest.raises(ConfigError) as error:
+        load(None, overrides)
+    assert str(error.value) == message
 
 
 def test_parallel_hdf5_is_not_for_a_thread():

@@ -15,7 +15,7 @@ from burgers_adjoint.config import Config, from_dict
 from burgers_adjoint.config.registry import CONTROLS
 from burgers_adjoint.config.sections import Tao
 from burgers_adjoint.equations.burgers.controls import Traits, make_controls
-from burgers_adjoint.errors import ConfigError, NumericalError, agreed_error
+from burgers_adjoint.errors import ConfigError, NumericalError, StorageError, agreed_error
 from burgers_adjoint.inverse import tao
 from burgers_adjoint.inverse.vector import ControlVector
 from burgers_adjoint.kernels.tile_layout import Layout
@@ -23,6 +23,7 @@ from burgers_adjoint.output.progress import Progress
 from burgers_adjoint.output.summary import to_mapping
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.problem import Problem
+from burgers_adjoint.second_order.entries import EntryProducts
 
 pytest.importorskip("petsc4py")
 ALONE = MPI.COMM_SELF
@@ -50,7 +51,7 @@ def run(config: Config) -> dict:
     return to_mapping(optimize(config, ALONE, Progress(shown=False)))
 
 
-@pytest.mark.parametrize("method", ["blmvm", "bqnls", "bncg", "lmvm"])
+@pytest.mark.parametrize("method", ["blmvm", "bqnls", "bncg", "lmvm", "nls", "ntr", "bnls"])
 def test_initial_fields_are_recovered(method: str, tmp_path) -> None:
     done = run(configured(tmp_path, tao={"type": method, "gttol": 1e-5}))["optimize"]
     assert done["converged"]
@@ -59,6 +60,7 @@ def test_initial_fields_are_recovered(method: str, tmp_path) -> None:
     assert done["objective"] == sorted(done["objective"], reverse=True)
     error = done["control_error"]["initial"]
     assert error["recovered"] < error["prior"] / 5
+    assert (done["products"] > 0) == (method in tao.NEWTON)
     # as many numbers were fitted as an eighth of the observations
     assert done["chi_square"] == pytest.approx(0.8, abs=0.15)
     with h5py.File(tmp_path / "results.h5") as file:
@@ -137,15 +139,15 @@ def test_a_trial_that_blows_up_fails_and_the_search_goes_on(tmp_path) -> None:
         return (entries[0] + 0.9) ** 2 + 20 * (entries[1] - 2) ** 2
 
     settings = tao.Settings("blmvm", 1e-9, 0.0, 0.0, 50, 500)
-    start = np.array([1e3, 1.0])
+    functions, start = tao.Functions(evaluate), np.array([1e3, 1.0])
     points: list[tao.Iteration] = []
-    outcome = tao.minimize(petsc, ALONE, evaluate, start, None, settings, points.append)
+    outcome = tao.minimize(petsc, ALONE, functions, start, None, settings, points.append)
     assert min(visited) < -1.0
     assert outcome.failed_trials > 0
     assert outcome.converged
     np.testing.assert_allclose(outcome.entries, [-0.9, 2.0], atol=1e-6)
     with pytest.raises(NumericalError, match="no longer finite"):
-        tao.minimize(petsc, ALONE, evaluate, np.array([-2.0, 0.0]), None, settings, points.append)
+        tao.minimize(petsc, ALONE, functions, np.array([-2.0, 0.0]), None, settings, points.append)
 
 
 @pytest.mark.parametrize(
@@ -164,7 +166,7 @@ def test_no_method_takes_a_failed_trial_for_success(method: str) -> None:
     points: list[tao.Iteration] = []
     settings = tao.Settings(method, 1e-3, 1e-6, 1e-6, 50, 200)
     outcome = tao.minimize(
-        petsc, ALONE, evaluate, np.array([3.0, 1.0]), None, settings, points.append
+        petsc, ALONE, tao.Functions(evaluate), np.array([3.0, 1.0]), None, settings, points.append
     )
     assert not outcome.converged
     assert outcome.failed_trials > 0
@@ -194,7 +196,9 @@ def refusal_of(method: str) -> ConfigError:
     settings = tao.Settings("blmvm", 1e-9, 0.0, 0.0, 5, 5)
     try:
         with pytest.raises(ConfigError) as error:
-            tao.minimize(petsc, ALONE, lambda *_: 0.0, np.zeros(2), None, settings, print)
+            tao.minimize(
+                petsc, ALONE, tao.Functions(lambda *_: 0.0), np.zeros(2), None, settings, print
+            )
     finally:
         options.delValue("tao_type")
     return error.value
@@ -210,7 +214,7 @@ def test_a_method_that_petsc_does_not_know_is_said() -> None:
 def test_a_method_that_takes_more_than_a_gradient_is_refused(method: str) -> None:
     error = refusal_of(method)
     assert str(error).startswith(f"petsc.options: -tao_type {method} takes more than the obj")
-    assert str(error).endswith("expected one of " + ", ".join(tao.METHODS))
+    assert str(error).endswith("expected one of " + ", ".join(tao.FIRST_ORDER))
     assert error.agreed
 
 
@@ -370,7 +374,7 @@ def test_a_control_without_influence_is_said(sections: dict, message: str) -> No
         (
             {"tao": {"type": "lmvm"}, "controls": {"lower": {"initial": -1.0}}},
             'tao.type = "lmvm": expected one that keeps to bounds, as there are controls.lower or '
-            "controls.upper: any but lmvm, cg, owlqn",
+            "controls.upper: any but lmvm, cg, owlqn, nls, ntr",
         ),
         (
             {"time": {"steady": 0.2}, "checkpointing": {"schedule": "online"}},
@@ -396,8 +400,8 @@ def test_a_control_without_influence_is_said(sections: dict, message: str) -> No
         ),
         (
             {"tao": {"type": "newton"}},
-            'tao.type = "newton": expected one of "blmvm", "bncg", "bqnkls", "bqnktl", "bqnktr", '
-            '"bqnls", "cg", "lmvm", "owlqn"',
+            'tao.type = "newton": expected one of "blmvm", "bncg", "bnls", "bntr", '
+            '"bqnkls", "bqnktl", "bqnktr", "bqnls", "cg", "lmvm", "nls", "ntr", "owlqn"',
         ),
         (
             {"truth": {"twin": False}},
@@ -428,3 +432,47 @@ def test_the_seconds_of_a_search_are_those_of_its_parts(tmp_path) -> None:
     assert parts == pytest.approx(seconds["sweeps"], rel=1e-9)
     assert min(seconds["evaluations"], seconds["saving"], seconds["tao"]) > 0
     assert summary["optimize"]["tao_share"] == seconds["tao"] / seconds["sweeps"]
+
+
+@pytest.mark.parametrize("hessian", ["full", "gauss_newton"])
+@pytest.mark.parametrize("method", tao.NEWTON)
+def test_newton_finds_the_minimum(method: str, hessian: str, tmp_path) -> None:
+    controls = {"scale": {"viscosity": 0.02, "initial": 0.5}}
+    problem = {
+        "gradient": {"controls": ["initial", "viscosity"]},
+        "background": {"deviation": {"initial": 0.5, "viscosity": 0.02}},
+        "controls": controls,
+    }
+    found = []
+    for name, chosen in (("first", "blmvm"), ("second", method)):
+        section = {"type": chosen, "hessian": hessian, "gttol": 1e-4}
+        found.append(run(configured(tmp_path / name, tao=section, **problem)))
+        assert found[-1]["optimize"]["converged"]
+    first, second = (one["optimize"] for one in found)
+    assert found[1]["objective"] == pytest.approx(found[0]["objective"], rel=1e-4)
+    if hessian == "gauss_newton" and method.endswith("nls"):
+        assert second["iterations"] < first["iterations"]
+
+
+def test_newton_keeps_to_bounds(tmp_path) -> None:
+    controls = {"lower": {"viscosity": 0.01}, "upper": {"viscosity": 0.02}}
+    section = {"type": "bnls", "gttol": 1e-5}
+    config = configured(
+        tmp_path,
+        tao=section,
+        controls=controls,
+        physics={"viscosity": 0.015},
+        gradient={"controls": ["viscosity"]},
+    )
+    assert run(config)["optimize"]["converged"]
+    with h5py.File(tmp_path / "results.h5") as file:
+        assert float(file["controls/viscosity"][()]) == 0.02
+
+
+def test_a_products_failure_is_said_as_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+    def fail(self: EntryProducts, *_: object) -> None:
+        raise agreed_error(StorageError("no room for snapshots of tangents"))
+
+    monkeypatch.setattr(EntryProducts, "multiply", fail)
+    with pytest.raises(StorageError, match="no room for snapshots of tangents"):
+        run(configured(tmp_path, tao={"type": "nls"}))

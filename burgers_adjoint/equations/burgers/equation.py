@@ -14,48 +14,18 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from burgers_adjoint.equations.burgers.lines import Line, along_x, along_y, dot
+from burgers_adjoint.equations.burgers.advection.scheme import Scheme
+from burgers_adjoint.equations.burgers.lines import Line, along_x, along_y, dot, plus, scaled
 from burgers_adjoint.errors import ConfigError
 from burgers_adjoint.kernels.formula import fma
 from burgers_adjoint.stepping.equation import Cross, Crosses, Streams, Value
 
 KNOTS = ("knot0", "knot1")  # those around a time
 FIELDS = ("viscosity_field", "forcing", "forcing_in_time")
-
-
-class Scheme(Protocol):
-    """An advection scheme: the weights with which a point reads its line of neighbours.
-
-    They are those of -speed q_x + nu q_xx along one axis, but for the point's own part of the
-    diffusion, -2 k: `k`, nu over the spacing squared, is the weight of diffusion of the points
-    before and after. `w` is 1 where all five points are there, and 0 beside the boundary of the
-    domain, where the outer two are not; a scheme of reach 1 does not look at it.
-
-    Attributes:
-        largest_rate, largest_damping: largest imaginary and real part of the symbol of speed q_x,
-            times the spacing, over the speed.
-        n_numbers: of `numbers`.
-    """
-
-    name: str
-    reach: int
-    largest_rate: float
-    largest_damping: float
-    n_numbers: int
-
-    def numbers(self, spacing: float) -> Sequence[float]:
-        """What weights are computed of, along an axis with points so far apart."""
-        ...
-
-    def weights(self, c: Sequence[Any], speed: Any, w: Any, smooth: Any, k: Any) -> Line: ...
-
-    def slopes(self, c: Sequence[Any], speed: Any, w: Any, smooth: Any) -> Line:
-        """Derivative of the weights by the speed."""
-        ...
 
 
 class Numbers(NamedTuple):
@@ -230,7 +200,7 @@ class Burgers:
         lines = Line(*[own.nu_xx] * 5), Line(*[own.nu_yy] * 5)
         if "viscosity" in self.streams:
             nu = s["viscosity"][0]
-            lines = _scaled(own.xx, along_x(nu)), _scaled(own.yy, along_y(nu))
+            lines = scaled(own.xx, along_x(nu)), scaled(own.yy, along_y(nu))
         everywhere = [1.0] * (2 * self.reach + 1)
         inner_x, inner_y = (s.get(name, everywhere) for name in ("inner_x", "inner_y"))
         return (
@@ -255,6 +225,18 @@ class Burgers:
             weights[place] = theirs[4 - place]
         return Line(*weights)
 
+    def _opposite_tangent(
+        self, c: Numbers, axis: Axis, speeds: Line, d_speeds: Line, d_k: Line | None
+    ) -> Line:
+        """Derivative of `_opposite`; d_k is that of the weights of diffusion."""
+        weights: list[Any] = [None] * 5
+        for place in range(2 - self.reach, 3 + self.reach):
+            w = axis.w[place - 2 + self.reach]
+            slope = self.scheme.slopes(axis.c, speeds[place], w, c.smooth)[4 - place]
+            weights[place] = None if slope is None else slope * d_speeds[place]
+        near = (None, d_k.before, None, d_k.after, None) if d_k else (None,) * 5
+        return plus(Line(*weights), Line(*near))
+
     def _own(self, c: Numbers, s: Streams) -> Any:
         """Weight of diffusion of the point itself."""
         if "viscosity" in self.streams:
@@ -263,8 +245,8 @@ class Burgers:
 
     def _forcing(self, c: Numbers, f: int, s: Streams) -> Any:
         """The forcing of a field; None where there is none."""
-        force = s["forcing"][f].here if "forcing" in self._forces else None
-        if self.knots:
+        force = s["forcing"][f].here if "forcing" in s else None
+        if "knot0" in s:
             in_time = fma(c.knot1, s["knot1"][f].here, c.knot0 * s["knot0"][f].here)
             force = in_time if force is None else force + in_time
         return force
@@ -287,14 +269,16 @@ class Burgers:
         slopes = self._slopes(own, x, u.here), self._slopes(own, y, v.here)
         here = self._own(own, s)
         # a perturbation has the shape of the value: those of the forcing add up as it does
-        forces = {name: [Cross(one) for one in ds[name]] for name in self._forces}
+        forces = {name: [Cross(one) for one in ds[name]] for name in self._forces if name in ds}
         rates = []
         for f, (one, d_one) in enumerate(zip(q, dq, strict=True)):
             # the weights times the perturbed points, plus the perturbed weights times the points
             total = weigh(here, *weights, d_one, self._forcing(own, f, forces))
             total = fma(du.here, dot(slopes[0], along_x(one)), total)
             total = fma(dv.here, dot(slopes[1], along_y(one)), total)
-            rates.append(fma(ds["viscosity"][0], laplacian(own, one), total))
+            if "viscosity" in ds:
+                total = fma(ds["viscosity"][0], laplacian(own, one), total)
+            rates.append(total)
         return rates
 
     def adjoint(self, c: Sequence[Any], q: Crosses, p: Crosses, s: Streams) -> Sequence[Any]:
@@ -315,6 +299,41 @@ class Burgers:
             results.append(fma(by_u, first, fma(by_v, second, total)))
         return results
 
+    def adjoint_tangent(
+        self, c: Sequence[Any], q: Crosses, dq: Crosses, p: Crosses, s: Streams, ds: Streams
+    ) -> Sequence[Any]:
+        """Derivative of `adjoint`: neighbours' weights change with their speed and viscosity."""
+        own, x, y = self._split(c, s)
+        (u, v), (du, dv) = q, dq
+        here: Any = None
+        d_k: tuple[Line | None, Line | None] = None, None
+        if "viscosity" in ds:
+            d_nu = ds["viscosity"][0]
+            here = own.rest * d_nu.here
+            if "viscosity" in self.streams:
+                d_k = scaled(own.xx, along_x(d_nu)), scaled(own.yy, along_y(d_nu))
+            else:  # a number, the same at all points
+                d_k = Line(*[own.xx * d_nu.here] * 5), Line(*[own.yy * d_nu.here] * 5)
+        weights = (
+            self._opposite_tangent(own, x, along_x(u), along_x(du), d_k[0]),
+            self._opposite_tangent(own, y, along_y(v), along_y(dv), d_k[1]),
+        )
+        results = []
+        for axis, along, speed, d_speed, one in (
+            (x, along_x, u.here, du.here, p[0]),
+            (y, along_y, v.here, dv.here, p[1]),
+        ):
+            slopes = self._slopes(own, axis, speed)
+            curved = self.scheme.curvatures(axis.c, speed, axis.w[self.reach], own.smooth)
+            total = weigh(here, *weights, one)
+            for field, d_field, read in zip(q, dq, p, strict=True):
+                by = dot(slopes, along(d_field))
+                if curved is not None:
+                    by = fma(d_speed, dot(curved, along(field)), by)
+                total = fma(by, read.here, total)
+            results.append(total)
+        return results
+
     def sensitivities(
         self, c: Sequence[Any], q: Crosses, p: Sequence[Any], s: Streams
     ) -> Mapping[str, Sequence[Any]]:
@@ -329,18 +348,25 @@ class Burgers:
             found[name] = p if weight is None else [weight * one for one in p]
         return found
 
+    def sensitivities_tangent(
+        self, c: Sequence[Any], q: Crosses, dq: Crosses, p: Sequence[Any], s: Streams, ds: Streams
+    ) -> Mapping[str, Sequence[Any]]:
+        """Derivative of `sensitivities`: those of the forcings do not depend on the state."""
+        own, (du, dv) = Numbers(*c[: len(Numbers._fields)]), dq
+        return {"viscosity": [fma(p[0], laplacian(own, du), p[1] * laplacian(own, dv))]}
+
 
 def weigh(here: Any, x_weights: Line, y_weights: Line, q: Cross, force: Any = None) -> Any:
     """Sum of all points of a field, each times its weight, and of the force where there is one."""
     for weight in (x_weights.here, y_weights.here):
-        here = here if weight is None else here + weight
-    total = here * q.here if force is None else fma(here, q.here, force)
+        if weight is not None:
+            here = weight if here is None else here + weight
+    total = force
+    if here is not None:
+        total = here * q.here if force is None else fma(here, q.here, force)
     for weights, points in ((x_weights, along_x(q)), (y_weights, along_y(q))):
         for place in (3, 1, 4, 0):  # the near ones first
             if weights[place] is not None:
-                total = fma(weights[place], points[place], total)
+                part = weights[place]
+                total = part * points[place] if total is None else fma(part, points[place], total)
     return total
-
-
-def _scaled(factor: Any, line: Line) -> Line:
-    return Line(*(None if one is None else factor * one for one in line))

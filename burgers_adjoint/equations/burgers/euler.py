@@ -29,14 +29,28 @@ class FusedBurgers(Burgers):
     def tangent(
         self, c: Sequence[Any], q: Crosses, dq: Crosses, s: Streams, ds: Streams
     ) -> Sequence[Any]:
-        u, v, du, dv = (Star(*one[:5]) for one in (*q, *dq))
-        return stencil.tangent(Coefficients(*c)._replace(d_nu=ds["viscosity"][0]), u, v, du, dv)
+        d_nu = ds["viscosity"][0] if "viscosity" in ds else None
+        points = (Star(*one[:5]) for one in (*q, *dq))
+        return stencil.tangent(Coefficients(*c)._replace(d_nu=d_nu), *points)
 
     def adjoint(self, c: Sequence[Any], q: Crosses, p: Crosses, s: Streams) -> Sequence[Any]:
         return stencil.adjoint(Coefficients(*c), *(Star(*one[:5]) for one in (*q, *p)))
+
+    def adjoint_tangent(
+        self, c: Sequence[Any], q: Crosses, dq: Crosses, p: Crosses, s: Streams, ds: Streams
+    ) -> Sequence[Any]:
+        d_nu = ds["viscosity"][0].here if "viscosity" in ds else None
+        points = (Star(*one[:5]) for one in (*q, *dq, *p))
+        return stencil.adjoint_tangent(Coefficients(*c)._replace(d_nu=d_nu), *points)
 
     def sensitivities(
         self, c: Sequence[Any], q: Crosses, p: Sequence[Any], s: Streams
     ) -> Mapping[str, Sequence[Any]]:
         u, v = (Star(*one[:5]) for one in q)
         return {"viscosity": [stencil.viscosity(Coefficients(*c), u, v, p[0], p[1])]}
+
+    def sensitivities_tangent(
+        self, c: Sequence[Any], q: Crosses, dq: Crosses, p: Sequence[Any], s: Streams, ds: Streams
+    ) -> Mapping[str, Sequence[Any]]:
+        du, dv = (Star(*one[:5]) for one in dq)
+        return {"viscosity": [stencil.viscosity(Coefficients(*c), du, dv, p[0], p[1])]}

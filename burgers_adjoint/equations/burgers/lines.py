@@ -33,3 +33,14 @@ def dot(weights: Line, points: Line) -> Any:
         if weight is not None:
             total = weight * point if total is None else fma(weight, point, total)
     return total
+
+
+def scaled(factor: Any, line: Line) -> Line:
+    """A line times a factor."""
+    return Line(*(None if one is None else factor * one for one in line))
+
+
+def plus(line: Line, other: Line) -> Line:
+    """Sum of two lines."""
+    pairs = zip(line, other, strict=True)
+    return Line(*(b if a is None else a if b is None else a + b for a, b in pairs))

@@ -42,7 +42,7 @@ class Coefficients(NamedTuple):
     centre: float
     rx: float
     ry: float
-    d_nu: float
+    d_nu: Any
 
 
 def coefficients(
@@ -93,12 +93,12 @@ def step(c: Coefficients, u: Star, v: Star) -> tuple[Any, Any]:
 def tangent(c: Coefficients, u: Star, v: Star, du: Star, dv: Star) -> tuple[Any, Any]:
     """Return the derivative of `step` in the direction (du, dv, c.d_nu)."""
     weights = weights_of_step(c, u.here, v.here)
+    by_x, by_y = -c.cx * du.here, -c.cy * dv.here
 
     def perturbed(q: Star, dq: Star) -> Any:
         # the weights times the perturbed points, plus the perturbed weights times the points
-        along_x = c.cx * du.here * (q.east - q.west)
-        along_y = c.cy * dv.here * (q.north - q.south)
-        return fma(c.d_nu, diffusion(c, q), weigh(weights, dq) - along_x - along_y)
+        total = fma(by_x, q.east - q.west, fma(by_y, q.north - q.south, weigh(weights, dq)))
+        return total if c.d_nu is None else fma(c.d_nu, diffusion(c, q), total)
 
     return perturbed(u, du), perturbed(v, dv)
 
@@ -121,6 +121,33 @@ def adjoint(c: Coefficients, u: Star, v: Star, p: Star, q: Star) -> tuple[Any, A
     along_x = fma(v.east - v.west, q.here, (u.east - u.west) * p.here)
     along_y = fma(v.north - v.south, q.here, (u.north - u.south) * p.here)
     return fma(-c.cx, along_x, weigh(weights, p)), fma(-c.cy, along_y, weigh(weights, q))
+
+
+def adjoint_tangent(
+    c: Coefficients, u: Star, v: Star, du: Star, dv: Star, p: Star, q: Star
+) -> tuple[Any, Any]:
+    """Return the derivative of `adjoint` in the direction (du, dv, c.d_nu), (p, q) held.
+
+    The neighbours' weights change with their own speeds; c.d_nu is None where nothing varies it.
+    """
+    here = None
+    near = [c.cx * du.east, -c.cx * du.west, c.cy * dv.north, -c.cy * dv.south]
+    if c.d_nu is not None:
+        kx, ky = c.rx * c.d_nu, c.ry * c.d_nu
+        here = -2.0 * (kx + ky)
+        near = [one + k for one, k in zip(near, (kx, kx, ky, ky), strict=True)]
+    weights = Star(here, *near)
+
+    def gathered(one: Star) -> Any:
+        pairs = [pair for pair in zip(weights, one, strict=True) if pair[0] is not None]
+        total = pairs[0][0] * pairs[0][1]
+        for weight, point in pairs[1:]:
+            total = fma(weight, point, total)
+        return total
+
+    along_x = fma(dv.east - dv.west, q.here, (du.east - du.west) * p.here)
+    along_y = fma(dv.north - dv.south, q.here, (du.north - du.south) * p.here)
+    return fma(-c.cx, along_x, gathered(p)), fma(-c.cy, along_y, gathered(q))
 
 
 def viscosity(c: Coefficients, u: Star, v: Star, p: Any, q: Any) -> Any:

@@ -24,3 +24,6 @@ class Central:
 
     def slopes(self, c: Sequence[Any], speed: Any, w: Any, smooth: Any) -> Line:
         return Line(None, c[0], None, -c[0], None)
+
+    def curvatures(self, c: Sequence[Any], speed: Any, w: Any, smooth: Any) -> Line | None:
+        return None

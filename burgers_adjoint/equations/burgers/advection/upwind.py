@@ -36,6 +36,11 @@ class Upwind:
         magnitude = square_root(fma(speed, speed, smooth))
         return _weights(c, 1.0, speed / magnitude, w, c[0], -c[0])
 
+    def curvatures(self, c: Sequence[Any], speed: Any, w: Any, smooth: Any) -> Line | None:
+        square = fma(speed, speed, smooth)
+        biased = w * c[1] * (smooth / (square * square_root(square)))
+        return Line(-biased, 4.0 * biased, -6.0 * biased, 4.0 * biased, -biased)
+
 
 def _weights(c: Sequence[Any], speed: Any, magnitude: Any, w: Any, before: Any, after: Any) -> Line:
     """What is third order, beside what is second order before and after the point."""

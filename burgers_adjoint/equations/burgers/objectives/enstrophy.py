@@ -57,6 +57,17 @@ class RunningEnstrophy:
         d_v += factor * self._half_x * (west - east)
         d_u += factor * self._half_y * (north - south)
 
+    def add_second_derivative(
+        self,
+        state: np.ndarray,
+        direction: np.ndarray,
+        n: int,
+        last: bool,
+        weight: float,
+        out: np.ndarray,
+    ) -> None:
+        self.add_derivative(direction, n, last, weight, out)  # which is linear in the state
+
     def value(self, total: float) -> float:
         return total * self._time_steps.dt / self._n_points
 

@@ -51,13 +51,30 @@ class Misfit:
     def add_derivative(
         self, state: np.ndarray, n: int, last: bool, weight: float, out: np.ndarray
     ) -> None:
+        for residual in self._residuals(state, n):
+            self._add_seen(residual, weight, out)
+
+    def add_second_derivative(
+        self,
+        state: np.ndarray,
+        direction: np.ndarray,
+        n: int,
+        last: bool,
+        weight: float,
+        out: np.ndarray,
+    ) -> None:
+        seen = self._seen(direction)
+        for _ in self._steps[n]:
+            self._add_seen(seen, weight, out)
+
+    def _add_seen(self, values: np.ndarray, weight: float, out: np.ndarray) -> None:
+        """Add the transpose of what is seen of a state, over the variance, to a state."""
         noise = self.observations.noise
         factor = weight / (noise * noise)
-        for residual in self._residuals(state, n):
-            if self._sensors is None:
-                self._layout.interior(out)[...] += factor * residual
-            else:
-                self._sensors.transpose(factor * residual, out)
+        if self._sensors is None:
+            self._layout.interior(out)[...] += factor * values
+        else:
+            self._sensors.transpose(factor * values, out)
 
     def value(self, total: float) -> float:
         noise = self.observations.noise
@@ -69,10 +86,14 @@ class Misfit:
 
     def _residuals(self, state: np.ndarray, n: int) -> list[np.ndarray]:
         """Seen minus observed, (2, ny, nx) of the tile or (2, n) of the sensors' entries."""
-        numbers = self._steps[n]
+        numbers, seen = self._steps[n], self._seen(state)
         if self._sensors is None:
-            seen = self._layout.interior(state)
             return [seen - self.observations.fields[number] for number in numbers]
-        seen = self._sensors.interpolate(state)
         entries = self._sensors.numbers
         return [seen - self.observations.values[number][:, entries] for number in numbers]
+
+    def _seen(self, state: np.ndarray) -> np.ndarray:
+        """What is observed of a state: the tile's points, or (2, n) of the sensors' entries."""
+        if self._sensors is None:
+            return self._layout.interior(state)
+        return self._sensors.interpolate(state)

@@ -50,6 +50,14 @@ class Objective:
             if term.looks_at(n, last):
                 term.add_derivative(state, n, last, weight, out)
 
+    def add_second_derivative(
+        self, state: np.ndarray, direction: np.ndarray, n: int, last: bool, out: np.ndarray
+    ) -> None:
+        """Add the derivative of what `add_derivative` adds, along a direction of the state."""
+        for term, weight in self.terms.items():
+            if term.looks_at(n, last):
+                term.add_second_derivative(state, direction, n, last, weight, out)
+
     def value(self, bins: np.ndarray) -> float:
         """J of all states shown so far, on every rank alike; nan or inf after a bad one."""
         totals = rounded_sums(self._comm, bins)

@@ -50,6 +50,22 @@ class Term(Protocol):
         """Add weight dJ/d(state), Euclidean, to the tile's own points of `out`, like the state."""
         ...
 
+    def add_second_derivative(
+        self,
+        state: np.ndarray,
+        direction: np.ndarray,
+        n: int,
+        last: bool,
+        weight: float,
+        out: np.ndarray,
+    ) -> None:
+        """Add the derivative of what `add_derivative` adds, along a direction of the state.
+
+        The direction is like the state. What is added is symmetric in it, and a square where it is
+        multiplied with itself: of a sum of squares of what is linear in the state.
+        """
+        ...
+
     def value(self, total: float) -> float:
         """This part of J from the sum over all states and ranks."""
         ...

@@ -1,0 +1,52 @@
+"""What is known of controls before any observation."""
+
+from typing import Literal
+
+from msgspec import Struct
+
+from burgers_adjoint.config.values import Positive
+
+
+class Matern(Struct, frozen=True, forbid_unknown_fields=True):
+    """The covariance of a smooth random field.
+
+    Attributes:
+        kind: of covariance.
+        length: of the correlation: points so far apart have one of 0.14.
+        deviation: standard deviation from the prior.
+    """
+
+    kind: Literal["matern"]
+    length: Positive
+    deviation: Positive
+
+
+class Background(Struct, frozen=True, forbid_unknown_fields=True):
+    """What is known of controls beforehand, by their names; added to the objective.
+
+    Attributes:
+        deviation: J has 1/2 sum ((m - prior) / deviation)^2: { initial = 0.5 }; the prior is what
+            the configuration describes.
+        smoothness: J has smoothness / 2 sum (difference of neighbours in m - prior)^2.
+        initial: J has 1/2 (m - prior)' C^-1 (m - prior), C the covariance of a smooth random field
+            whose points so far apart as the length correlate by 0.14; for example { kind =
+            "matern", length = 1.0, deviation = 0.5 }.
+        viscosity_field: likewise; for example { kind = "matern", length = 1.0, deviation = 0.01 }.
+        forcing: likewise; for example { kind = "matern", length = 1.0, deviation = 0.1 }.
+        forcing_in_time: likewise, each knot for itself; for example { kind = "matern", length =
+            1.0, deviation = 0.1 }.
+    """
+
+    deviation: dict[str, float] = {}
+    smoothness: dict[str, float] = {}
+    initial: Matern | None = None
+    viscosity_field: Matern | None = None
+    forcing: Matern | None = None
+    forcing_in_time: Matern | None = None
+
+    @property
+    def covariances(self) -> dict[str, Matern]:
+        """Of the controls that have one, by name."""
+        names = ("initial", "viscosity_field", "forcing", "forcing_in_time")
+        found = {name: getattr(self, name) for name in names}
+        return {name: one for name, one in found.items() if one is not None}

@@ -1,0 +1,86 @@
+"""What TAO's Newton methods want beyond J and its gradient: products, and a preconditioner."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+NEWTON = ("nls", "ntr", "bnls", "bntr")
+# How exactly a Newton step is solved for, over the gradient: the curvature changes in a step.
+TOLERANCE = 0.1
+
+Multiply = Callable[[np.ndarray, np.ndarray, np.ndarray], None]
+Precondition = Callable[[np.ndarray], np.ndarray]
+
+
+class SecondOrder:
+    """The second derivative in a search by PETSc TAO, known by its products alone.
+
+    Args:
+        petsc: the module petsc4py.PETSc.
+        tao: of the search.
+        x: a vector like its points.
+        multiply: (entries, direction, product out), of the Hessian there; None for none.
+        precondition: what is close to the inverse of the Hessian, times a vector.
+    """
+
+    def __init__(
+        self,
+        petsc: Any,
+        tao: Any,
+        x: Any,
+        multiply: Multiply | None,
+        precondition: Precondition = np.copy,
+    ) -> None:
+        self._tao, self._precondition, self._matrix = tao, precondition, None
+        if multiply is not None:
+            sizes, shell = x.getSizes(), _Shell(multiply)
+            self._matrix = petsc.Mat().createPython((sizes, sizes), shell, comm=x.comm)
+            self._matrix.setOption(petsc.Mat.Option.SYMMETRIC, True)
+            self._matrix.setUp()
+            tao.setHessian(shell.move, self._matrix)
+
+    def begin(self) -> None:
+        """Let Newton steps be solved for as far as they are worth it; the method is known now."""
+        if self._tao.getType() in NEWTON:
+            ksp = self._tao.getKSP()
+            ksp.setTolerances(rtol=TOLERANCE)
+            ksp.getPC().setType("python")
+            ksp.getPC().setPythonContext(_Preconditioner(self._precondition))
+            ksp.setFromOptions()
+
+    def destroy(self) -> None:
+        """Release the matrix."""
+        if self._matrix is not None:
+            self._matrix.destroy()
+
+
+class _Shell:
+    """A matrix of the type "python", at the point that TAO is at."""
+
+    def __init__(self, multiply: Multiply) -> None:
+        self._multiply = multiply
+        self._point, self._shift = np.empty(0), 0.0
+
+    def move(self, tao: Any, point: Any, matrix: Any, preconditioner: Any) -> None:
+        self._point, self._shift = point.array_r.copy(), 0.0
+
+    def shift(self, matrix: Any, number: float) -> None:
+        """Add a number to the diagonal, where the Hessian is not positive."""
+        self._shift += number
+
+    def mult(self, matrix: Any, direction: Any, product: Any) -> None:
+        with product as out:
+            self._multiply(self._point, direction.array_r, out)
+            out += self._shift * direction.array_r
+
+
+class _Preconditioner:
+    """A preconditioner of the type "python"; none where bounds hold some entries."""
+
+    def __init__(self, function: Precondition) -> None:
+        self._function = function
+
+    def apply(self, preconditioner: Any, x: Any, y: Any) -> None:
+        whole = preconditioner.getOperators()[0].getType() == "python"
+        y.array[...] = self._function(x.array_r) if whole else x.array_r
