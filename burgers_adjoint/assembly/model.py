@@ -15,7 +15,13 @@ from burgers_adjoint.equations.burgers.stability import StepLimits
 from burgers_adjoint.errors import ConfigError, agreed_error
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.grid import Grid
-from burgers_adjoint.stepping.along import ControlAlong, LimitsAlong, ObjectiveAlong
+from burgers_adjoint.stepping import parts
+from burgers_adjoint.stepping.along import (
+    ControlAlong,
+    LimitsAlong,
+    ObjectiveAlong,
+    TwiceDifferentiableObjective,
+)
 from burgers_adjoint.stepping.directions import WithDirections
 from burgers_adjoint.stepping.engine import Engine
 from burgers_adjoint.stepping.equation import Steps
@@ -130,8 +136,14 @@ class Recipe:
         """A model of the grid whose objective is the final energy; see `compose`. Collective."""
         stepper = self.stepper(grid, decomposition, time_steps)
         energy = FinalEnergy(decomposition, stepper.layout)
-        objective = Objective({energy: 1.0}, decomposition)
+        objective = self.along(Objective({energy: 1.0}, decomposition))
         return self.compose(grid, decomposition, time_steps, stepper, objective)
+
+    def along(self, objective: TwiceDifferentiableObjective) -> parts.Objective:
+        """J of the recipe's states, which have tangents beside them where there are directions."""
+        if not self.directions:
+            return objective
+        return ObjectiveAlong(objective, len(FIELDS), self.full)
 
     def compose(
         self,
@@ -139,7 +151,7 @@ class Recipe:
         decomposition: Decomposition,
         time_steps: TimeSteps,
         stepper: Stepper,
-        objective: Objective,
+        objective: parts.Objective,
     ) -> Model:
         """A model of the grid, put together. Collective.
 
@@ -147,7 +159,7 @@ class Recipe:
             grid, decomposition: the points, and who owns which of them.
             time_steps: of the run.
             stepper: of this recipe, for the same points and steps.
-            objective: J of its states.
+            objective: J of its states; see `along`.
         """
         every = self.all_controls(decomposition, stepper)
         # in the order of all, whatever the configured one is: that of digests
@@ -159,19 +171,17 @@ class Recipe:
             if control.of_steps and name != "viscosity"
         }
         limits = self.limits(grid)
-        parts = Parts(
+        whole = Parts(
             grid, decomposition, time_steps, stepper, limits, objective, controls, FIELDS,
             self.keep_stages,
         )  # fmt: skip
         if self.directions:
-            n_fields = len(FIELDS)
-            parts.limits = LimitsAlong(limits, n_fields)
-            parts.objective = ObjectiveAlong(objective, n_fields, self.full)
-            parts.controls = {
+            whole.limits = LimitsAlong(limits, len(FIELDS))
+            whole.controls = {
                 name: ControlAlong(one, self.directions) for name, one in controls.items()
             }
-            parts.names = self.steps(grid).fields
-        return Model(parts, values, self._like)
+            whole.names = self.steps(grid).fields
+        return Model(whole, values, self._like)
 
     def _like(self, grid: Grid, decomposition: Decomposition) -> Model:
         """A model of the same kind, whose values and steps are zero."""

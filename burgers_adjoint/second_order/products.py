@@ -20,8 +20,11 @@ from burgers_adjoint.equations.burgers.preparation import prepare_kernels
 from burgers_adjoint.errors import ConfigError, agreed_error
 from burgers_adjoint.observing.observations import Observations
 from burgers_adjoint.planning.checkpointing import Checkpointing
+from burgers_adjoint.stepping.along import ObjectiveOfTangents
 from burgers_adjoint.stepping.directions import WithDirections
 from burgers_adjoint.stepping.engine import Engine
+from burgers_adjoint.stepping.model import Model
+from burgers_adjoint.stepping.primal import stretches
 from burgers_adjoint.stepping.stepper import Value
 
 Direction = Mapping[str, Value]
@@ -49,7 +52,9 @@ class SecondOrder:
     """Computes products with so many directions at once, at a case's inputs. Collective.
 
     One reversal of states beside their tangents, under the schedule and in the store that the
-    case is configured with: a snapshot is 1 + n_directions times as large as a gradient's.
+    case is configured with: a snapshot is 1 + n_directions times as large as a gradient's. Where
+    Gauss-Newton is asked for and J looks at no more states than there may be snapshots, the
+    tangents of these are kept from a sweep before, and drive reversals of states alone.
 
     Args:
         case: whose products they are.
@@ -76,7 +81,8 @@ class SecondOrder:
             )
             objective = build_objective(setting, case.own)
             undone.callback(objective.close)
-            model = recipe.compose(grid, decomposition, time_steps, stepper, objective)
+            along = recipe.along(objective)
+            model = recipe.compose(grid, decomposition, time_steps, stepper, along)
             undone.pop_all()
         self._open.callback(model.close)
         assert isinstance(stepper, Engine)
@@ -84,16 +90,44 @@ class SecondOrder:
         self._engine, self._steps = stepper, stepper.equation
         inputs = Inputs(case.all_controls, case.fields, model)
         self.case = replace(case, setting=setting, model=model, objective=objective, inputs=inputs)
-        prepare_kernels(model)
+        self._driven_model: Model | None = None
+        self._looked = self._looked_at() if not full else []
+        if self._looked:
+            first_order, n_fields = replace(recipe, directions=0), len(case.fields)
+            drive = ObjectiveOfTangents(case.objective, case.model.layout, n_fields)
+            self._driven_model = first_order.compose(
+                grid, decomposition, time_steps, case.model.stepper, drive
+            )
+            prepare_kernels(case.model)
+        prepare_kernels(model, reverse=not self.driven)
+
+    def _looked_at(self) -> list[int]:
+        """Steps after which J looks at the state, if they are known and no more than snapshots."""
+        case, most = self._case, self._case.config.checkpointing.snapshots
+        if case.model.n_steps is None:
+            return []
+        looks_at, last = case.objective.looks_at, case.n_steps
+        found: list[int] = []
+        for n in range(last + 1):
+            if looks_at(n, n == last):
+                found.append(n)
+                if len(found) > most:
+                    return []
+        return found
 
     def close(self) -> None:
         """Release what the model and the store hold."""
         self._open.close()
 
+    @property
+    def driven(self) -> bool:
+        """Whether kept tangents drive reversals of states alone."""
+        return self._driven_model is not None
+
     @cached_property
     def checkpointing(self) -> Checkpointing:
         """Makes the schedules and stores of the reversals."""
-        return Checkpointing(self.case)
+        return Checkpointing(self._case if self.driven else self.case)
 
     @cached_property
     def _store(self) -> Store:
@@ -125,20 +159,52 @@ class SecondOrder:
             of_steps.append({name: direction[name] for name in controls if controls[name].of_steps})
         self._engine.set_data(self._steps.directions(of_steps, case.decomposition.tile_shape))
         self.case.inputs.fields = np.concatenate(fields)
+        found = self._driven() if self.driven else self._reversed()
+        if prior:
+            found.objective = case.prior.added_to(found.objective, case.fields, found.gradient)
+            for direction, product in zip(directions, found.products, strict=True):
+                case.prior.add_product(direction, product)
+        return found
+
+    def _reversed(self) -> Products:
+        """One reversal of states beside their tangents."""
         executor = executed(self.case, self.checkpointing.schedule(), self._store)
         assert executor.cotangent is not None
-        stacked = model.gradient(executor.cotangent)
+        stacked = self.case.model.gradient(executor.cotangent)
         parts = [
             {name: _number_or_array(np.asarray(part)[j]) for name, part in stacked.items()}
             for j in range(1 + self.n_directions)
         ]
-        gradient, products = parts[0], parts[1:]
-        objective = model.value
-        if prior:
-            objective = case.prior.added_to(objective, case.fields, gradient)
-            for direction, product in zip(directions, products, strict=True):
-                case.prior.add_product(direction, product)
-        return Products(objective, gradient if self.full else None, products, executor.counts)
+        gradient = parts[0] if self.full else None
+        return Products(self.case.model.value, gradient, parts[1:], executor.counts)
+
+    def _driven(self) -> Products:
+        """One sweep of tangents, and a reversal of states for each direction that it drives."""
+        case, model, driven = self._case, self.case.model, self._driven_model
+        assert driven is not None
+        assert isinstance(driven.objective, ObjectiveOfTangents)
+        tangents: list[dict[int, np.ndarray]] = [{} for _ in range(self.n_directions)]
+        state, bins = model.initial_state(self.case.fields), model.objective.new_bins()
+        looked, n_fields = set(self._looked), len(case.fields)
+        for n in stretches(model, state, bins, 0, looked.__contains__):
+            if n in looked:
+                own = model.layout.interior(state)
+                for j, seen in enumerate(tangents):
+                    first = n_fields * (1 + j)
+                    seen[n] = own[first : first + n_fields].copy()
+        model.evaluate(state, bins)
+        for name, value in case.model.values.items():
+            driven.set_value(name, value)
+        products, counts = [], Counts(forward_steps=case.n_steps)
+        for driven.objective.tangents in tangents:
+            schedule = self.checkpointing.schedule()
+            executor = executed(replace(case, model=driven), schedule, self._store)
+            assert executor.cotangent is not None
+            gradient = driven.gradient(executor.cotangent)
+            products.append({name: np.copy(part) if np.ndim(part) else part
+                             for name, part in gradient.items()})  # fmt: skip
+            counts.forward_steps += executor.counts.forward_steps
+        return Products(model.value, None, products, counts)
 
 
 def _require_second_order(case: Case, n_directions: int) -> None:

@@ -5,6 +5,7 @@ from typing import Protocol
 
 import numpy as np
 
+from burgers_adjoint.kernels.tile_layout import Layout
 from burgers_adjoint.stepping.directions import parts_of
 from burgers_adjoint.stepping.ending import StepLimits
 from burgers_adjoint.stepping.parts import Objective, PullBack
@@ -44,6 +45,32 @@ class ObjectiveAlong:
         for start in range(n_fields, len(state), n_fields):
             part = slice(start, start + n_fields)
             objective.add_second_derivative(own, state[part], n, last, out[part])
+
+
+class ObjectiveOfTangents:
+    """J whose derivative is its second one along tangents: what drives a Gauss-Newton adjoint.
+
+    Args:
+        objective: J.
+        layout, n_fields: of the states.
+
+    Attributes:
+        tangents: of each state that J looks at, (n_fields, ny, nx) of the tile, by its step.
+    """
+
+    def __init__(
+        self, objective: TwiceDifferentiableObjective, layout: Layout, n_fields: int
+    ) -> None:
+        self._objective, self._layout = objective, layout
+        self._tangent = layout.new_array(n_fields)
+        self.tangents: Mapping[int, np.ndarray] = {}
+        self.new_bins, self.looks_at = objective.new_bins, objective.looks_at
+        self.add_value, self.value = objective.add_value, objective.value
+        self.close = objective.close
+
+    def add_derivative(self, state: np.ndarray, n: int, last: bool, out: np.ndarray) -> None:
+        self._layout.interior(self._tangent)[...] = self.tangents[n]
+        self._objective.add_second_derivative(state, self._tangent, n, last, out)
 
 
 class LimitsAlong:

@@ -206,6 +206,22 @@ def test_products_have_the_same_bits_under_every_schedule_and_in_every_store(
     assert all(same(*pair) for pair in zip(found, expected, strict=True))
 
 
+def test_kept_tangents_drive_the_adjoint_to_the_bits_of_those_beside_it() -> None:
+    sections = SECTIONS | {
+        "truth": {"twin": True, "viscosity": 0.06},
+        "objective": {"kind": "weighted_sum", "weights": {"misfit": 0.5, "final_energy": 2.0}},
+        "observations": {"count": 3},
+    }
+    found = []
+    for snapshots in (4, 2):  # of three states that are looked at
+        changes = {"checkpointing": {"snapshots": snapshots}}
+        with ba.Problem(sections | changes) as problem:
+            found.append(problem.gauss_newton_product(None, directions(problem, 2)))
+            second = problem.second_order(2, full=False)
+            assert second.driven == (snapshots == 4)
+    assert all(same(*pair) for pair in zip(*found, strict=True))
+
+
 def test_products_follow_the_controls_and_the_background() -> None:
     background = {"deviation": {"initial": 0.5, "viscosity": 0.1}, "smoothness": {"initial": 3.0}}
     controls = {"controls": ["initial", "viscosity"]}
