@@ -47,15 +47,26 @@ def identity_of_search(config: Config) -> str:
 
 def summary_when_converged(config: Config, comm: Comm) -> RunSummary | None:
     """The summary of the optimisation in the output folder, unless there is more to do."""
-    directory = Path(config.output.directory)
-    facts = read_facts(directory / BEST, comm)
-    if facts.get("identity") != identity_of_search(config) or not facts.get("converged"):
+    if not found_by_search(config, comm):
         return None
-    require_same_search_files(config, comm, facts, fingerprints(config, comm))
-    summary = json.loads(read_facts(directory / RESULTS, comm).get("summary", "{}"))
+    path = Path(config.output.directory) / RESULTS
+    summary = json.loads(read_facts(path, comm).get("summary", "{}"))
     if "optimize" not in summary:  # another command's results
         return None
     return summary_of(summary)
+
+
+def found_by_search(config: Config, comm: Comm) -> bool:
+    """Whether an optimisation of this problem has converged in the output folder. Collective.
+
+    Raises:
+        RestartError: on all ranks: it has read another file of observations, or of a first guess.
+    """
+    facts = read_facts(Path(config.output.directory) / BEST, comm)
+    if facts.get("identity") != identity_of_search(config) or not facts.get("converged"):
+        return False
+    require_same_search_files(config, comm, facts, fingerprints(config, comm))
+    return True
 
 
 def require_same_search_files(

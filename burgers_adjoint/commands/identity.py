@@ -8,7 +8,7 @@ from burgers_adjoint.assembly.case import Case
 from burgers_adjoint.config import Config
 from burgers_adjoint.restart.keeper import Identity
 
-MAY_DIFFER = {"checkpointing", "snapshots", "restart", "parallel", "output", "check"}
+MAY_DIFFER = {"checkpointing", "snapshots", "restart", "parallel", "output", "check", "uncertainty"}
 
 
 def folder_of(config: Config) -> Path:

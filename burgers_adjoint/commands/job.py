@@ -23,6 +23,8 @@ from burgers_adjoint.output.dumps import DUMPED, Dumps
 from burgers_adjoint.output.folder import prepare_directory
 from burgers_adjoint.output.results import (
     PICTURES,
+    POSTERIOR,
+    POSTERIOR_PICTURE,
     RESULTS,
     XDMF,
     remove_leftovers,
@@ -193,7 +195,8 @@ def write_run(
     with agreed(comm):
         if comm.rank == 0:
             xdmf.write(directory / XDMF, RESULTS, grid.shape, sorted(fields))
-            remove_leftovers(directory, PICTURES if dumps is not None else [*PICTURES, *DUMPED])
+            stale = [*PICTURES, POSTERIOR, POSTERIOR_PICTURE]
+            remove_leftovers(directory, stale if dumps is not None else [*stale, *DUMPED])
             if case.config.output.plots:
                 draw(results, directory / picture)
     summary.seconds["output"] = float(largest(comm, time.perf_counter() - start))

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 import click
 
 from burgers_adjoint.commands.ending import end, failed, print_on
+from burgers_adjoint.commands.group import Commands
 from burgers_adjoint.commands.interrupts import Interrupts
 from burgers_adjoint.commands.launcher import launched, world
 from burgers_adjoint.commands.request import (
@@ -25,42 +26,9 @@ from burgers_adjoint.commands.request import (
     require_there,
     require_writable,
 )
-from burgers_adjoint.errors import ConfigError, agreed_error, closest
+from burgers_adjoint.errors import ConfigError, agreed_error
 
 NAME = "burgers-adjoint"
-
-
-class Commands(click.Group):
-    """A group that names its commands on an unknown one, and the options that they share."""
-
-    def resolve_command(
-        self, context: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command, or say which ones there are."""
-        if args[0] not in self.commands:
-            names = list(self.commands)
-            raise click.UsageError(
-                f"unknown command {args[0]!r}{closest(args[0], names)}; there are "
-                f"{', '.join(names)} "
-                "(a configuration file is named with a dot or a slash in it)",
-                context,
-            )
-        return super().resolve_command(context, args)
-
-    def list_commands(self, context: click.Context) -> list[str]:
-        """Name the commands in the order in which they were made, the default first."""
-        return list(self.commands)
-
-    def format_options(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the commands and the options, those of the commands among them."""
-        super().format_options(context, formatter)
-        records = [
-            record
-            for option in self.commands["gradient"].params
-            if isinstance(option, click.Option) and (record := option.get_help_record(context))
-        ]
-        with formatter.section("Options of every command"):
-            formatter.write_dl(records)
 
 
 def _version(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
@@ -126,7 +94,7 @@ def _command(
     into_file = click.option(
         "-o", "directory", metavar="FILE", help="What to write, in place of report.html in DIR."
     )
-    runs = name in ("gradient", "forward", "check", "optimize", "resume")
+    runs = name in ("gradient", "forward", "check", "optimize", "uncertainty", "resume")
 
     @commands.command(name, help=help_text, context_settings=HELP)
     @click.argument("config", required=required, metavar=argument)
@@ -161,6 +129,7 @@ commands.commands["plan"].params.append(
 _command("check", "Test the gradient; ends with 1 when a test fails.")
 _command("resume", "Go on with the interrupted run of an output folder.", "DIR")
 _command("optimize", "Recover controls from observations; ends with 1 when not converged.")
+_command("uncertainty", "Tell how well observations determine the controls that a search finds.")
 _command("report", "Write a page of a run, finished or not: one HTML file.", "DIR", of_a_file=True)
 _command("info", "Versions and the machine; with DIR, what that output folder holds.", "[DIR]")
 commands.commands["info"].params.append(
@@ -354,6 +323,20 @@ def _optimize_alone(request: Request, comm: Any, config: Any, resumed: bool = Fa
     return 0 if summary.optimize and summary.optimize.converged else 1
 
 
+def _uncertainty(request: Request, comm: Any) -> int:
+    from burgers_adjoint.commands.uncertainty import uncertainty
+    from burgers_adjoint.output.progress import Progress
+    from burgers_adjoint.output.tables import print_uncertainty
+
+    config = prepare(request, comm)
+    with alone(request, comm, config):
+        with Progress(comm.rank == 0 and not request.quiet) as progress:
+            _say_what_is_not_used(request, config, progress)
+            summary = uncertainty(config, comm, progress)
+        report(request, comm, summary, print_uncertainty)
+    return 0 if summary.converged else 1
+
+
 def _info(request: Request, comm: Any) -> int:
     from burgers_adjoint.commands.info import info
 
@@ -389,6 +372,7 @@ _COMMANDS: dict[str, Callable[[Request, Any], int]] = {
     "plan": _plan,
     "check": _check,
     "optimize": _optimize,
+    "uncertainty": _uncertainty,
     "resume": _resume,
     "report": _report,
     "info": _info,

@@ -1,10 +1,10 @@
-"""What is known of controls before any observation."""
+"""What is known of controls before any observation, and what is to be told of them after."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
-from burgers_adjoint.config.values import Positive
+from burgers_adjoint.config.values import Count, Positive, Seed
 
 
 class Matern(Struct, frozen=True, forbid_unknown_fields=True):
@@ -50,3 +50,23 @@ class Background(Struct, frozen=True, forbid_unknown_fields=True):
         names = ("initial", "viscosity_field", "forcing", "forcing_in_time")
         found = {name: getattr(self, name) for name in names}
         return {name: one for name, one in found.items() if one is not None}
+
+
+class Uncertainty(Struct, frozen=True, forbid_unknown_fields=True):
+    """How `uncertainty` tells how well the observations determine the controls.
+
+    Attributes:
+        eigenpairs: directions of the controls, those that the observations determine best.
+        oversampling: more directions that the iteration carries along.
+        passes: of the iteration, each a product with every direction.
+        batch: directions that go through a forward and a reverse sweep together.
+        samples: of the controls, drawn after the observations.
+        seed: of the samples and of the directions at the start.
+    """
+
+    eigenpairs: Count = 32
+    oversampling: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 8
+    passes: Annotated[int, Meta(ge=2, le=100)] = 3
+    batch: Count = 8
+    samples: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 4
+    seed: Seed = 0

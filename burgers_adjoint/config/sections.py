@@ -9,7 +9,7 @@ import msgspec
 import tomli_w
 from msgspec import Meta, Struct
 
-from burgers_adjoint.config.background import Background
+from burgers_adjoint.config.background import Background, Uncertainty
 from burgers_adjoint.config.searching import Petsc, Tao
 from burgers_adjoint.config.values import Count, Points, Positive, Seed, Text
 
@@ -324,6 +324,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     controls: Controls = Controls()
     background: Background = Background()
     truth: Truth = Truth()
+    uncertainty: Uncertainty = Uncertainty()
     tao: Tao = Tao()
     petsc: Petsc = Petsc()
     checkpointing: Checkpointing = Checkpointing()

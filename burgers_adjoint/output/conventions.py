@@ -27,6 +27,9 @@ GROUPS = {
     "controls": "recovered {}",
     "prior": "first guess of the {}",
     "truth": "true {}",
+    "deviation": "standard deviation of the {}",
+    "modes": "direction of the {} that observations determine",
+    "samples": "random {} after the observations",
     "primal": "velocity",
     "cotangent": "derivative of the objective by the velocity",
     "fields": "observed velocity",
@@ -37,6 +40,8 @@ QUANTITIES = {
     "final": "final velocity",
     "boundary": "velocity at the boundary",
     "forcing_in_time": "forcing at a knot",
+    "eigenvalues": "variance of a direction before the observations over that of their noise",
+    "residuals": "norm of what is left of an eigenvector's equation",
 }
 
 

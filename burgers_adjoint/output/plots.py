@@ -31,7 +31,7 @@ def plot_results(results: str | Path, path: str | Path) -> bool:
     with opened(results, str(results)) as file:
         if "gradient/initial" not in file:
             return False
-        rows, columns = (slice(None, None, _stride(file[axis].shape[0])) for axis in ("y", "x"))
+        rows, columns = (slice(None, None, stride(file[axis].shape[0])) for axis in ("y", "x"))
 
         def pair(name: str) -> Field:
             return np.stack([file[f"{name}/{field}"][rows, columns] for field in ("u", "v")])
@@ -65,12 +65,12 @@ def plot_gradient(
     Raises:
         BurgersAdjointError: when the picture cannot be written.
     """
-    if not _drawable(path):
+    if not drawable(path):
         return False
     from matplotlib.figure import Figure
 
     x, y = np.asarray(x), np.asarray(y)
-    rows, columns = slice(None, None, _stride(y.size)), slice(None, None, _stride(x.size))
+    rows, columns = slice(None, None, stride(y.size)), slice(None, None, stride(x.size))
     x, y = x[columns], y[rows]
     state0, state1, gradient = (field[:, rows, columns] for field in (state0, state1, gradient))
 
@@ -79,15 +79,15 @@ def plot_gradient(
     axes = figure.subplots(2, 3, sharex=True, sharey=True)
     for row, name in enumerate("uv"):
         # One scale for both states, so that their decay can be seen.
-        largest = _largest(np.stack([state0[row], state1[row]]))
-        _panel(figure, axes[row, 0], x, y, state0[row], f"initial ${name}$", "RdBu_r", largest)
-        _panel(figure, axes[row, 1], x, y, state1[row], f"final ${name}$", "RdBu_r", largest)
+        largest = largest_of(np.stack([state0[row], state1[row]]))
+        panel(figure, axes[row, 0], x, y, state0[row], f"initial ${name}$", "RdBu_r", largest)
+        panel(figure, axes[row, 1], x, y, state1[row], f"final ${name}$", "RdBu_r", largest)
         title = rf"$\partial J / \partial {name}_0$"
-        _panel(figure, axes[row, 2], x, y, gradient[row], title, "PuOr_r", _largest(gradient[row]))
+        panel(figure, axes[row, 2], x, y, gradient[row], title, "PuOr_r", largest_of(gradient[row]))
         axes[row, 0].set_ylabel("$y$")
     for axis in axes[-1]:
         axis.set_xlabel("$x$")
-    _save(figure, path)
+    figure_saved(figure, path)
     return True
 
 
@@ -100,7 +100,7 @@ def plot_recovery(results: str | Path, path: str | Path) -> bool:
     Raises:
         BurgersAdjointError: when the picture cannot be written.
     """
-    if not _drawable(path):
+    if not drawable(path):
         return False
     from matplotlib.figure import Figure
 
@@ -112,7 +112,7 @@ def plot_recovery(results: str | Path, path: str | Path) -> bool:
         if not names:
             return False
         names = names[-4:]  # of a forcing in time the last knots
-        rows, columns = (slice(None, None, _stride(file[axis].shape[0])) for axis in ("y", "x"))
+        rows, columns = (slice(None, None, stride(file[axis].shape[0])) for axis in ("y", "x"))
         x, y = file["x"][columns], file["y"][rows]
         groups = {"prior": "first guess", "truth": "truth", "controls": "recovered"}
         shown = [group for group in groups if f"{group}/{names[0]}" in file]
@@ -121,13 +121,13 @@ def plot_recovery(results: str | Path, path: str | Path) -> bool:
         axes = figure.subplots(len(names), len(shown), sharex=True, sharey=True, squeeze=False)
         for row, name in enumerate(names):
             fields = [file[f"{group}/{name}"][rows, columns] for group in shown]
-            largest = _largest(np.stack(fields))
+            largest = largest_of(np.stack(fields))
             for axis, group, field in zip(axes[row], shown, fields, strict=True):
-                _panel(figure, axis, x, y, field, f"{groups[group]}: {name}", "RdBu_r", largest)
+                panel(figure, axis, x, y, field, f"{groups[group]}: {name}", "RdBu_r", largest)
             axes[row, 0].set_ylabel("$y$")
         for axis in axes[-1]:
             axis.set_xlabel("$x$")
-    _save(figure, path)
+    figure_saved(figure, path)
     return True
 
 
@@ -147,7 +147,7 @@ def plot_differences(path: str | Path, curves: Mapping[str, tuple[ArrayLike, Arr
     Raises:
         BurgersAdjointError: when the picture cannot be written.
     """
-    if not _drawable(path):
+    if not drawable(path):
         return False
     from matplotlib.figure import Figure
 
@@ -175,11 +175,12 @@ def plot_differences(path: str | Path, curves: Mapping[str, tuple[ArrayLike, Arr
     axis.set_ylabel("relative difference from the adjoint gradient")
     axis.grid(which="major", alpha=0.3)
     axis.legend()
-    _save(figure, path)
+    figure_saved(figure, path)
     return True
 
 
-def _drawable(path: str | Path) -> bool:
+def drawable(path: str | Path) -> bool:
+    """Whether matplotlib is installed; if not, a word in the log names the picture."""
     if importlib.util.find_spec("matplotlib") is not None:
         return True
     logging.getLogger(__name__).warning(
@@ -188,16 +189,18 @@ def _drawable(path: str | Path) -> bool:
     return False
 
 
-def _stride(points: int) -> int:
+def stride(points: int) -> int:
+    """Of so many points along an axis, each how many-th is shown."""
     return -(-points // MOST_POINTS)
 
 
-def _largest(field: Field) -> float:
+def largest_of(field: Field) -> float:
+    """The largest magnitude, for the end of a scale."""
     # A field of zeros still needs a scale that is not empty.
     return float(np.max(np.abs(field))) or 1.0
 
 
-def _panel(
+def panel(
     figure: Any,
     axis: Any,
     x: Field,
@@ -206,13 +209,15 @@ def _panel(
     title: str,
     colours: str,
     largest: float,
+    least: float | None = None,
 ) -> None:
+    """Draw a field with its scale, which begins at the opposite of its end when not told."""
     # Points are cell centres; all are equally far apart, so the fast image will do.
     half_dx, half_dy = (x[1] - x[0]) / 2, (y[1] - y[0]) / 2
     image = axis.imshow(
         field,
         cmap=colours,
-        vmin=-largest,
+        vmin=-largest if least is None else least,
         vmax=largest,
         origin="lower",
         extent=(x[0] - half_dx, x[-1] + half_dx, y[0] - half_dy, y[-1] + half_dy),
@@ -222,6 +227,7 @@ def _panel(
     bar.formatter.set_powerlimits((-2, 3))
 
 
-def _save(figure: Any, path: str | Path) -> None:
+def figure_saved(figure: Any, path: str | Path) -> None:
+    """Write a figure, whole or not at all."""
     with replaced_when_complete(path) as partial:
         figure.savefig(partial, format="png", dpi=150)

@@ -33,6 +33,8 @@ from burgers_adjoint.parallel.whole_rows import whole_rows
 RESULTS = "results.h5"
 XDMF = "results.xdmf"  # for ParaView
 BEST = "controls.h5"  # of an optimisation, the best ones so far
+POSTERIOR = "uncertainty.h5"  # of the controls of an optimisation
+POSTERIOR_PICTURE = "uncertainty.png"
 # Drawn from a results.h5.
 PICTURES = ("gradient.png", "recovery.png")
 GROUPS_OF_A_SCALE = 100  # a scale notes its fields: 4095 at most, and each one takes longer
@@ -59,7 +61,7 @@ def write_results(
     x: ArrayLike,
     y: ArrayLike,
     fields: Mapping[str, NDArray[np.float64]],
-    scalars: Mapping[str, float],
+    scalars: Mapping[str, ArrayLike],
     attributes: Mapping[str, Any],
 ) -> None:
     """Write fields of all ranks into one HDF5 file, whole or not at all. Collective.
@@ -77,8 +79,8 @@ def write_results(
         y: coordinates of all rows, (ny,).
         fields: HDF5 path ("/state/initial/u") to this rank's tile, (ny_tile, nx_tile); the same
             paths on every rank. Stored as (ny, nx) with y and x as dimension scales.
-        scalars: HDF5 path to number, as rank 0 has it; "time" and "step" are coordinates of the
-            fields in their group, those of the root group of all fields.
+        scalars: HDF5 path to number, or array of them, as rank 0 has it; "time" and "step" are
+            coordinates of the fields in their group, those of the root group of all fields.
         attributes: of the root group, as rank 0 has them, beside those of the CF conventions.
 
     Raises:

@@ -147,6 +147,36 @@ class CheckSummary(Struct, kw_only=True):
         return all(check.passed for check in self.checks)
 
 
+class Deviations(Struct):
+    """Standard deviations before and after observations: roots of the mean variance."""
+
+    prior: float
+    posterior: float
+
+
+class UncertaintySummary(Struct, kw_only=True):
+    """What observations say of controls; information in nats, see `inverse.posterior`.
+
+    largest_residual is a share of 1 + the largest eigenvalue, informed the number of those above 1.
+    """
+
+    objective: float
+    converged: bool
+    controls: int
+    eigenvalues: list[float]
+    largest_residual: float
+    informed: int
+    degrees_of_freedom: float
+    information_gain: float
+    log_determinants: float
+    deviation: dict[str, Deviations]
+    products: int
+    digest: str
+    ranks: int
+    steps: int
+    seconds: Seconds
+
+
 class PlanSummary(Planned, kw_only=True):
     """What schedules and stores would take."""
 

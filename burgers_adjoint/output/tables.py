@@ -13,6 +13,7 @@ from burgers_adjoint.output.summary import (
     Restarted,
     RunSummary,
     Scheduled,
+    UncertaintySummary,
 )
 
 WIDTH = 80  # of what is not printed on a terminal
@@ -88,6 +89,37 @@ def print_checks(summary: CheckSummary, stream: TextIO, terminal: bool) -> None:
     failed = sum(not check.passed for check in checks)
     verdict = f"{failed} of {len(checks)} checks failed" if failed else f"all {len(checks)} passed"
     console.print(verdict, style="bold red" if failed else "bold green")
+
+
+def print_uncertainty(summary: UncertaintySummary, stream: TextIO, terminal: bool) -> None:
+    """Print what the observations say of the controls."""
+    _print_table(_console(stream, terminal), ("", ""), uncertainty_rows(summary))
+
+
+def uncertainty_rows(summary: UncertaintySummary) -> Iterable[tuple[str, str]]:
+    """What observations say of controls, in words: name and value."""
+    yield "objective", repr(float(summary.objective))
+    if not summary.converged:
+        yield "optimisation", "NOT CONVERGED: these controls need not be the most probable"
+    found = len(summary.eigenvalues)
+    more = " or more" if found and summary.informed == found < summary.controls else ""
+    yield (
+        "informed directions",
+        f"{summary.informed}{more} of {summary.controls} (eigenvalue above 1)",
+    )
+    if found:
+        yield "eigenvalues", f"{summary.eigenvalues[0]:.4g} to {summary.eigenvalues[-1]:.4g}"
+        yield "  largest residual", f"{summary.largest_residual:.2g} of the largest of them"
+    yield "degrees of freedom", f"{summary.degrees_of_freedom:.4g}"
+    yield (
+        "information gain",
+        f"{summary.information_gain:.4g} nats (expected {summary.log_determinants:.4g})",
+    )
+    for name, one in summary.deviation.items():
+        yield f"deviation of {name}", f"{one.posterior:.4g}, before {one.prior:.4g}"
+    yield "products", f"{summary.products}, in {summary.seconds['products']:.3g} s"
+    yield "ranks", str(summary.ranks)
+    yield "digest", summary.digest
 
 
 def print_information(information: Mapping[str, Any], stream: TextIO, terminal: bool) -> None:

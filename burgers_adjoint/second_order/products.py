@@ -134,6 +134,14 @@ class SecondOrder:
         store = self.checkpointing.store(self.checkpointing.schedule())
         return self._open.enter_context(closed_at_end(store))
 
+    def require_room(self) -> None:
+        """See that the snapshots fit, before anything runs. Collective.
+
+        Raises:
+            ConfigError: on all ranks: the memory or the disk is too small for them.
+        """
+        assert self._store is not None
+
     def of(self, directions: Sequence[Direction], prior: bool = True) -> Products:
         """The products with these directions, which have values for all controls. Collective.
 

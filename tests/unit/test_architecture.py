@@ -44,8 +44,8 @@ ALLOWED = {
         "assembly",
     },
     "second_order": {
-        "errors", "checkpointing", "parallel", "stepping", "observing", "equations", "inverse",
-        "assembly", "planning",
+        "errors", "config", "checkpointing", "parallel", "stepping", "observing", "equations",
+        "inverse", "assembly", "planning",
     },
     "checking": {
         "errors", "protocols", "verification", "parallel", "stepping", "equations", "output",
@@ -74,7 +74,7 @@ USERS = {
     "matplotlib": {"output"},
     "rich": {"output"},
     "xxhash": {"snapshots"},
-    "click": {"commands.line"},
+    "click": {"commands.line", "commands.group"},
     "msgspec": {"config", "output", "assembly", "commands", "restart"},
     "checkpoint_schedules": {"checkpointing.interop"},
     "jax": {"bridges.jax"},

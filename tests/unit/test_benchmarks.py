@@ -414,3 +414,13 @@ def test_kept_stages_are_compared_with_recomputed_ones(
         json.loads((tmp_path / "stages.json").read_text(encoding="utf-8"))["cases"]
         == results["cases"]
     )
+
+
+def test_uncertainty_table(run) -> None:
+    pytest.importorskip("petsc4py")
+    printed, found = run("uncertainty")
+    assert "| drawn |" in printed
+    for truth in ("bump", "drawn"):
+        (seed,) = found[truth]
+        assert 0 < seed["within"] <= 1
+        assert 0 < seed["posterior"] < seed["prior"]

@@ -269,7 +269,7 @@ def test_large_fields_are_thinned_for_the_picture(tmp_path, monkeypatch):
     pytest.importorskip("matplotlib")
     drawn = []
     monkeypatch.setattr(
-        plots, "_panel", lambda figure, axis, x, y, field, *_: drawn.append((x, y, field))
+        plots, "panel", lambda figure, axis, x, y, field, *_: drawn.append((x, y, field))
     )
     x, y = np.linspace(0, 1, 2500), np.linspace(0, 1, 30)
     field = np.arange(2 * 30 * 2500.0).reshape(2, 30, 2500)
