@@ -16,9 +16,11 @@ from burgers_adjoint.assembly.runs import executed
 from burgers_adjoint.assembly.stores import Store, closed_at_end
 from burgers_adjoint.checkpointing.counts import Counts
 from burgers_adjoint.equations.burgers.controls import Inputs
+from burgers_adjoint.equations.burgers.objectives.objective import Objective
 from burgers_adjoint.equations.burgers.preparation import prepare_kernels
 from burgers_adjoint.errors import ConfigError, agreed_error
 from burgers_adjoint.observing.observations import Observations
+from burgers_adjoint.parallel.memory import memory_limit
 from burgers_adjoint.planning.checkpointing import Checkpointing
 from burgers_adjoint.stepping.along import ObjectiveOfTangents
 from burgers_adjoint.stepping.directions import WithDirections
@@ -94,7 +96,8 @@ class SecondOrder:
         self._looked = self._looked_at() if not full else []
         if self._looked:
             first_order, n_fields = replace(recipe, directions=0), len(case.fields)
-            drive = ObjectiveOfTangents(case.objective, case.model.layout, n_fields)
+            same = Objective(case.objective.terms, decomposition)  # whose `parts` are its own
+            drive = ObjectiveOfTangents(same, case.model.layout, n_fields)
             self._driven_model = first_order.compose(
                 grid, decomposition, time_steps, case.model.stepper, drive
             )
@@ -102,8 +105,12 @@ class SecondOrder:
         prepare_kernels(model, reverse=not self.driven)
 
     def _looked_at(self) -> list[int]:
-        """Steps after which J looks at the state, if they are known and no more than snapshots."""
+        """Steps after which J looks at the state, if they are known and no more than snapshots.
+
+        None, too, where `snapshots.memory` does not allow their tangents beside the snapshots.
+        """
         case, most = self._case, self._case.config.checkpointing.snapshots
+        limit = memory_limit(case.comm, case.config.snapshots.memory)
         if case.model.n_steps is None:
             return []
         looks_at, last = case.objective.looks_at, case.n_steps
@@ -113,7 +120,8 @@ class SecondOrder:
                 found.append(n)
                 if len(found) > most:
                     return []
-        return found
+        n_bytes = case.model.final.nbytes * (len(found) * self.n_directions + most)
+        return found if limit is None or n_bytes <= limit else []
 
     def close(self) -> None:
         """Release what the model and the store hold."""
