@@ -106,7 +106,7 @@ def _command(
     @click.option("--quiet", is_flag=True, help="Print errors only.")
     @click.option("--debug", is_flag=True, help="Show tracebacks of errors.")
     def parsed(**arguments: Any) -> Request:
-        if arguments["config"] in commands.commands:
+        if "DIR" not in argument and arguments["config"] in commands.commands:
             raise click.UsageError(
                 f"the command comes first: {NAME} {arguments['config']} [CONFIG.toml] [OPTIONS]"
             )

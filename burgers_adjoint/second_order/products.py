@@ -16,11 +16,12 @@ from burgers_adjoint.assembly.runs import executed
 from burgers_adjoint.assembly.stores import Store, closed_at_end
 from burgers_adjoint.checkpointing.counts import Counts
 from burgers_adjoint.equations.burgers.controls import Inputs
+from burgers_adjoint.equations.burgers.objectives.objective import Objective
 from burgers_adjoint.equations.burgers.preparation import prepare_kernels
 from burgers_adjoint.errors import ConfigError, agreed_error
 from burgers_adjoint.observing.observations import Observations
 from burgers_adjoint.parallel.agreement import largest
-from burgers_adjoint.parallel.memory import memory_limit, require_memory
+from burgers_adjoint.parallel.memory import memory_limit
 from burgers_adjoint.planning.checkpointing import Checkpointing
 from burgers_adjoint.stepping.along import ObjectiveOfTangents
 from burgers_adjoint.stepping.directions import WithDirections
@@ -96,7 +97,8 @@ class SecondOrder:
         self._looked = self._looked_at() if not full else []
         if self._looked:
             first_order, n_fields = replace(recipe, directions=0), len(case.fields)
-            drive = ObjectiveOfTangents(case.objective, case.model.layout, n_fields)
+            same = Objective(case.objective.terms, decomposition)  # whose `parts` are its own
+            drive = ObjectiveOfTangents(same, case.model.layout, n_fields)
             self._driven_model = first_order.compose(
                 grid, decomposition, time_steps, case.model.stepper, drive
             )
@@ -104,8 +106,12 @@ class SecondOrder:
         prepare_kernels(model, reverse=not self.driven)
 
     def _looked_at(self) -> list[int]:
-        """Steps after which J looks at the state, if they are known and no more than snapshots."""
+        """Steps after which J looks at the state, if they are known and no more than snapshots.
+
+        None, too, where `snapshots.memory` does not allow their tangents beside the snapshots.
+        """
         case, most = self._case, self._case.config.checkpointing.snapshots
+        limit = memory_limit(case.comm, case.config.snapshots.memory)
         if case.model.n_steps is None:
             return []
         looks_at, last = case.objective.looks_at, case.n_steps
@@ -115,7 +121,9 @@ class SecondOrder:
                 found.append(n)
                 if len(found) > most:
                     return []
-        return found
+        own_bytes = case.model.final.nbytes * (len(found) * self.n_directions + most)
+        n_bytes = largest(case.comm, own_bytes)  # tiles differ, and all ranks go one way
+        return found if limit is None or n_bytes <= limit else []
 
     def close(self) -> None:
         """Release what the model and the store hold."""
@@ -143,19 +151,6 @@ class SecondOrder:
             ConfigError: on all ranks: the memory or the disk is too small for them.
         """
         assert self._store is not None
-        if not self.driven:
-            return
-        comm, memory = self._case.comm, self._case.config.snapshots.memory
-        kept = self.n_directions * len(self._looked) * self._case.fields.nbytes
-        require_memory(comm, kept)
-        n_bytes, limit = largest(comm, kept), memory_limit(comm, memory)
-        if limit is not None and n_bytes > limit:
-            raise agreed_error(
-                ConfigError(
-                    f"{self.n_directions} directions need {n_bytes} bytes of memory per rank, "
-                    f"snapshots.memory = {memory!r} allows {limit}: use fewer"
-                )
-            )
 
     def of(self, directions: Sequence[Direction], prior: bool = True) -> Products:
         """The products with these directions, which have values for all controls. Collective.

@@ -23,6 +23,7 @@ def require_good(campaign: Campaign, fault: str) -> list[Row]:
     return rows
 
 
+@pytest.mark.timeout(300)  # it starts many jobs, each with a limit of its own
 def test_killed_runs_resume_to_the_same_bits(campaign: Campaign) -> None:
     campaign.kills(3)
     assert all(row.refused == 0 for row in require_good(campaign, "SIGKILL of a random rank"))

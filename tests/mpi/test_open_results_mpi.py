@@ -67,7 +67,7 @@ def look_at(folder: Path) -> None:
             assert tree["gradient/initial/u"].dims == ("y", "x")
             np.testing.assert_array_equal(tree["gradient/initial"].x, np.linspace(-1, 2, 13))
         opened = [xarray.open_dataset(path, engine=engine, group="cotangent") for path in dumps]
-        series = xarray.concat(opened, "time")
+        series = xarray.concat(opened, "time", coords=["step"])
         np.testing.assert_array_equal(series.step, [0, 2, 4, 6])
         for number, path in enumerate(dumps):
             with h5py.File(path) as file:

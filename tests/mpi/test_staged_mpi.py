@@ -147,7 +147,7 @@ def test_slopes_are_those_of_the_tangent_model(case: Case) -> None:
     )
     checker._dot_product_of_one_step()
     for control in checker.base.gradient:
-        checker._dot_product_of_the_run(checker._random_direction(control))
+        checker._dot_product_of_the_run(checker.random_direction(control))
     assert len(checker.checks) == 1 + len(checker.base.gradient)
     assert [check.name for check in checker.checks if not check.passed] == []
     one.close()

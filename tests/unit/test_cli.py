@@ -119,6 +119,12 @@ def test_wrong_usage_is_named_and_ends_with_2(arguments, message, capsys, monkey
     assert "burgers-adjoint -h shows commands and options" in stderr
 
 
+@pytest.mark.parametrize("command", ["report", "watch", "info", "resume"])
+def test_a_folder_may_have_the_name_of_a_command(command):
+    request, _, _ = parse([command, "gradient"])
+    assert (request.command, request.config) == (command, "gradient")
+
+
 def test_help_names_all_commands_and_options():
     for arguments in (["-h"], ["--help"]):
         request, message, code = parse(arguments)

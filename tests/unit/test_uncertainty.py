@@ -266,15 +266,10 @@ def test_what_belongs_to_an_older_search_goes_with_it(tmp_path: Path) -> None:
         ),
         (
             {"snapshots": {"memory": "20 kB"}},
-            "uncertainty.batch = 8: 8 directions need 30720 bytes of memory per rank, "
-            "snapshots.memory = '20 kB' allows 20000: use fewer",
-        ),
-        (
-            {"snapshots": {"memory": "60 kB"}, "observations": {"count": 6}},
             "uncertainty.batch = 8: the snapshots need 69120 bytes of memory per rank",
         ),
     ],
-    ids=["no-misfit", "pairs", "no-background", "smoothness", "tangents", "snapshots"],
+    ids=["no-misfit", "pairs", "no-background", "smoothness", "memory"],
 )
 def test_what_has_no_posterior_is_refused_before_the_search(
     sections: dict, message: str, tmp_path: Path

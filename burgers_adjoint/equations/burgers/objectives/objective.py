@@ -65,7 +65,10 @@ class Objective:
             term.name: weight * term.value(total)
             for (term, weight), total in zip(self.terms.items(), totals, strict=True)
         }
-        return sum(self.parts.values())
+        J = 0.0
+        for part in self.parts.values():  # `sum` has other bits since Python 3.12
+            J += part
+        return J
 
     def close(self) -> None:
         """Release what the terms hold."""
