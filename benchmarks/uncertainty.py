@@ -117,7 +117,7 @@ def main() -> None:
     seeds = chosen.seeds
     if chosen.quick:
         seeds = 1
-        keys |= {"time.steps": 8, "observations.count": 2}
+        keys |= {"time.steps": 8, "observations.count": 2, "tao.iterations": 10}
         keys |= {"uncertainty.eigenpairs": 4, "uncertainty.batch": 2}
     print(describe_machine())
     print(f"{WITHIN:g} standard deviations, viscosity {chosen.viscosity:g}, background {matern}")

@@ -416,11 +416,10 @@ def test_kept_stages_are_compared_with_recomputed_ones(
     )
 
 
-@pytest.mark.parametrize("truth", ["bump", "drawn"])
-def test_uncertainty_table(truth: str, run) -> None:
+def test_uncertainty_table(run) -> None:
     pytest.importorskip("petsc4py")
-    printed, found = run("uncertainty", "--truth", truth)
-    assert f"| {truth}" in printed
+    printed, found = run("uncertainty", "--truth", "drawn")
+    assert "| drawn |" in printed
     (seed,) = found["runs"]
     assert 0 < seed["within"] <= 1
     assert 0 < seed["posterior"] < seed["prior"]
