@@ -57,6 +57,7 @@ def uncertainty(config: Config, comm: Comm, progress: Progress) -> UncertaintySu
         for name, value in controls.items():
             case.inputs.set(name, value)
         objective = evaluate(case)
+        background = case.objective.parts["background"]  # products have parts of their own
         if not converged:
             progress.say(f"the search has not converged: {path} need not be the most probable")
         start = last_arrival(comm)
@@ -64,7 +65,7 @@ def uncertainty(config: Config, comm: Comm, progress: Progress) -> UncertaintySu
         posterior = search.found(lambda n: progress.update(n * case.n_steps))
         progress.end()
         seconds = {"products": last_arrival(comm) - start}
-        report = Report(case, posterior, controls)
+        report = Report(case, posterior, controls, background)
         summary = report.summary(objective, converged, search.n_products, seconds)
         report.write(directory, summary)
         return summary
@@ -97,11 +98,14 @@ class Report:
         case: at its most probable controls.
         posterior: there.
         controls: their values.
+        background: J's part of it.
     """
 
-    def __init__(self, case: Case, posterior: Posterior, controls: Gradient) -> None:
+    def __init__(
+        self, case: Case, posterior: Posterior, controls: Gradient, background: float
+    ) -> None:
         section = case.config.uncertainty
-        self._case, self._posterior = case, posterior
+        self._case, self._posterior, self._background = case, posterior, background
         modes = posterior.modes()
         before, after = posterior.deviations(modes)
         groups: dict[str, Gradient] = {
@@ -129,7 +133,6 @@ class Report:
     ) -> UncertaintySummary:
         """What is told of it."""
         case, posterior, pairs = self._case, self._posterior, self._posterior.pairs
-        background = case.objective.parts["background"]
         scalars = [*self._numbers.values(), *pairs.values.tolist()]
         return UncertaintySummary(
             objective=objective,
@@ -139,7 +142,7 @@ class Report:
             largest_residual=_share(pairs.residuals, pairs.values),
             informed=posterior.n_informed,
             degrees_of_freedom=posterior.degrees_of_freedom,
-            information_gain=posterior.information_gain(background),
+            information_gain=posterior.information_gain(self._background),
             log_determinants=posterior.log_determinants,
             deviation={
                 name: Deviations(self._rms(name, self._before), self._rms(name, self._after))

@@ -20,6 +20,7 @@ from burgers_adjoint.equations.burgers.objectives.objective import Objective
 from burgers_adjoint.equations.burgers.preparation import prepare_kernels
 from burgers_adjoint.errors import ConfigError, agreed_error
 from burgers_adjoint.observing.observations import Observations
+from burgers_adjoint.parallel.agreement import largest
 from burgers_adjoint.parallel.memory import memory_limit
 from burgers_adjoint.planning.checkpointing import Checkpointing
 from burgers_adjoint.stepping.along import ObjectiveOfTangents
@@ -120,7 +121,8 @@ class SecondOrder:
                 found.append(n)
                 if len(found) > most:
                     return []
-        n_bytes = case.model.final.nbytes * (len(found) * self.n_directions + most)
+        own_bytes = case.model.final.nbytes * (len(found) * self.n_directions + most)
+        n_bytes = largest(case.comm, own_bytes)  # tiles differ, and all ranks go one way
         return found if limit is None or n_bytes <= limit else []
 
     def close(self) -> None:

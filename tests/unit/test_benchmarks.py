@@ -416,11 +416,11 @@ def test_kept_stages_are_compared_with_recomputed_ones(
     )
 
 
-def test_uncertainty_table(run) -> None:
+@pytest.mark.parametrize("truth", ["bump", "drawn"])
+def test_uncertainty_table(truth: str, run) -> None:
     pytest.importorskip("petsc4py")
-    printed, found = run("uncertainty")
-    assert "| drawn |" in printed
-    for truth in ("bump", "drawn"):
-        (seed,) = found[truth]
-        assert 0 < seed["within"] <= 1
-        assert 0 < seed["posterior"] < seed["prior"]
+    printed, found = run("uncertainty", "--truth", truth)
+    assert f"| {truth}" in printed
+    (seed,) = found["runs"]
+    assert 0 < seed["within"] <= 1
+    assert 0 < seed["posterior"] < seed["prior"]
