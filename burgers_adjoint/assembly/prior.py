@@ -123,6 +123,12 @@ class Prior:
         self._objective.parts["background"] = value
         return objective + value
 
+    def slope(self, direction: Mapping[str, Value], fields: np.ndarray) -> float:
+        """The term's derivative along a direction of some controls, at these initial fields."""
+        every = {name: control.zeros() for name, control in self._controls.items()}
+        self.added_to(0.0, fields, every)
+        return sum(self._controls[name].dot(every[name], one) for name, one in direction.items())
+
     def add_product(self, direction: Mapping[str, Value], product: dict[str, Value]) -> None:
         """Add the term's second derivative times a direction of the controls to a product."""
         if self._background is None:

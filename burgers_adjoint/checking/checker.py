@@ -14,10 +14,11 @@ from burgers_adjoint.assembly.case import Case
 from burgers_adjoint.assembly.runs import Gradient, Reversal, reverse
 from burgers_adjoint.assembly.stores import Store, closed_at_end
 from burgers_adjoint.assembly.twin import case_of
+from burgers_adjoint.checking.alone import case_alone, gathered
 from burgers_adjoint.checking.directions import LEAST_SHARE, Direction, drawn_points
 from burgers_adjoint.output.progress import Progress
 from burgers_adjoint.output.summary import Check
-from burgers_adjoint.parallel.agreement import ALONE, anywhere, everywhere, from_rank, largest
+from burgers_adjoint.parallel.agreement import anywhere, everywhere, from_rank, largest
 from burgers_adjoint.parallel.failure import agreed
 from burgers_adjoint.parallel.memory import node_memory
 from burgers_adjoint.parallel.reductions import exact_sum, norm, random_field
@@ -202,6 +203,7 @@ class Checker:
             perturbation = model.tangent_step(perturbation, state, directions, n)
             model.advance(state, n, n + 1)
         slope += model.objective_tangent(perturbation, state, case.n_steps, last=True)
+        slope += case.prior.slope({control.name: direction.value}, case.fields)
         error = abs(slope - direction.slope)
         if error:
             error = error / abs(slope) if slope else math.inf
@@ -256,6 +258,8 @@ class Checker:
         case.inputs.fields = before
         again = self._reverse()
         fresh = case_of(case.config, self.comm, own=case.own)
+        for name in case.controls:
+            fresh.inputs.set(name, case.inputs.value(name))
         fresh.inputs.set("viscosity", 0.99 * nu)
         fresh.inputs.fields = fields
         schedule = self._checkpointing.schedule()
@@ -298,7 +302,7 @@ class Checker:
 
     def _one_rank(self) -> None:
         """All ranks together and rank 0 on its own give the same bits."""
-        comm, config = self.comm, self.case.config
+        comm = self.comm
         if comm.size == 1:
             self.left_out.append("one rank against several: there is one rank")
             return
@@ -311,10 +315,10 @@ class Checker:
             )
             return
         self.count()
-        found = ""
+        found, values = "", gathered(self.case, self.case.inputs.copies(self.case.controls))
         with agreed(comm):
             if comm.rank == 0:
-                alone = case_of(config, ALONE, process_grid=(1, 1))
+                alone = case_alone(self.case, values)
                 checkpointing = Checkpointing(alone)
                 schedule = checkpointing.schedule()
                 with closed_at_end(checkpointing.store(schedule)) as store:

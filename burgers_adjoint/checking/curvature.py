@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from burgers_adjoint.assembly.twin import case_of
-from burgers_adjoint.parallel.agreement import ALONE, from_rank
+from burgers_adjoint.checking.alone import case_alone, gathered
+from burgers_adjoint.parallel.agreement import from_rank
 from burgers_adjoint.parallel.failure import agreed
 from burgers_adjoint.parallel.reductions import digest
-from burgers_adjoint.parallel.whole_fields import gather
 from burgers_adjoint.second_order.products import Direction, Product, SecondOrder
 from burgers_adjoint.verification import taylor_test
 
@@ -145,10 +144,11 @@ class CurvatureChecks:
             )
             return
         found = ""
-        whole = [{name: _gathered(case, part) for name, part in one.items()} for one in self._both]
+        values = gathered(case, case.inputs.copies(case.controls))
+        whole = [gathered(case, one) for one in self._both]
         with agreed(case.comm):
             if case.comm.rank == 0:
-                alone = case_of(case.config, ALONE, process_grid=(1, 1))
+                alone = case_alone(case, values)
                 second = SecondOrder(alone, 1)
                 found = _digest(alone, [second.of([one]).products[0] for one in whole])
                 second.close()
@@ -158,13 +158,6 @@ class CurvatureChecks:
             from_rank(case.comm, found),
             _digest(case, products),
         )
-
-
-def _gathered(case: Case, part: np.ndarray | float) -> np.ndarray | float:
-    if not np.ndim(part):
-        return part
-    whole = gather(case.decomposition, np.asarray(part))
-    return np.empty(0) if whole is None else whole
 
 
 def _digest(case: Case, products: list[Product]) -> str:

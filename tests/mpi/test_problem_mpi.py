@@ -128,3 +128,18 @@ def test_a_freed_communicator_is_refused() -> None:
     with pytest.raises(ba.ConfigError, match="was freed"):
         ba.Problem(SECTIONS, own)
     assert J > 0
+
+
+def test_checks_pass_away_from_the_background() -> None:
+    background = {"deviation": {"initial": 0.5, "viscosity": 0.1}, "smoothness": {"forcing": 2.0}}
+    sections = SECTIONS | {"background": background, "check": {"second_order": True}}
+    with ba.Problem(sections) as one:
+        m = one.controls()
+        m["initial"] += 0.1 * elsewhere(one, (2, 19, 23))
+        m["forcing"] += 0.1 * elsewhere(one, (2, 19, 23))
+        m["viscosity"] *= 1.2
+        found = one.check(m)
+    assert [check.name for check in found.checks if not check.passed] == []
+    assert (f"products on one rank against {COMM.size}" in [c.name for c in found.checks]) == (
+        COMM.size > 1
+    )
