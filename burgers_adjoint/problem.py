@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from functools import cached_property
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,7 +30,8 @@ if TYPE_CHECKING:
     from burgers_adjoint.bridges.scipy import ScipyProblem
     from burgers_adjoint.output.summary import CheckSummary
     from burgers_adjoint.planning.checkpointing import Checkpointing
-    from burgers_adjoint.second_order.products import SecondOrder
+    from burgers_adjoint.second_order.products import LatestProducts
+    from burgers_adjoint.second_order.search import Optimum
 
 
 class Problem:
@@ -81,8 +81,6 @@ class Problem:
         self._closed = False
         self.case = case_of(config, comm, own=objective)
         self._open.callback(self.case.close)
-        self._second: dict[bool, SecondOrder] = {}
-        self._open.callback(self._close_second)
         self._start = {name: np.copy(self.case.inputs.value(name)) for name in self.case.controls}
 
     @property
@@ -106,6 +104,13 @@ class Problem:
         return self.case.comm
 
     @cached_property
+    def second_order(self) -> LatestProducts:
+        """What computes products with a Hessian."""
+        from burgers_adjoint.second_order.products import LatestProducts
+
+        return self._open.enter_context(closing(LatestProducts(self.case)))
+
+    @cached_property
     def checkpointing(self) -> Checkpointing:
         """Makes the schedules and stores of reversals."""
         from burgers_adjoint.planning.checkpointing import Checkpointing
@@ -115,14 +120,9 @@ class Problem:
     def __enter__(self) -> Problem:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: Any) -> None:
         self._closed = True
-        self._open.__exit__(kind, error, traceback)
+        self._open.__exit__(*raised)
 
     def close(self) -> None:
         """Give back all that the problem holds; it cannot be used afterwards."""
@@ -266,6 +266,24 @@ class Problem:
         with self._running(controls, "gradient"):
             return checked(self.case, self.checkpointing, Progress(shown=False))[0]
 
+    def optimize(self, controls: Mapping[str, Any] | None = None) -> Optimum:
+        """Search for the controls that make J smallest, by PETSc TAO as [tao] says.
+
+        Nothing is written; the command `optimize` saves each iteration, and goes on from it.
+
+        Args:
+            controls: the first guess; see `value`.
+
+        Raises:
+            ConfigError: on all ranks: PETSc is missing or not fit; see `value_and_gradient`.
+            NumericalError: on all ranks: the run of the first guess fails.
+        """
+        from burgers_adjoint.second_order.search import optimum_of
+
+        with self._running(controls, "gradient"):
+            schedule = self.checkpointing.schedule
+            return optimum_of(self.case, lambda: reverse(self.case, schedule(), self._store))
+
     def as_scipy(self) -> ScipyProblem:
         """J and its gradient as functions of one vector, for SciPy's optimisers."""
         from burgers_adjoint.bridges.scipy import ScipyProblem
@@ -306,7 +324,7 @@ class Problem:
         batch = [direction] if isinstance(direction, Mapping) else list(direction)
         with self._running(controls, None):
             directions = [self._direction(one) for one in batch]
-            found = self.second_order(len(batch), full).of(directions).products
+            found = self.second_order.of(len(batch), full).of(directions).products
         return found[0] if isinstance(direction, Mapping) else found
 
     def _direction(self, given: Mapping[str, Any]) -> Gradient:
@@ -315,25 +333,6 @@ class Problem:
             for name, value in self._checked(given).items():
                 found[name] = self.case.controls[name].masked(value)
         return found
-
-    def second_order(self, n_directions: int, full: bool) -> SecondOrder:
-        """What computes products with so many directions at once; the latest of its kind is kept.
-
-        Raises:
-            ConfigError: on all ranks: there are none, or J has no second derivative.
-        """
-        from burgers_adjoint.second_order.products import SecondOrder
-
-        kept = self._second.get(full)
-        if kept is None or kept.n_directions != n_directions:
-            if kept is not None:
-                self._second.pop(full).close()
-            kept = self._second[full] = SecondOrder(self.case, n_directions, full)
-        return kept
-
-    def _close_second(self) -> None:
-        while self._second:
-            self._second.popitem()[1].close()
 
     @cached_property
     def _store(self) -> Store:

@@ -4,7 +4,7 @@ import json
 import logging
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from burgers_adjoint.commands.job import (
 )
 from burgers_adjoint.commands.monitor import Monitor
 from burgers_adjoint.commands.room import hold_again, room_released
-from burgers_adjoint.config import Config, time_is_open
+from burgers_adjoint.config import Config
 from burgers_adjoint.equations.burgers.objectives.misfit import Misfit
 from burgers_adjoint.equations.burgers.preparation import prepare_kernels
 from burgers_adjoint.errors import BurgersAdjointError, ConfigError, agreed_error
@@ -44,11 +44,10 @@ from burgers_adjoint.output.progress import Progress
 from burgers_adjoint.output.results import BEST
 from burgers_adjoint.output.summary import Optimized, RunSummary, Scheduled, to_line
 from burgers_adjoint.parallel.agreement import Comm, anywhere, largest, last_arrival, smallest
-from burgers_adjoint.parallel.failure import agreed
 from burgers_adjoint.planning.checkpointing import Checkpointing
 from burgers_adjoint.problem import Problem
 from burgers_adjoint.second_order.entries import EntryProducts
-from burgers_adjoint.second_order.near_inverse import NearInverse
+from burgers_adjoint.second_order.search import minimized, petsc_for
 
 logger = logging.getLogger(__name__)
 
@@ -63,15 +62,7 @@ def optimize(config: Config, comm: Comm, progress: Progress) -> RunSummary:
         BurgersAdjointError: on all ranks: a wrong configuration, PETSc that is missing or not
             fit, a first guess whose run fails, or results that cannot be written.
     """
-    try:
-        petsc = tao.load_petsc(config.petsc.options)
-    except ConfigError as error:
-        raise agreed_error(error) from None
-    if time_is_open(config.time):
-        with agreed(comm):
-            raise ConfigError(
-                "optimize needs a number of steps that is known: leave out time.steady and time.cfl"
-            )
+    petsc = petsc_for(config)
     with (
         Problem(config, comm) as problem,
         room_released(problem.case),
@@ -165,26 +156,15 @@ class Search:
 
     def run(self, petsc: Any, store: Store) -> tao.Outcome:
         """Let TAO minimise."""
-        section, bounds = self.case.config.tao, None
-        limits = self.case.config.controls
-        if limits.lower or limits.upper:
-            bounds = np.zeros(self.vector.size), np.zeros(self.vector.size)
-            self.vector.put_bounds(tao.INFINITE, *bounds)
-        settings = tao.Settings(
-            section.type, section.gatol, section.grtol, section.gttol * self._first_norm,
-            section.iterations, section.evaluations,
-        )  # fmt: skip
         self._begun = time.perf_counter()
 
         def evaluate(entries: np.ndarray, gradient: np.ndarray) -> float:
             return self._evaluate(store, entries, gradient)
 
-        with closing(self.products):
-            near_inverse = NearInverse(self.case, self.vector, self.products)
-            functions = tao.Functions(evaluate, self.products.multiply, near_inverse)
-            return tao.minimize(
-                petsc, self.comm, functions, self.start, bounds, settings, self._iterated
-            )
+        return minimized(
+            petsc, self.case, self.vector, self.products, evaluate, self.start, self._iterated,
+            self._first_norm,
+        )  # fmt: skip
 
     def _evaluate(self, store: Store, entries: np.ndarray, gradient: np.ndarray) -> float:
         case, values = self.case, self.vector.values(entries)

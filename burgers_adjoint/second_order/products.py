@@ -225,6 +225,36 @@ class SecondOrder:
         return Products(model.value, None, products, counts)
 
 
+class LatestProducts:
+    """The latest `SecondOrder` of each kind, for calls that come one by one.
+
+    Args:
+        case: whose products they are.
+    """
+
+    def __init__(self, case: Case) -> None:
+        self._case = case
+        self._kept: dict[bool, SecondOrder] = {}
+
+    def of(self, n_directions: int, full: bool) -> SecondOrder:
+        """What computes products with so many directions at once.
+
+        Raises:
+            ConfigError: on all ranks: there are none, or J has no second derivative.
+        """
+        kept = self._kept.get(full)
+        if kept is None or kept.n_directions != n_directions:
+            if kept is not None:
+                self._kept.pop(full).close()
+            kept = self._kept[full] = SecondOrder(self._case, n_directions, full)
+        return kept
+
+    def close(self) -> None:
+        """Release what they hold."""
+        while self._kept:
+            self._kept.popitem()[1].close()
+
+
 def _require_second_order(case: Case, n_directions: int) -> None:
     if n_directions < 1:
         raise agreed_error(ConfigError("a batch of directions has at least one: it is empty"))

@@ -476,3 +476,29 @@ def test_a_products_failure_is_said_as_it_is(monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.setattr(EntryProducts, "multiply", fail)
     with pytest.raises(StorageError, match="no room for snapshots of tangents"):
         run(configured(tmp_path, tao={"type": "nls"}))
+
+
+@pytest.mark.parametrize("method", ["blmvm", "bnls"])
+def test_a_program_finds_what_the_command_finds(method: str, tmp_path) -> None:
+    config = configured(tmp_path, tao={"type": method, "gttol": 1e-4})
+    done = run(config)
+    with Problem(config, ALONE) as problem:
+        found = problem.optimize()
+        assert problem.value(found.controls) == found.objective == done["objective"]
+        assert (found.converged, found.reason) == (True, done["optimize"]["reason"])
+        assert found.iterations == done["optimize"]["iterations"]
+        again = problem.optimize(found.controls)
+        assert again.objective <= found.objective
+    with h5py.File(tmp_path / "controls.h5") as file:
+        np.testing.assert_array_equal(found.controls["initial"][0], file["controls/initial/u"])
+
+
+def test_a_program_is_told_what_a_search_cannot_do() -> None:
+    ended = configured(
+        time={"steady": 1e-3},
+        objective={"kind": "final_energy"},
+        checkpointing={"schedule": "online"},
+    )
+    none = pytest.raises(ConfigError, match="optimize needs a number of steps that is known")
+    with Problem(ended, ALONE) as problem, none:
+        problem.optimize()

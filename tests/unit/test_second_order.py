@@ -217,7 +217,7 @@ def test_kept_tangents_drive_the_adjoint_to_the_bits_of_those_beside_it() -> Non
         changes = {"checkpointing": {"snapshots": snapshots}}
         with ba.Problem(sections | changes) as problem:
             found.append(problem.gauss_newton_product(None, directions(problem, 2)))
-            second = problem.second_order(2, full=False)
+            second = problem.second_order.of(2, full=False)
             assert second.driven == (snapshots == 4)
     assert all(same(*pair) for pair in zip(*found, strict=True))
 

@@ -132,7 +132,7 @@ def test_eigenpairs_of_all_controls() -> None:
         modes, values = posterior.modes(), posterior.pairs.values
         assert len(values) == 24
         assert posterior.whitening.n_values == 240 + 1 + 120
-        second = problem.second_order(8, full=False)
+        second = problem.second_order.of(8, full=False)
         images = [
             image
             for first in (0, 8, 16)
