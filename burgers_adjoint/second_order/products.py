@@ -102,8 +102,14 @@ class SecondOrder:
             self._driven_model = first_order.compose(
                 grid, decomposition, time_steps, case.model.stepper, drive
             )
+            self._take_over(self._driven_model)  # the stepper is the case's, too
             prepare_kernels(case.model)
         prepare_kernels(model, reverse=not self.driven)
+
+    def _take_over(self, model: Model) -> None:
+        """Let steps of a model depend on the values that the case has now."""
+        for name, value in self._case.model.values.items():
+            model.set_value(name, value)
 
     def _looked_at(self) -> list[int]:
         """Steps after which J looks at the state, if they are known and no more than snapshots.
@@ -165,8 +171,7 @@ class SecondOrder:
             NumericalError: on all ranks: a state is not finite.
         """
         case, model, controls = self._case, self.case.model, self._case.controls
-        for name, value in case.model.values.items():
-            model.set_value(name, value)
+        self._take_over(model)
         fields, of_steps = [case.fields], []
         for direction in directions:
             start = np.zeros_like(case.fields)
@@ -211,8 +216,7 @@ class SecondOrder:
                     first = n_fields * (1 + j)
                     seen[n] = own[first : first + n_fields].copy()
         model.evaluate(state, bins)
-        for name, value in case.model.values.items():
-            driven.set_value(name, value)
+        self._take_over(driven)
         products, counts = [], Counts(forward_steps=case.n_steps)
         for driven.objective.tangents in tangents:
             schedule = self.checkpointing.schedule()

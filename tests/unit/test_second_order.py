@@ -13,6 +13,7 @@ import pytest
 import burgers_adjoint as ba
 from benchmarks.against_ad.__main__ import differences, ours
 from benchmarks.against_ad.setup import OBJECTIVES, arrays_of, save, setups
+from burgers_adjoint.assembly import runs
 from burgers_adjoint.equations.burgers.advection.central import Central
 from burgers_adjoint.equations.burgers.advection.upwind import Upwind
 from burgers_adjoint.equations.burgers.equation import Burgers
@@ -240,6 +241,18 @@ def test_products_follow_the_controls_and_the_background() -> None:
             assert np.abs(slope - product[name]).max() < 1e-7 * np.abs(product[name]).max()
         assert not same(product, first)
         assert same(problem.hessian_product(m, d), first)
+
+
+def test_products_leave_the_problem_where_it_is() -> None:
+    final = SECTIONS | {"objective": {"kind": "final_energy"}}
+    with ba.Problem(final) as problem, ba.Problem(final) as untouched:
+        m = {**problem.controls(), "viscosity": 0.07}
+        J, _ = problem.value_and_gradient(m)
+        second = problem.second_order.of(1, full=False)
+        assert second.driven
+        # the very next run of the case, whose values nobody has set again
+        assert runs.evaluate(problem.case) == J
+        assert untouched.value(m) == J
 
 
 class Corner:
