@@ -71,8 +71,8 @@ def test_products_have_the_bits_of_one_rank(case: Case, product: str, folder: Pa
 
 def test_ranks_refuse_a_wrong_direction_together(folder: Path) -> None:
     with ba.Problem(configuration(CASES[0], folder)) as problem:
-        shape = (2, 3, 5) if COMM.rank == COMM.size - 1 else problem.controls()["initial"].shape
-        with pytest.raises(ba.ConfigError, match=r"initial has values of the shape .* \(2, 3, 5\)"):
+        shape = (2, 5, 3) if COMM.rank == COMM.size - 1 else problem.controls()["initial"].shape
+        with pytest.raises(ba.ConfigError, match=r"initial has values of the shape .* \(2, 5, 3\)"):
             problem.hessian_product(None, {"initial": np.zeros(shape)})
         one = problem.hessian_product(None, {"viscosity": 1.0})
         assert one["viscosity"] == from_rank(COMM, one["viscosity"])
