@@ -19,7 +19,7 @@ from burgers_adjoint.checkpointing.schedule import Schedule
 from burgers_adjoint.commands.identity import folder_of, identity_of
 from burgers_adjoint.commands.monitor import Monitor
 from burgers_adjoint.commands.rest import Rest
-from burgers_adjoint.commands.sweeps import ForwardSweep, GradientContents
+from burgers_adjoint.commands.saved import ForwardSweep, GradientContents
 from burgers_adjoint.errors import (
     BurgersAdjointError,
     ConfigError,

@@ -16,7 +16,7 @@ from burgers_adjoint.commands.job import (
 )
 from burgers_adjoint.commands.monitor import Monitor
 from burgers_adjoint.commands.room import hold_observations, room_released
-from burgers_adjoint.commands.sweeps import ForwardSweep
+from burgers_adjoint.commands.saved import ForwardSweep
 from burgers_adjoint.config import Config
 from burgers_adjoint.equations.burgers.preparation import prepare_kernels
 from burgers_adjoint.errors import ConfigError, agreed_error

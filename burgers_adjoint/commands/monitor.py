@@ -14,7 +14,7 @@ import numpy as np
 
 from burgers_adjoint.assembly.case import Case
 from burgers_adjoint.checkpointing.executor import Executor
-from burgers_adjoint.commands.sweeps import ForwardSweep
+from burgers_adjoint.commands.saved import ForwardSweep
 from burgers_adjoint.errors import BurgersAdjointError, InterruptedRunError
 from burgers_adjoint.files.whole import reason
 from burgers_adjoint.output import preview, status
