@@ -9,40 +9,22 @@ the share of the time that rank 0 has counted for them.
 """
 
 import json
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks.measure import describe_machine, options, table, write
-from benchmarks.ranks import mpiexec
+from benchmarks.ranks import gradient_arguments, mpiexec
 
 
 def gradient(ranks: int, points: int, steps: int, preview: float) -> tuple[dict[str, Any], float]:
     """Summary of one run, and the share of the time that it has counted for what is watched."""
-    disk = Path("output")
-    disk.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=disk) as folder:
-        keys = {
-            "grid.nx": points,
-            "grid.ny": points,
-            "time.steps": steps,
-            # far from both limits of stability, on any grid
-            "time.dt": 0.02 / points,
-            "output.preview": preview,
-            "output.plots": "false",
-        }
-        report, status = Path(folder) / "summary.json", Path(folder) / "run/watch/status.json"
-        arguments = ["-m", "burgers_adjoint", "gradient", "-o", f"{folder}/run", "--quiet"]
-        arguments += ["--json", str(report)]
-        for key, value in keys.items():
-            arguments += ["-s", f"{key}={value}"]
+    with gradient_arguments(points, steps, {"output.preview": preview}) as (arguments, folder):
         mpiexec(ranks, arguments)
-        counted = 0.0
+        status, counted = folder / "run/watch/status.json", 0.0
         if status.exists():
             counted = json.loads(status.read_text(encoding="utf-8"))["preview_share"]
-        return dict(json.loads(report.read_text(encoding="utf-8"))), counted
+        return dict(json.loads((folder / "summary.json").read_text(encoding="utf-8"))), counted
 
 
 def main() -> None:

@@ -4,7 +4,9 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -23,6 +25,35 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     defaults = dict(re.findall(r"^export (\w+) \?= (.*)$", text, re.MULTILINE))
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     return {**defaults, **os.environ, "PYTHONPATH": path, **(extra or {})}
+
+
+@contextmanager
+def gradient_arguments(
+    points: int, steps: int, keys: Mapping[str, object]
+) -> Iterator[tuple[list[str], Path]]:
+    """What Python runs a gradient on a square grid with, and a folder for it, removed afterwards.
+
+    The summary goes to summary.json in the folder, all else to run. keys are further ones of the
+    configuration, by "section.key".
+    """
+    disk = Path("output")
+    disk.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=disk) as name:
+        folder = Path(name)
+        every = {
+            "grid.nx": points,
+            "grid.ny": points,
+            "time.steps": steps,
+            # far from both limits of stability, on any grid
+            "time.dt": 0.02 / points,
+            "output.plots": "false",
+            **keys,
+        }
+        arguments = ["-m", "burgers_adjoint", "gradient", "-o", str(folder / "run"), "--quiet"]
+        arguments += ["--json", str(folder / "summary.json")]
+        for key, value in every.items():
+            arguments += ["-s", f"{key}={value}"]
+        yield arguments, folder
 
 
 def mpiexec(

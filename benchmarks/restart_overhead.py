@@ -13,15 +13,13 @@ policy predicted, and the interval that the policy has come to.
 import json
 import subprocess
 import sys
-import tempfile
 import threading
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks.measure import describe_machine, options, table, write
-from benchmarks.ranks import mpiexec
+from benchmarks.ranks import gradient_arguments, mpiexec
 
 LOAD = "import numpy as np\na = np.ones(2**23)\nb = a.copy()\nwhile True: b[...] = a"
 
@@ -30,23 +28,8 @@ def gradient(
     ranks: int, points: int, steps: int, durable: bool, load_after: float | None
 ) -> dict[str, Any]:
     """Summary of one run; a load starts so many seconds after the run, when it is given."""
-    disk = Path("output")
-    disk.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=disk) as folder:
-        keys = {
-            "grid.nx": points,
-            "grid.ny": points,
-            "time.steps": steps,
-            # far from both limits of stability, on any grid
-            "time.dt": 0.02 / points,
-            "restart.enabled": str(durable).lower(),
-            "output.plots": "false",
-        }
-        report = Path(folder) / "summary.json"
-        arguments = ["-m", "burgers_adjoint", "gradient", "-o", f"{folder}/run", "--quiet"]
-        arguments += ["--json", str(report)]
-        for key, value in keys.items():
-            arguments += ["-s", f"{key}={value}"]
+    keys = {"restart.enabled": str(durable).lower()}
+    with gradient_arguments(points, steps, keys) as (arguments, folder):
         load: list[subprocess.Popen[bytes]] = []
         timer = threading.Timer(
             load_after or 0.0, lambda: load.append(subprocess.Popen([sys.executable, "-c", LOAD]))
@@ -62,7 +45,7 @@ def gradient(
             for process in load:
                 process.kill()
                 process.wait()
-        return dict(json.loads(report.read_text(encoding="utf-8")))
+        return dict(json.loads((folder / "summary.json").read_text(encoding="utf-8")))
 
 
 def main() -> None:
