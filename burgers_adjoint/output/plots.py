@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from burgers_adjoint.files.hdf5 import opened
+from burgers_adjoint.files.hdf5 import File, opened
 from burgers_adjoint.files.whole import replaced_when_complete
 
 # Finer than a printed page can show; what is beyond only costs time and memory.
 MOST_POINTS = 1024
+MOST_FIELDS = 4
 SLOPE_OF_CENTRAL_DIFFERENCES = 2
 
 Field = NDArray[np.float64]
@@ -91,6 +92,20 @@ def plot_gradient(
     return True
 
 
+def fields_of_controls(file: File) -> list[str]:
+    """Paths of fields in the group of controls; of a forcing in time the last knots."""
+    names: list[str] = []
+    file["controls"].visititems(
+        lambda name, item: names.append(name) if len(getattr(item, "shape", ())) == 2 else None
+    )
+    return names[-MOST_FIELDS:]
+
+
+def height_over_width(x: np.ndarray, y: np.ndarray) -> float:
+    """Of panels of a domain with these coordinates, within what a page bears."""
+    return float(np.clip((y[-1] - y[0]) / (x[-1] - x[0]), 0.4, 2.0))
+
+
 def plot_recovery(results: str | Path, path: str | Path) -> bool:
     """Draw the first guess, the truth and the recovered fields of an optimisation's results.h5.
 
@@ -105,18 +120,14 @@ def plot_recovery(results: str | Path, path: str | Path) -> bool:
     from matplotlib.figure import Figure
 
     with opened(results, str(results)) as file:
-        names: list[str] = []
-        file["controls"].visititems(
-            lambda name, item: names.append(name) if len(getattr(item, "shape", ())) == 2 else None
-        )
+        names = fields_of_controls(file)
         if not names:
             return False
-        names = names[-4:]  # of a forcing in time the last knots
         rows, columns = (slice(None, None, stride(file[axis].shape[0])) for axis in ("y", "x"))
         x, y = file["x"][columns], file["y"][rows]
         groups = {"prior": "first guess", "truth": "truth", "controls": "recovered"}
         shown = [group for group in groups if f"{group}/{names[0]}" in file]
-        height = np.clip((y[-1] - y[0]) / (x[-1] - x[0]), 0.4, 2.0)
+        height = height_over_width(x, y)
         figure = Figure(figsize=(12, 0.8 + len(names) * 3.2 * height), layout="constrained")
         axes = figure.subplots(len(names), len(shown), sharex=True, sharey=True, squeeze=False)
         for row, name in enumerate(names):

@@ -6,10 +6,17 @@ from typing import Any
 import numpy as np
 
 from burgers_adjoint.files.hdf5 import File, opened
-from burgers_adjoint.output.plots import drawable, figure_saved, largest_of, panel, stride
+from burgers_adjoint.output.plots import (
+    drawable,
+    fields_of_controls,
+    figure_saved,
+    height_over_width,
+    largest_of,
+    panel,
+    stride,
+)
 
 MOST_SAMPLES = 2
-MOST_FIELDS = 4
 FLOOR = 1e-3  # of eigenvalues in the picture: what is below says nothing
 
 
@@ -27,13 +34,8 @@ def plot_posterior(results: str | Path, path: str | Path) -> bool:
     from matplotlib.figure import Figure
 
     with opened(results, str(results)) as file:
-        names: list[str] = []
-        file["controls"].visititems(
-            lambda name, item: names.append(name) if len(getattr(item, "shape", ())) == 2 else None
-        )
-        names = names[-MOST_FIELDS:]  # of a forcing in time the last knots
-        y, x = file["y"][()], file["x"][()]
-        height = float(np.clip((y[-1] - y[0]) / (x[-1] - x[0]), 0.4, 2.0))
+        names = fields_of_controls(file)
+        height = height_over_width(file["x"][()], file["y"][()])
         n_rows, spectrum = len(names), 3.2
         figure = Figure(figsize=(16, spectrum + n_rows * 3.0 * height), layout="constrained")
         rows = figure.add_gridspec(
