@@ -283,23 +283,26 @@ def _plan(request: Request, comm: Any) -> int:
 
 def _check(request: Request, comm: Any) -> int:
     from burgers_adjoint.commands.check import check
-    from burgers_adjoint.output.progress import Progress
     from burgers_adjoint.output.tables import print_checks
 
     config = prepare(request, comm)
     with alone(request, comm, config):
-        with Progress(comm.rank == 0 and not request.quiet) as progress:
-            _say_what_is_not_used(request, config, progress)
-            summary = check(config, comm, progress)
+        summary = _shown(request, comm, config, check)
         report(request, comm, summary, print_checks)
     return 0 if summary.passed else 1
 
 
-def _say_what_is_not_used(request: Request, config: Any, progress: Any) -> None:
-    if every := config.output.every:
-        progress.say(
-            f"output.every = {every}: {request.command} writes no dumps, gradient and forward do"
-        )
+def _shown(request: Request, comm: Any, config: Any, command: Callable[..., Any]) -> Any:
+    """What a command that writes no dumps has found, its progress shown meanwhile."""
+    from burgers_adjoint.output.progress import Progress
+
+    with Progress(comm.rank == 0 and not request.quiet) as progress:
+        if every := config.output.every:
+            progress.say(
+                f"output.every = {every}: {request.command} writes no dumps, gradient and forward "
+                "do"
+            )
+        return command(config, comm, progress)
 
 
 def _optimize(request: Request, comm: Any) -> int:
@@ -311,28 +314,22 @@ def _optimize(request: Request, comm: Any) -> int:
 def _optimize_alone(request: Request, comm: Any, config: Any, resumed: bool = False) -> int:
     from burgers_adjoint.commands.best import summary_when_converged
     from burgers_adjoint.commands.optimize import optimize
-    from burgers_adjoint.output.progress import Progress
     from burgers_adjoint.output.tables import print_summary
 
     summary = summary_when_converged(config, comm) if resumed else None
     if summary is None:
-        with Progress(comm.rank == 0 and not request.quiet) as progress:
-            _say_what_is_not_used(request, config, progress)
-            summary = optimize(config, comm, progress)
+        summary = _shown(request, comm, config, optimize)
     report(request, comm, summary, print_summary)
     return 0 if summary.optimize and summary.optimize.converged else 1
 
 
 def _uncertainty(request: Request, comm: Any) -> int:
     from burgers_adjoint.commands.uncertainty import uncertainty
-    from burgers_adjoint.output.progress import Progress
     from burgers_adjoint.output.tables import print_uncertainty
 
     config = prepare(request, comm)
     with alone(request, comm, config):
-        with Progress(comm.rank == 0 and not request.quiet) as progress:
-            _say_what_is_not_used(request, config, progress)
-            summary = uncertainty(config, comm, progress)
+        summary = _shown(request, comm, config, uncertainty)
         report(request, comm, summary, print_uncertainty)
     return 0 if summary.converged else 1
 
