@@ -1,11 +1,11 @@
 """PETSc TAO: J, its gradient and its Hessian as callbacks of an optimiser that the user sets up."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from burgers_adjoint.bridges.differentiable import Differentiable
+from burgers_adjoint.inverse.newton import hessian_matrix, move
 from burgers_adjoint.inverse.vector import ControlVector
 
 
@@ -54,27 +54,20 @@ class TaoObjective:
             petsc: the module petsc4py.PETSc.
             gauss_newton: which of the two.
         """
-        products = self._problem.gauss_newton_product if gauss_newton else None
-        context = _Hessian(self._vector, products or self._problem.hessian_product)
-        context.point = self._problem.controls()
-        sizes = self.size, petsc.DETERMINE
-        matrix = petsc.Mat().createPython((sizes, sizes), context, comm=self._problem.comm)
-        matrix.setOption(petsc.Mat.Option.SYMMETRIC, True)
-        matrix.setUp()
+        problem, vector = self._problem, self._vector
+        product = problem.gauss_newton_product if gauss_newton else problem.hessian_product
+
+        def multiply(point: np.ndarray, direction: np.ndarray, out: np.ndarray) -> None:
+            found = product(vector.values(point), vector.values(direction))
+            assert isinstance(found, dict)  # one direction, not a batch
+            vector.put_gradient(found, out)
+
+        matrix = hessian_matrix(petsc, problem.comm, self.size, multiply)
+        start = np.zeros(self.size)
+        vector.put_values(problem.controls(), start)
+        matrix.getPythonContext().move(start)
         return matrix
 
     def at(self, tao: Any, x: Any, matrix: Any, preconditioner: Any) -> None:
         """Take a matrix of `hessian` to the vector x. Collective."""
-        matrix.getPythonContext().point = self.controls(x)
-
-
-class _Hessian:
-    """What a PETSc matrix of the type "python" does."""
-
-    def __init__(self, vector: ControlVector, product: Callable[..., Any]) -> None:
-        self._vector, self._product = vector, product
-        self.point: dict[str, Any] = {}
-
-    def mult(self, matrix: Any, x: Any, y: Any) -> None:
-        found = self._product(self.point, self._vector.values(x.array_r))
-        self._vector.put_gradient(found, y.array)
+        move(tao, x, matrix, preconditioner)

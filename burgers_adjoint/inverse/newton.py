@@ -34,11 +34,8 @@ class SecondOrder:
     ) -> None:
         self._tao, self._precondition, self._matrix = tao, precondition, None
         if multiply is not None:
-            sizes, shell = x.getSizes(), _Shell(multiply)
-            self._matrix = petsc.Mat().createPython((sizes, sizes), shell, comm=x.comm)
-            self._matrix.setOption(petsc.Mat.Option.SYMMETRIC, True)
-            self._matrix.setUp()
-            tao.setHessian(shell.move, self._matrix)
+            self._matrix = hessian_matrix(petsc, x.comm, x.getLocalSize(), multiply)
+            tao.setHessian(move, self._matrix)
 
     def begin(self) -> None:
         """Let Newton steps be solved for as far as they are worth it; the method is known now."""
@@ -55,6 +52,27 @@ class SecondOrder:
             self._matrix.destroy()
 
 
+def hessian_matrix(petsc: Any, comm: Any, size: int, multiply: Multiply) -> Any:
+    """A PETSc matrix that is known by its products alone; `move` takes it to a point.
+
+    Args:
+        petsc: the module petsc4py.PETSc.
+        comm: the ranks.
+        size: entries of this rank.
+        multiply: (entries, direction, product out), of the Hessian there.
+    """
+    sizes = size, petsc.DETERMINE
+    matrix = petsc.Mat().createPython((sizes, sizes), _Shell(multiply), comm=comm)
+    matrix.setOption(petsc.Mat.Option.SYMMETRIC, True)
+    matrix.setUp()
+    return matrix
+
+
+def move(tao: Any, point: Any, matrix: Any, preconditioner: Any) -> None:
+    """Take a `hessian_matrix` to a vector: what `TAO.setHessian` takes."""
+    matrix.getPythonContext().move(point.array_r)
+
+
 class _Shell:
     """A matrix of the type "python", at the point that TAO is at."""
 
@@ -62,8 +80,8 @@ class _Shell:
         self._multiply = multiply
         self._point, self._shift = np.empty(0), 0.0
 
-    def move(self, tao: Any, point: Any, matrix: Any, preconditioner: Any) -> None:
-        self._point, self._shift = point.array_r.copy(), 0.0
+    def move(self, point: np.ndarray) -> None:
+        self._point, self._shift = point.copy(), 0.0
 
     def shift(self, matrix: Any, number: float) -> None:
         """Add a number to the diagonal, where the Hessian is not positive."""

@@ -230,3 +230,7 @@ def test_petsc_multiplies_with_the_hessian() -> None:
         objective(None, x - step * p, other)
         slope = (slope - other) / (2 * step)
         assert (slope - y).norm() < 1e-7 * y.norm()
+        # what Newton's methods of TAO do where the Hessian is not positive
+        matrix.shift(2.0)
+        matrix.mult(p, other)
+        assert (other - y - 2.0 * p).norm() < 1e-14 * other.norm()
