@@ -2,14 +2,14 @@
 
 import numpy as np
 
-from burgers_adjoint.equations.burgers.objectives.term import Setting, counted
+from burgers_adjoint.equations.burgers.objectives.term import Quadratic, Setting, counted
 from burgers_adjoint.kernels.tile_layout import Layout
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.reductions import add_to_bins
 from burgers_adjoint.stepping.time_steps import TimeSteps
 
 
-class FinalEnergy:
+class FinalEnergy(Quadratic):
     """J = sum over the non-boundary points of u^2 + v^2 at the end, over nx ny.
 
     A periodic domain has no boundary: all points count.
@@ -45,17 +45,6 @@ class FinalEnergy:
         points = self._layout.interior(state)[self._counted]
         factor = 2.0 * self._share(n, last) * self._scale * weight
         self._layout.interior(out)[self._counted] += factor * points / self._n_points
-
-    def add_second_derivative(
-        self,
-        state: np.ndarray,
-        direction: np.ndarray,
-        n: int,
-        last: bool,
-        weight: float,
-        out: np.ndarray,
-    ) -> None:
-        self.add_derivative(direction, n, last, weight, out)  # which is linear in the state
 
     def value(self, total: float) -> float:
         return total * self._scale / self._n_points

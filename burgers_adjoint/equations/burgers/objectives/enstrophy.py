@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from burgers_adjoint.equations.burgers.objectives.term import Setting, counted
+from burgers_adjoint.equations.burgers.objectives.term import Quadratic, Setting, counted
 from burgers_adjoint.kernels.tile_layout import Layout
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.grid import Grid
@@ -11,7 +11,7 @@ from burgers_adjoint.parallel.reductions import add_to_bins
 from burgers_adjoint.stepping.time_steps import TimeSteps
 
 
-class RunningEnstrophy:
+class RunningEnstrophy(Quadratic):
     """J = integral over time of the sum of w^2 over nx ny, w = v_x - u_y, by the trapezoidal rule.
 
     w is a central difference at the non-boundary points (periodic: all), and they alone count.
@@ -56,17 +56,6 @@ class RunningEnstrophy:
         # a point is to the east of its west neighbour, which counts it with 1 / (2 dx), and so on
         d_v += factor * self._half_x * (west - east)
         d_u += factor * self._half_y * (north - south)
-
-    def add_second_derivative(
-        self,
-        state: np.ndarray,
-        direction: np.ndarray,
-        n: int,
-        last: bool,
-        weight: float,
-        out: np.ndarray,
-    ) -> None:
-        self.add_derivative(direction, n, last, weight, out)  # which is linear in the state
 
     def value(self, total: float) -> float:
         return total * self._time_steps.dt / self._n_points

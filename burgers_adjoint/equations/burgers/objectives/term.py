@@ -1,5 +1,6 @@
 """What a term of the objective offers: its value and its derivative, state by state."""
 
+from abc import ABC, abstractmethod
 from typing import Protocol
 
 import numpy as np
@@ -73,6 +74,27 @@ class Term(Protocol):
     def close(self) -> None:
         """Release what the term holds."""
         ...
+
+
+class Quadratic(ABC):
+    """What a term has that is quadratic in the state: a derivative that is linear in it."""
+
+    @abstractmethod
+    def add_derivative(
+        self, state: np.ndarray, n: int, last: bool, weight: float, out: np.ndarray
+    ) -> None: ...
+
+    def add_second_derivative(
+        self,
+        state: np.ndarray,
+        direction: np.ndarray,
+        n: int,
+        last: bool,
+        weight: float,
+        out: np.ndarray,
+    ) -> None:
+        """See `Term`."""
+        self.add_derivative(direction, n, last, weight, out)
 
 
 def counted(decomposition: Decomposition) -> tuple[slice, slice, slice]:
