@@ -30,8 +30,7 @@ class Ours:
     ) -> None:
         checkpointing = {"checkpointing": {"schedule": "store_all"}}
         self._problem = Problem(from_dict({**sections, **checkpointing}), MPI.COMM_SELF)
-        for name, value in controls.items():
-            self._problem.case.inputs.set(name, value)
+        self._problem.case.inputs.set_all(controls)
         self._store = self._problem.checkpointing.store(self._problem.checkpointing.schedule())
         self._state = self._problem.case.model.initial_state(self._problem.case.fields)
 

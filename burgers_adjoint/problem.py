@@ -14,6 +14,7 @@ from burgers_adjoint.assembly.runs import Gradient, reverse, sweep
 from burgers_adjoint.assembly.twin import case_of
 from burgers_adjoint.bridges.differentiable import Directions
 from burgers_adjoint.config import Config, from_dict, validated
+from burgers_adjoint.equations.burgers.controls import copied
 from burgers_adjoint.equations.burgers.preparation import prepare_kernels
 from burgers_adjoint.errors import BurgersAdjointError, ConfigError, agreed_error, closest
 from burgers_adjoint.parallel import whole_fields
@@ -81,7 +82,7 @@ class Problem:
         self._closed = False
         self.case = case_of(config, comm, own=objective)
         self._open.callback(self.case.close)
-        self._start = {name: np.copy(self.case.inputs.value(name)) for name in self.case.controls}
+        self._start = self.case.inputs.copies(self.case.controls)
 
     @property
     def config(self) -> Config:
@@ -135,10 +136,7 @@ class Problem:
         "viscosity" a float [length^2/time], "viscosity_field" (ny, nx) [length^2/time], "forcing"
         (2, ny, nx) and "forcing_in_time" (n_knots, 2, ny, nx) [length/time^2].
         """
-        return {
-            name: value.copy() if value.shape else float(value)
-            for name, value in self._start.items()
-        }
+        return copied(self._start)
 
     def value(self, controls: Mapping[str, Any] | None = None) -> float:
         """J.
@@ -169,10 +167,7 @@ class Problem:
         """
         with self._running(controls, "gradient"):
             result = reverse(self.case, self.checkpointing.schedule(), self._store)
-        return result.objective, {
-            name: np.array(part) if isinstance(part, np.ndarray) else part
-            for name, part in result.gradient.items()
-        }
+        return result.objective, copied(result.gradient)
 
     def hessian_product(
         self, controls: Mapping[str, Any] | None, direction: Directions
@@ -378,8 +373,7 @@ class Problem:
         values: dict[str, Value] = {**self._start}
         with agreed(self.comm):
             values |= self._checked(controls)
-        for name, value in values.items():
-            self.case.inputs.set(name, value)
+        self.case.inputs.set_all(values)
 
     def _checked(self, given: Mapping[str, Any]) -> dict[str, Value]:
         values: dict[str, Value] = {}

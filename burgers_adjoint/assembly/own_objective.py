@@ -1,7 +1,7 @@
 """Objectives of a user's own: a class with a value and a derivative, as a term of J."""
 
 from collections.abc import Callable, Container
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -16,8 +16,7 @@ class OwnObjective(Protocol):
 
     It may have an attribute `steps`: a container of the numbers of steps after which it looks at
     the state, 0 for the initial one; without it, or with None, it looks at the final state alone.
-    Products with a Hessian need `second_derivative`: (state, direction, step) -> the derivative of
-    `derivative` along a direction of the state, all (2, ny, nx).
+    Products with a Hessian need `CurvedObjective.second_derivative`, too.
     Each state is shown in any order, several times maybe. No call is collective.
     """
 
@@ -34,6 +33,15 @@ class OwnObjective(Protocol):
 
     def derivative(self, state: np.ndarray, step: int) -> np.ndarray:
         """The derivative of the sum of `value` by the state, (2, ny, nx) of the tile."""
+        ...
+
+
+@runtime_checkable
+class CurvedObjective(OwnObjective, Protocol):
+    """An objective of a user's whose products with the Hessian can be had."""
+
+    def second_derivative(self, state: np.ndarray, direction: np.ndarray, step: int) -> np.ndarray:
+        """The derivative of `derivative` along a direction of the state, all (2, ny, nx)."""
         ...
 
 
@@ -81,9 +89,12 @@ class OwnTerm:
         weight: float,
         out: np.ndarray,
     ) -> None:
-        fields, along = self._fields(state), self._fields(direction)
-        second = self._objective.second_derivative  # type: ignore[attr-defined]
-        self._add("second derivative", lambda: second(fields, along, n), n, weight, out)
+        fields, along, objective = self._fields(state), self._fields(direction), self._objective
+        assert isinstance(objective, CurvedObjective)
+        self._add(
+            "second derivative", lambda: objective.second_derivative(fields, along, n), n, weight,
+            out,
+        )  # fmt: skip
 
     def _add(
         self, what: str, evaluate: Callable[[], np.ndarray], n: int, weight: float, out: np.ndarray

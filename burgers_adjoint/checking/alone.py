@@ -25,6 +25,5 @@ def gathered(case: Case, values: Mapping[str, Value]) -> dict[str, Value]:
 def case_alone(case: Case, values: Mapping[str, Value]) -> Case:
     """The same case on this rank alone, at whole values of its controls."""
     alone = case_of(case.config, ALONE, process_grid=(1, 1))
-    for name, value in values.items():
-        alone.inputs.set(name, value)
+    alone.inputs.set_all(values)
     return alone

@@ -16,6 +16,7 @@ from burgers_adjoint.assembly.stores import Store, closed_at_end
 from burgers_adjoint.assembly.twin import case_of
 from burgers_adjoint.checking.alone import case_alone, gathered
 from burgers_adjoint.checking.directions import LEAST_SHARE, Direction, drawn_points
+from burgers_adjoint.equations.burgers.controls import copied
 from burgers_adjoint.output.progress import Progress
 from burgers_adjoint.output.summary import Check
 from burgers_adjoint.parallel.agreement import anywhere, everywhere, from_rank, largest
@@ -83,11 +84,7 @@ class Checker:
         """Gradient at the case's inputs; all use one model and one store, as users would."""
         self.count()
         result = reverse(self.case, self._checkpointing.schedule(), self._store)
-        gradient = {
-            name: part.copy() if isinstance(part, np.ndarray) else part
-            for name, part in result.gradient.items()
-        }
-        return dataclasses.replace(result, gradient=gradient)
+        return dataclasses.replace(result, gradient=copied(result.gradient))
 
     def _objective(self, direction: Direction) -> Callable[[float], float]:
         return lambda size: self.moved({direction.control: direction.value}, size)
@@ -107,13 +104,11 @@ class Checker:
     def _moved(self, along: Mapping[str, np.ndarray | float], size: float) -> Iterator[None]:
         inputs = self.case.inputs
         before = {name: inputs.value(name) for name in along}
-        for name, value in along.items():
-            inputs.set(name, before[name] + size * value)
+        inputs.set_all({name: before[name] + size * value for name, value in along.items()})
         try:
             yield
         finally:
-            for name, value in before.items():
-                inputs.set(name, value)
+            inputs.set_all(before)
 
     def random_direction(self, control: str, shift: int = 0) -> Direction:
         part, case = self.base.gradient[control], self.case
@@ -258,8 +253,7 @@ class Checker:
         case.inputs.fields = before
         again = self._reverse()
         fresh = case_of(case.config, self.comm, own=case.own)
-        for name in case.controls:
-            fresh.inputs.set(name, case.inputs.value(name))
+        fresh.inputs.set_all(case.inputs.copies(case.controls))
         fresh.inputs.set("viscosity", 0.99 * nu)
         fresh.inputs.fields = fields
         schedule = self._checkpointing.schedule()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +11,6 @@ import numpy as np
 from burgers_adjoint.checking.alone import case_alone, gathered
 from burgers_adjoint.parallel.agreement import from_rank
 from burgers_adjoint.parallel.failure import agreed
-from burgers_adjoint.parallel.reductions import digest
 from burgers_adjoint.second_order.products import Direction, Product, SecondOrder
 from burgers_adjoint.verification import taylor_test
 
@@ -47,20 +47,14 @@ class CurvatureChecks:
     def run(self) -> None:
         """Run all tests."""
         self._checker.count()
-        full = SecondOrder(self._case, 2, full=True)
-        try:
+        with closing(SecondOrder(self._case, 2, full=True)) as full:
             products = full.of(self._both).products
             name = next(iter(self._zeros))
             of_one = {**self._zeros, name: self._both[0][name]}
             singly = full.of([of_one, self._both[1]]).products[0]
-        finally:
-            full.close()
         self._checker.count()
-        convex = SecondOrder(self._case, 2, full=False)
-        try:
+        with closing(SecondOrder(self._case, 2, full=False)) as convex:
             parts = convex.of(self._both).products
-        finally:
-            convex.close()
         self._symmetry("Hessian", products)
         self._symmetry("Gauss-Newton part", parts)
         self._no_negative(parts)
@@ -148,11 +142,11 @@ class CurvatureChecks:
         whole = [gathered(case, one) for one in self._both]
         with agreed(case.comm):
             if case.comm.rank == 0:
-                alone = case_alone(case, values)
-                second = SecondOrder(alone, 1)
-                found = _digest(alone, [second.of([one]).products[0] for one in whole])
-                second.close()
-                alone.close()
+                with (
+                    closing(case_alone(case, values)) as alone,
+                    closing(SecondOrder(alone, 1)) as one,
+                ):
+                    found = _digest(alone, [one.of([part]).products[0] for part in whole])
         checker.compare(
             f"products on one rank against {case.comm.size}",
             from_rank(case.comm, found),
@@ -161,12 +155,5 @@ class CurvatureChecks:
 
 
 def _digest(case: Case, products: list[Product]) -> str:
-    fields: list[np.ndarray] = []
-    numbers: list[float] = []
-    for product in products:
-        for part in product.values():
-            if isinstance(part, np.ndarray) and part.ndim:
-                fields += [*part.reshape(-1, *part.shape[-2:])]
-            else:
-                numbers.append(float(part))
-    return digest(case.decomposition, fields, numbers)
+    no_state = np.empty((0, *case.decomposition.tile_shape))
+    return " ".join(case.digest(no_state, product) for product in products)

@@ -144,7 +144,7 @@ class Search:
                 f"{len(self.history) - 1} iterations"
             )
             if self.ended is not None:
-                self._set(values)
+                self.case.inputs.set_all(values)
                 return start
             # TAO takes the norm that it begins with for the first one. What the method remembers
             # of earlier gradients is not kept: petsc4py 3.18 has no way to read it or to set it.
@@ -172,7 +172,7 @@ class Search:
         try:
             # a trial may well be beyond what a run can bear
             with np.errstate(over="ignore", invalid="ignore"):
-                self._set(values)
+                self.case.inputs.set_all(values)
                 schedule, monitor = self._checkpointing.schedule(), self.monitor
                 result = reverse(case, schedule, store, monitor, monitor.follow)
             self._parts[result.objective] = dict(case.objective.parts)
@@ -210,10 +210,6 @@ class Search:
                 f"the objective does not depend on {name} at the first guess, where its gradient "
                 "vanishes"
             )
-
-    def _set(self, values: Mapping[str, np.ndarray | float]) -> None:
-        for name, value in values.items():
-            self.case.inputs.set(name, value)
 
     def _iterated(self, at: tao.Iteration) -> None:
         """Note, save and print an accepted point."""
@@ -277,7 +273,7 @@ class Search:
             name: np.copy(value) for name, value in self.vector.values(outcome.entries).items()
         }
         start = time.perf_counter()
-        self._set(found)
+        self.case.inputs.set_all(found)
         summary = self._summary(found, outcome, startup, sweeps)
         return self._write(found, summary, start)
 

@@ -54,8 +54,7 @@ def uncertainty(config: Config, comm: Comm, progress: Progress) -> UncertaintySu
         directory = prepare_directory(config, comm)
         path = directory / BEST
         controls = read_values(path, "controls", case.controls, case.decomposition)
-        for name, value in controls.items():
-            case.inputs.set(name, value)
+        case.inputs.set_all(controls)
         objective = evaluate(case)
         background = case.objective.parts["background"]  # products have parts of their own
         if not converged:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from burgers_adjoint.equations.burgers.controls import as_value
 from burgers_adjoint.inverse.covariance import Covariance
 from burgers_adjoint.kernels.tile_layout import Layout
 from burgers_adjoint.parallel.decomposition import Decomposition
@@ -90,7 +91,7 @@ class Background:
                 weighted = self._covariances[name].applied(departure, -1.0)
                 total += 0.5 * exact_sum(self._comm, np.asarray(departure * weighted))
                 part += weighted
-            gradient[name] = part if part.ndim else float(part)
+            gradient[name] = as_value(part)
         return total, gradient
 
     def product(self, values: Values) -> dict[str, np.ndarray | float]:

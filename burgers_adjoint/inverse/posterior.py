@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from burgers_adjoint.equations.burgers.controls import Control
+from burgers_adjoint.equations.burgers.controls import Control, as_value
 from burgers_adjoint.inverse.covariance import Covariance
 from burgers_adjoint.inverse.eigenpairs import Eigenpairs, combined, dots
 from burgers_adjoint.inverse.vector import ControlVector, Values
@@ -57,8 +57,7 @@ class Whitening:
             for name, covariance in self.covariances.items()
         }
         return [
-            {name: part[n] if part[n].ndim else float(part[n]) for name, part in rooted.items()}
-            for n in range(len(given))
+            {name: as_value(part[n]) for name, part in rooted.items()} for n in range(len(given))
         ]
 
     def noise(self, seed: int, count: int) -> np.ndarray:
@@ -118,7 +117,7 @@ class Posterior:
             for share, mode in zip(self._reductions, modes, strict=True):
                 left -= share * np.square(mode[name])
             found = np.sqrt(np.broadcast_to(variance, control.shape)), np.sqrt(np.maximum(left, 0))
-            before[name], after[name] = (one if one.ndim else float(one) for one in found)
+            before[name], after[name] = map(as_value, found)
         return before, after
 
     def samples(self, seed: int, count: int) -> list[Values]:

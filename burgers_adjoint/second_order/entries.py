@@ -6,7 +6,7 @@ import numpy as np
 
 from burgers_adjoint.assembly.case import Case
 from burgers_adjoint.inverse.vector import ControlVector
-from burgers_adjoint.second_order.products import Direction, Product, SecondOrder
+from burgers_adjoint.second_order.products import Direction, LatestProducts, Product
 
 
 class EntryProducts:
@@ -25,7 +25,7 @@ class EntryProducts:
 
     def __init__(self, case: Case, vector: ControlVector, full: bool) -> None:
         self._case, self._vector, self._full = case, vector, full
-        self._second: SecondOrder | None = None
+        self._latest = LatestProducts(case)
         self.count = self.forward_steps = 0
         self.seconds = 0.0
 
@@ -35,8 +35,7 @@ class EntryProducts:
         Raises:
             ConfigError, NumericalError, SnapshotError, StorageError: see `SecondOrder.of`.
         """
-        for name, value in self._vector.values(point).items():
-            self._case.inputs.set(name, value)
+        self._case.inputs.set_all(self._vector.values(point))
         self._vector.put_gradient(self._product(self._vector.values(direction), True), out)
 
     def of_data(self, direction: Direction) -> Product:
@@ -45,9 +44,7 @@ class EntryProducts:
 
     def _product(self, direction: Direction, prior: bool) -> Product:
         start = time.perf_counter()
-        if self._second is None:
-            self._second = SecondOrder(self._case, 1, self._full)
-        found = self._second.of([direction], prior)
+        found = self._latest.of(1, self._full).of([direction], prior)
         self.count += 1
         self.forward_steps += found.counts.forward_steps
         self.seconds += time.perf_counter() - start
@@ -55,6 +52,4 @@ class EntryProducts:
 
     def close(self) -> None:
         """Release what products have needed."""
-        if self._second is not None:
-            self._second.close()
-            self._second = None
+        self._latest.close()

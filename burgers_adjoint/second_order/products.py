@@ -12,10 +12,11 @@ import numpy as np
 from burgers_adjoint.assembly.case import Case
 from burgers_adjoint.assembly.model import recipe_of
 from burgers_adjoint.assembly.objective import build_objective
+from burgers_adjoint.assembly.own_objective import CurvedObjective
 from burgers_adjoint.assembly.runs import executed
 from burgers_adjoint.assembly.stores import Store, closed_at_end
 from burgers_adjoint.checkpointing.counts import Counts
-from burgers_adjoint.equations.burgers.controls import Inputs
+from burgers_adjoint.equations.burgers.controls import Inputs, as_value, copied
 from burgers_adjoint.equations.burgers.objectives.objective import Objective
 from burgers_adjoint.equations.burgers.preparation import prepare_kernels
 from burgers_adjoint.errors import ConfigError, agreed_error
@@ -96,20 +97,11 @@ class SecondOrder:
         self._driven_model: Model | None = None
         self._looked = self._looked_at() if not full else []
         if self._looked:
-            first_order, n_fields = replace(recipe, directions=0), len(case.fields)
             same = Objective(case.objective.terms, decomposition)  # whose `parts` are its own
-            drive = ObjectiveOfTangents(same, case.model.layout, n_fields)
-            self._driven_model = first_order.compose(
-                grid, decomposition, time_steps, case.model.stepper, drive
-            )
-            self._take_over(self._driven_model)  # the stepper is the case's, too
+            drive = ObjectiveOfTangents(same, case.model.layout, len(case.fields))
+            self._driven_model = case.model.with_objective(drive)
             prepare_kernels(case.model)
         prepare_kernels(model, reverse=not self.driven)
-
-    def _take_over(self, model: Model) -> None:
-        """Let steps of a model depend on the values that the case has now."""
-        for name, value in self._case.model.values.items():
-            model.set_value(name, value)
 
     def _looked_at(self) -> list[int]:
         """Steps after which J looks at the state, if they are known and no more than snapshots.
@@ -171,7 +163,8 @@ class SecondOrder:
             NumericalError: on all ranks: a state is not finite.
         """
         case, model, controls = self._case, self.case.model, self._case.controls
-        self._take_over(model)
+        for name, value in case.model.values.items():
+            model.set_value(name, value)
         fields, of_steps = [case.fields], []
         for direction in directions:
             start = np.zeros_like(case.fields)
@@ -195,7 +188,7 @@ class SecondOrder:
         assert executor.cotangent is not None
         stacked = self.case.model.gradient(executor.cotangent)
         parts = [
-            {name: _number_or_array(np.asarray(part)[j]) for name, part in stacked.items()}
+            {name: as_value(np.asarray(part)[j]) for name, part in stacked.items()}
             for j in range(1 + self.n_directions)
         ]
         gradient = parts[0] if self.full else None
@@ -216,15 +209,12 @@ class SecondOrder:
                     first = n_fields * (1 + j)
                     seen[n] = own[first : first + n_fields].copy()
         model.evaluate(state, bins)
-        self._take_over(driven)
         products, counts = [], Counts(forward_steps=case.n_steps)
         for driven.objective.tangents in tangents:
             schedule = self.checkpointing.schedule()
             executor = executed(replace(case, model=driven), schedule, self._store)
             assert executor.cotangent is not None
-            gradient = driven.gradient(executor.cotangent)
-            products.append({name: np.copy(part) if np.ndim(part) else part
-                             for name, part in gradient.items()})  # fmt: skip
+            products.append(copied(driven.gradient(executor.cotangent)))
             counts.forward_steps += executor.counts.forward_steps
         return Products(model.value, None, products, counts)
 
@@ -262,17 +252,13 @@ class LatestProducts:
 def _require_second_order(case: Case, n_directions: int) -> None:
     if n_directions < 1:
         raise agreed_error(ConfigError("a batch of directions has at least one: it is empty"))
-    if case.own is not None and not hasattr(case.own, "second_derivative"):
+    if case.own is not None and not isinstance(case.own, CurvedObjective):
         raise agreed_error(
             ConfigError(
                 f"{type(case.own).__name__} has no second_derivative(state, direction, step), "
                 "which products with a Hessian need"
             )
         )
-
-
-def _number_or_array(part: np.ndarray) -> Value:
-    return part if part.ndim else float(part)
 
 
 def _observed(case: Case) -> Observations:

@@ -9,7 +9,8 @@ import numpy as np
 
 from burgers_adjoint.assembly.case import Case
 from burgers_adjoint.assembly.runs import Reversal
-from burgers_adjoint.config import time_is_open
+from burgers_adjoint.config import Config, time_is_open
+from burgers_adjoint.equations.burgers.controls import copied
 from burgers_adjoint.errors import ConfigError, agreed_error
 from burgers_adjoint.inverse import tao
 from burgers_adjoint.inverse.vector import ControlVector
@@ -37,17 +38,17 @@ class Optimum:
     iterations: int
 
 
-def petsc_for(case_config: Any) -> Any:
+def petsc_for(config: Config) -> Any:
     """PETSc, started as [petsc] says, for runs whose number of steps is known. Collective.
 
     Raises:
         ConfigError: on all ranks: it is missing or not fit, or the number of steps is open.
     """
     try:
-        petsc = tao.load_petsc(case_config.petsc.options)
+        petsc = tao.load_petsc(config.petsc.options)
     except ConfigError as error:
         raise agreed_error(error) from None
-    if time_is_open(case_config.time):
+    if time_is_open(config.time):
         raise agreed_error(
             ConfigError(
                 "optimize needs a number of steps that is known: leave out time.steady and time.cfl"
@@ -106,8 +107,7 @@ def optimum_of(case: Case, reverse: Callable[[], Reversal]) -> Optimum:
     vector.put_values(case.inputs.copies(case.controls), start)
 
     def evaluate(entries: np.ndarray, gradient: np.ndarray) -> float:
-        for name, value in vector.values(entries).items():
-            case.inputs.set(name, value)
+        case.inputs.set_all(vector.values(entries))
         with np.errstate(over="ignore", invalid="ignore"):  # a trial may be beyond all bounds
             result = reverse()
             vector.put_gradient(result.gradient, gradient)
@@ -118,8 +118,5 @@ def optimum_of(case: Case, reverse: Callable[[], Reversal]) -> Optimum:
 
     products = EntryProducts(case, vector, case.config.tao.hessian == "full")
     done = minimized(petsc, case, vector, products, evaluate, start, accept)
-    controls = {name: np.copy(value) for name, value in vector.values(done.entries).items()}
-    return Optimum(
-        {name: value if value.ndim else float(value) for name, value in controls.items()},
-        latest[0], done.converged, done.reason, done.iterations,
-    )  # fmt: skip
+    controls = copied(vector.values(done.entries))
+    return Optimum(controls, latest[0], done.converged, done.reason, done.iterations)

@@ -1,5 +1,6 @@
 """The model that a run steps, reverses and takes snapshots of: its parts, put together."""
 
+import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -13,7 +14,7 @@ from burgers_adjoint.parallel.reductions import exact_sum
 from burgers_adjoint.protocols import AdjointModel
 from burgers_adjoint.stepping.ending import Ending
 from burgers_adjoint.stepping.guards import FiniteGuard
-from burgers_adjoint.stepping.parts import Parts, Viewer
+from burgers_adjoint.stepping.parts import Objective, Parts, Viewer
 from burgers_adjoint.stepping.snapshot import Snapshot
 from burgers_adjoint.stepping.stepper import Cotangent, Directions, Value
 
@@ -65,6 +66,16 @@ class Model(AdjointModel[np.ndarray, Cotangent, Any]):
         self._ending = Ending(
             self.time_steps, parts.limits, self.values, self.layout, self.decomposition, self._guard
         )
+
+    def with_objective(self, objective: Objective) -> "Model":
+        """A model that takes the same steps, with the values that this one has, for another J.
+
+        They share the stepper: their runs take turns, and this one releases it.
+        """
+        other = copy.copy(self)
+        other.objective, other.value, other.viewer = objective, math.nan, None
+        other.final = np.zeros_like(self.final)
+        return other
 
     @property
     def steps_per_sweep(self) -> int:

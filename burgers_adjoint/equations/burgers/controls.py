@@ -145,6 +145,16 @@ class Control:
         return tiles_of(self.name, np.asarray(value)) if self.shape else {}
 
 
+def as_value(values: np.ndarray) -> Value:
+    """An array, or the number that one without axes is."""
+    return values if values.ndim else float(values)
+
+
+def copied(values: Mapping[str, Value]) -> dict[str, Value]:
+    """Copies of values by name, which stay as they are."""
+    return {name: as_value(np.array(value)) for name, value in values.items()}
+
+
 def tiles_of(path: str, part: np.ndarray) -> dict[str, np.ndarray]:
     """Tiles (ny, nx) of fields by the path of their dataset in a file."""
     if part.ndim == 2:
@@ -279,6 +289,11 @@ class Inputs:
     def copies(self, names: Iterable[str]) -> dict[str, Value]:
         """Values of controls that stay as they are; see `value`."""
         return {name: np.copy(self.value(name)) for name in names}
+
+    def set_all(self, values: Mapping[str, Value]) -> None:
+        """Set controls by name; see `set`."""
+        for name, value in values.items():
+            self.set(name, value)
 
     def set(self, name: str, value: Value) -> None:
         """Set a control, laid out like its gradient. Collective; the array is not copied.
