@@ -43,7 +43,7 @@ def uncertainty(config: Config, comm: Comm, progress: Progress) -> UncertaintySu
         BurgersAdjointError: on all ranks: a wrong configuration, a search that fails, a state that
             is not finite, or results that cannot be written.
     """
-    _require_misfit(config)
+    _require_posterior(config)
     converged = found_by_search(config, comm)
     if not converged:
         with _search_of(config, comm):
@@ -70,13 +70,20 @@ def uncertainty(config: Config, comm: Comm, progress: Progress) -> UncertaintySu
         return summary
 
 
-def _require_misfit(config: Config) -> None:
+def _require_posterior(config: Config) -> None:
     terms = config.objective.weights or (config.objective.kind,)
     if "misfit" not in terms:
         raise agreed_error(
             ConfigError(
                 "uncertainty is what observations leave of it: expected the misfit to them in "
                 f"objective.kind or objective.weights, not {', '.join(terms)} alone"
+            )
+        )
+    if config.background.informed:
+        raise agreed_error(
+            ConfigError(
+                f"background.informed = {config.background.informed!r}: uncertainty wants the "
+                "whole background term, which is what is known before the observations"
             )
         )
 

@@ -35,6 +35,9 @@ class Background(Struct, frozen=True, forbid_unknown_fields=True):
         forcing: likewise; for example { kind = "matern", length = 1.0, deviation = 0.1 }.
         forcing_in_time: likewise, each knot for itself; for example { kind = "matern", length =
             1.0, deviation = 0.1 }.
+        informed: uncertainty.h5 of an earlier `uncertainty`: the directions in it that observations
+            determine are left out of the term.
+        informed_above: which directions these are: those of larger eigenvalues.
     """
 
     deviation: dict[str, float] = {}
@@ -43,6 +46,8 @@ class Background(Struct, frozen=True, forbid_unknown_fields=True):
     viscosity_field: Matern | None = None
     forcing: Matern | None = None
     forcing_in_time: Matern | None = None
+    informed: str = ""
+    informed_above: Annotated[float, Meta(gt=0)] = 1.0
 
     @property
     def covariances(self) -> dict[str, Matern]:

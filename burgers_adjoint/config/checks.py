@@ -210,7 +210,12 @@ def no_field(name: str) -> str:
 
 
 def _check_covariances(config: Config) -> None:
-    controls = config.gradient.controls
+    controls, section = config.gradient.controls, config.background
+    if section.informed and not (section.deviation or section.smoothness or section.covariances):
+        raise ConfigError(
+            f"background.informed = {show(section.informed)}: expected a background term that "
+            "directions are left out of"
+        )
     for name, matern in config.background.covariances.items():
         shown = f"[background.{name}]"
         if name not in controls:

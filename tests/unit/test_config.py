@@ -507,7 +507,8 @@ def test_wrong_values_are_named_with_what_is_allowed(override, message):
             "unknown key background.viscosity = "
             '{"kind": "matern", "length": 1.0, "deviation": 1.0}, did you mean viscosity_field?; '
             "allowed in [background]: deviation, smoothness, initial, viscosity_field, forcing, "
-            "forcing_in_time; viscosity is no field of the domain: it can have a deviation",
+            "forcing_in_time, informed, informed_above; "
+            "viscosity is no field of the domain: it can have a deviation",
         ),
     ],
 )
