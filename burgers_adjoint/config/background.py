@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from burgers_adjoint.config.values import Count, Positive, Seed
+from burgers_adjoint.config.values import Count, Positive, Seed, Text
 
 
 class Matern(Struct, frozen=True, forbid_unknown_fields=True):
@@ -67,6 +67,8 @@ class Uncertainty(Struct, frozen=True, forbid_unknown_fields=True):
         batch: directions that go through a forward and a reverse sweep together.
         samples: of the controls, drawn after the observations.
         seed: of the samples and of the directions at the start.
+        predict: terms of an objective of which to tell how far the controls leave them open, at the
+            end of the run: ["final_energy"].
     """
 
     eigenpairs: Count = 32
@@ -75,3 +77,4 @@ class Uncertainty(Struct, frozen=True, forbid_unknown_fields=True):
     batch: Count = 8
     samples: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 4
     seed: Seed = 0
+    predict: tuple[Text, ...] = ()

@@ -111,6 +111,14 @@ def _check_names(config: Config) -> None:
     kind = config.truth.kind
     INITIAL_STATES.require(kind, f"truth.kind = {show(kind)}")
     TERMS.require(config.objective.kind, also=(SUM,))
+    predict = config.uncertainty.predict
+    for name in predict:
+        TERMS.require(name, f"uncertainty.predict = {show(predict)}: {name}")
+        if name == "misfit":
+            raise ConfigError(
+                f"uncertainty.predict = {show(predict)}: expected no misfit, which is what the "
+                "posterior comes from"
+            )
     controls = config.gradient.controls
     for name in controls:
         if name not in CONTROLS.names:

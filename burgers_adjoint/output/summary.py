@@ -154,6 +154,12 @@ class Deviations(Struct):
     posterior: float
 
 
+class Predicted(Deviations):
+    """A number that the controls lead to, and its standard deviations to first order."""
+
+    value: float
+
+
 class UncertaintySummary(Struct, kw_only=True):
     """What observations say of controls; information in nats, see `inverse.posterior`.
 
@@ -170,6 +176,7 @@ class UncertaintySummary(Struct, kw_only=True):
     information_gain: float
     log_determinants: float
     deviation: dict[str, Deviations]
+    predicted: dict[str, Predicted] = {}
     products: int
     digest: str
     ranks: int

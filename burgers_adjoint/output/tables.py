@@ -117,6 +117,11 @@ def uncertainty_rows(summary: UncertaintySummary) -> Iterable[tuple[str, str]]:
     )
     for name, one in summary.deviation.items():
         yield f"deviation of {name}", f"{one.posterior:.4g}, before {one.prior:.4g}"
+    for name, said in summary.predicted.items():
+        yield (
+            f"predicted {name}",
+            f"{said.value:.6g}, deviation {said.posterior:.4g}, before {said.prior:.4g}",
+        )
     yield "products", f"{summary.products}, in {summary.seconds['products']:.3g} s"
     yield "ranks", str(summary.ranks)
     yield "digest", summary.digest

@@ -38,7 +38,13 @@ def configured(folder: object, informed: object = "", **section: object) -> Conf
                 "informed": str(informed),
                 "informed_above": 0.01,
             },
-            "uncertainty": {"eigenpairs": 11, "oversampling": 4, "samples": 2, **section},
+            "uncertainty": {
+                "eigenpairs": 11,
+                "oversampling": 4,
+                "samples": 2,
+                "predict": ["final_energy"],
+                **section,
+            },
             "tao": {"gttol": 0.1},
             "output": {"directory": str(folder), "plots": False},
         }
@@ -59,6 +65,7 @@ def test_bits_are_those_of_one_rank(tmp_path_factory) -> None:
         assert summary.digest == alone.digest
         assert summary.eigenvalues == alone.eigenvalues
         assert summary.deviation == alone.deviation
+        assert summary.predicted == alone.predicted
         found: list[dict[str, np.ndarray]] = []
         for name in ("all", "alone"):
             with h5py.File(base / name / "uncertainty.h5") as file:
