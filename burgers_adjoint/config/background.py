@@ -78,3 +78,22 @@ class Uncertainty(Struct, frozen=True, forbid_unknown_fields=True):
     samples: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 4
     seed: Seed = 0
     predict: tuple[Text, ...] = ()
+
+
+class Hessian(Struct, frozen=True, forbid_unknown_fields=True):
+    """What `hessian` multiplies.
+
+    Attributes:
+        kind: of the second derivative of J: the whole, or the part without the curvature of steps.
+        directions: HDF5 file with directions as /directions/0000/NAME and so on, a value for each
+            control; random ones when empty.
+        group: in that file; an uncertainty.h5 has some in "modes".
+        count: of random directions.
+        seed: of these.
+    """
+
+    kind: Literal["full", "gauss_newton"] = "full"
+    directions: str = ""
+    group: Text = "directions"
+    count: Count = 1
+    seed: Seed = 0

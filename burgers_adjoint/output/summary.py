@@ -123,6 +123,7 @@ class RunSummary(Struct, kw_only=True):
     checks: list[Check] = []
     schedule: Scheduled | None = None
     snapshot_bytes: int = 0
+    product_norms: list[dict[str, float]] | UnsetType = UNSET
     dumps: Dumped | UnsetType = UNSET
     plan: PlanOutcome | UnsetType = UNSET
     published: list[Compared] | UnsetType = UNSET

@@ -189,6 +189,9 @@ def summary_rows(summary: RunSummary) -> Iterable[tuple[str, str]]:
     yield "objective", repr(float(summary.objective))
     for control, norm in summary.gradient_norm.items():
         yield f"gradient norm, {control}", f"{norm:.15g}"
+    for n, norms in enumerate(summary.product_norms or ()):
+        for control, norm in norms.items():
+            yield f"product {n}, {control}", f"norm {norm:.15g}"
     if summary.optimize:
         yield from _optimize_rows(summary.optimize)
     if summary.schedule is None:

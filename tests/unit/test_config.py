@@ -452,8 +452,8 @@ SCHEDULES = (
         (
             "girds.nx=3",
             "unknown section [girds], did you mean grid?; allowed: grid, physics, initial, time, "
-            "objective, observations, gradient, controls, background, truth, uncertainty, tao, "
-            "petsc, checkpointing, snapshots, restart, parallel, output, check",
+            "objective, observations, gradient, controls, background, truth, uncertainty, hessian, "
+            "tao, petsc, checkpointing, snapshots, restart, parallel, output, check",
         ),
         ("nx=3", "-s nx=3: expected SECTION.KEY=VALUE, for example -s grid.nx=200"),
         ("grid.nx", "-s grid.nx: expected SECTION.KEY=VALUE, for example -s grid.nx=200"),
