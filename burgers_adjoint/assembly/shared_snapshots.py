@@ -12,6 +12,7 @@ from burgers_adjoint.errors import ConfigError
 from burgers_adjoint.parallel.agreement import Comm, everywhere, from_rank, largest, last_arrival
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.failure import agreed
+from burgers_adjoint.parallel.library import ends_failed_transfers
 from burgers_adjoint.parallel.shared_file import SharedPlaces
 from burgers_adjoint.snapshots.file import cannot_make
 from burgers_adjoint.snapshots.file_layout import RECORD, FileLayout, create, needed_bytes
@@ -100,9 +101,9 @@ def _opened(
     block = (*fields, decomposition.rows, decomposition.columns)
     own = slice(comm.rank, comm.rank + 1)
     if driver == "mpio":
-        file = open_shared(path, comm)
+        file, collective = open_shared(path, comm), ends_failed_transfers()
         snapshots, records = (
-            HDF5Places(file, name, part)
+            HDF5Places(file, name, part, collective)
             for name, part in (("snapshots", block), ("records", (own,)))
         )
         return SharedFile(path, layout, snapshots, records)

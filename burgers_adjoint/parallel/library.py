@@ -35,6 +35,15 @@ def calls_from_threads() -> bool:
     return bool(MPI.Query_thread() == MPI.THREAD_MULTIPLE)
 
 
+def ends_failed_transfers() -> bool:
+    """Whether a collective transfer to a file ends on all ranks when it fails on one.
+
+    That of HDF5 on Open MPI 5 leaves the others waiting, with OMPIO and with ROMIO.
+    """
+    name, version = MPI.get_vendor()
+    return not (name == "Open MPI" and version[0] >= 5)
+
+
 def abort(comm: MPI.Comm, code: int) -> None:
     """End all ranks; MPICH's returns now and then."""
     comm.Abort(code)

@@ -22,17 +22,20 @@ def open_shared(path: Path, comm: Any) -> h5py.File:
 class HDF5Places:
     """Numbered arrays in one dataset, of which every rank has a block: `shared.Places`.
 
-    All room is there before, so that a transfer touches no metadata. It is a collective call of all
-    ranks, also of those whose block is empty, whether one of them fails or not. Meanwhile this
-    rank's other Python threads stand still.
+    All room is there before, so that a transfer touches no metadata. All ranks make it together,
+    also those whose block is empty, whether one of them fails or not. Meanwhile this rank's other
+    Python threads stand still.
 
     Args:
         file: what `open_shared` has opened; `close` closes it, for all of its datasets.
         name: of the dataset, (places, ...).
         block: the part of an array that is this rank's.
+        collective: whether ranks help each other in a transfer, or each moves its own block.
     """
 
-    def __init__(self, file: h5py.File, name: str, block: tuple[slice, ...]) -> None:
+    def __init__(
+        self, file: h5py.File, name: str, block: tuple[slice, ...], collective: bool = True
+    ) -> None:
         self._file, self._dataset = file, file[name].id
         self._first = tuple(part.start for part in block)
         self._lengths = tuple(part.stop - part.start for part in block)
@@ -44,7 +47,8 @@ class HDF5Places:
         # HDF5 makes no collective transfer of what it has to convert: so all is of one type.
         self._type = self._dataset.get_type()
         self._transfer = h5py.h5p.create(h5py.h5p.DATASET_XFER)
-        self._transfer.set_dxpl_mpio(h5py.h5fd.MPIO_COLLECTIVE)
+        if collective:  # else each rank moves its own, HDF5's default
+            self._transfer.set_dxpl_mpio(h5py.h5fd.MPIO_COLLECTIVE)
 
     def write(self, number: int, data: np.ndarray) -> None:
         """Write this rank's block of an array. Collective; raises OSError."""
