@@ -114,9 +114,7 @@ class WithDirections:
             return [0.0] * self._n_fields + pulled
         pulled = list(equation.adjoint(c, state, first, s))
         for j, (dq, dp) in enumerate(zip(tangents, others, strict=True)):
-            second = equation.adjoint_tangent(c, state, dq, first, s, self._perturbed(s, j))
-            own = equation.adjoint(c, state, dp, s)
-            pulled += [one + more for one, more in zip(own, second, strict=True)]
+            pulled += equation.adjoint_tangent(c, state, dq, first, dp, s, self._perturbed(s, j))
         return pulled
 
     def sensitivities(

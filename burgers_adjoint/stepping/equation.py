@@ -140,9 +140,10 @@ class TwiceDifferentiable(Equation, Protocol):
     """An equation with the tangent of its adjoint, of which products with a Hessian are made."""
 
     def adjoint_tangent(
-        self, c: Sequence[Any], q: Crosses, dq: Crosses, p: Crosses, s: Streams, ds: Streams
-    ) -> Sequence[Any]:
-        """Derivative of `adjoint` in the direction (dq, ds), the cotangent p held.
+        self, c: Sequence[Any], q: Crosses, dq: Crosses, p: Crosses, dp: Crosses,
+        s: Streams, ds: Streams,
+    ) -> Sequence[Any]:  # fmt: skip
+        """Derivative of `adjoint` in the direction (dq, dp, ds).
 
         ds has a `Cross` for each field of what is perturbed, as s has of its streams; what is not
         perturbed is not in it.

@@ -54,7 +54,7 @@ def test_hand_written_derivatives_of_adjoints_are_those_of_dual_numbers(
 ) -> None:
     equation = EQUATIONS[name]
     c = list(equation.numbers(0.3, 0.02))
-    q, dq, p = (crosses(seed, 2) for seed in (1, 2, 3))
+    q, dq, p, dp = (crosses(seed, 2) for seed in (1, 2, 3, 4))
     s: dict[str, Any] = {one: crosses(5 + n, n) for one, n in equation.streams.items()}
     s |= {one: [1.0, 0.0, 1.0, 1.0, 0.0] for one in equation.profiles}
     ds: dict[str, Any] = {}
@@ -78,8 +78,9 @@ def test_hand_written_derivatives_of_adjoints_are_those_of_dual_numbers(
     }
     if "viscosity" in s:
         streams["viscosity"] = [dual_cross(s["viscosity"][0], (ds.get("viscosity") or [None])[0])]
-    expected = equation.adjoint(numbers, perturbed, [dual_cross(one) for one in p], streams)
-    found = equation.adjoint_tangent(c, q, dq, p, s, ds)
+    cotangents = [dual_cross(*pair) for pair in zip(p, dp, strict=True)]
+    expected = equation.adjoint(numbers, perturbed, cotangents, streams)
+    found = equation.adjoint_tangent(c, q, dq, p, dp, s, ds)
     assert found == pytest.approx(slopes_of(expected), rel=1e-12)
     gradients = equation.sensitivities(numbers, perturbed, duals(here), streams)
     products = equation.sensitivities_tangent(c, q, dq, here, s, ds)

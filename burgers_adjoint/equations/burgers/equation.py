@@ -300,8 +300,9 @@ class Burgers:
         return results
 
     def adjoint_tangent(
-        self, c: Sequence[Any], q: Crosses, dq: Crosses, p: Crosses, s: Streams, ds: Streams
-    ) -> Sequence[Any]:
+        self, c: Sequence[Any], q: Crosses, dq: Crosses, p: Crosses, dp: Crosses,
+        s: Streams, ds: Streams,
+    ) -> Sequence[Any]:  # fmt: skip
         """Derivative of `adjoint`: neighbours' weights change with their speed and viscosity."""
         own, x, y = self._split(c, s)
         (u, v), (du, dv) = q, dq
@@ -332,7 +333,8 @@ class Burgers:
                     by = fma(d_speed, dot(curved, along(field)), by)
                 total = fma(by, read.here, total)
             results.append(total)
-        return results
+        pulled = self.adjoint(c, q, dp, s)
+        return [one + more for one, more in zip(pulled, results, strict=True)]
 
     def sensitivities(
         self, c: Sequence[Any], q: Crosses, p: Sequence[Any], s: Streams

@@ -37,10 +37,11 @@ class FusedBurgers(Burgers):
         return stencil.adjoint(Coefficients(*c), *(Star(*one[:5]) for one in (*q, *p)))
 
     def adjoint_tangent(
-        self, c: Sequence[Any], q: Crosses, dq: Crosses, p: Crosses, s: Streams, ds: Streams
-    ) -> Sequence[Any]:
+        self, c: Sequence[Any], q: Crosses, dq: Crosses, p: Crosses, dp: Crosses,
+        s: Streams, ds: Streams,
+    ) -> Sequence[Any]:  # fmt: skip
         d_nu = ds["viscosity"][0].here if "viscosity" in ds else None
-        points = (Star(*one[:5]) for one in (*q, *dq, *p))
+        points = (Star(*one[:5]) for one in (*q, *dq, *p, *dp))
         return stencil.adjoint_tangent(Coefficients(*c)._replace(d_nu=d_nu), *points)
 
     def sensitivities(

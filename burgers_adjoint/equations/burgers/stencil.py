@@ -103,20 +103,27 @@ def tangent(c: Coefficients, u: Star, v: Star, du: Star, dv: Star) -> tuple[Any,
     return perturbed(u, du), perturbed(v, dv)
 
 
-def adjoint(c: Coefficients, u: Star, v: Star, p: Star, q: Star) -> tuple[Any, Any]:
-    """Return a row of the transposed Jacobian of `step` times the cotangent (p, q) of (u', v').
+def weights_of_neighbours(c: Coefficients, u: Star, v: Star) -> Star:
+    """Weights with which the neighbours of a point read it, and it reads itself.
 
-    It gathers, so nothing is scattered. The weight with which a neighbour reads this point stands
-    in the neighbour's own row: the west neighbour has this point to its east, and so weighs it
-    with its own east weight, kx - cx u_W.
+    The weight with which a neighbour reads this point stands in the neighbour's own row: the west
+    neighbour has this point to its east, and so weighs it with its own east weight, kx - cx u_W.
     """
-    weights = Star(
+    return Star(
         here=c.centre,
         east=weights_of_step(c, u.east, v.east).west,
         west=weights_of_step(c, u.west, v.west).east,
         north=weights_of_step(c, u.north, v.north).south,
         south=weights_of_step(c, u.south, v.south).north,
     )
+
+
+def adjoint(c: Coefficients, u: Star, v: Star, p: Star, q: Star) -> tuple[Any, Any]:
+    """Return a row of the transposed Jacobian of `step` times the cotangent (p, q) of (u', v').
+
+    It gathers, so nothing is scattered.
+    """
+    weights = weights_of_neighbours(c, u, v)
     # the point's own u and v set its own weights: transpose of along_x and along_y of the tangent
     along_x = fma(v.east - v.west, q.here, (u.east - u.west) * p.here)
     along_y = fma(v.north - v.south, q.here, (u.north - u.south) * p.here)
@@ -124,9 +131,9 @@ def adjoint(c: Coefficients, u: Star, v: Star, p: Star, q: Star) -> tuple[Any, A
 
 
 def adjoint_tangent(
-    c: Coefficients, u: Star, v: Star, du: Star, dv: Star, p: Star, q: Star
+    c: Coefficients, u: Star, v: Star, du: Star, dv: Star, p: Star, q: Star, dp: Star, dq: Star
 ) -> tuple[Any, Any]:
-    """Return the derivative of `adjoint` in the direction (du, dv, c.d_nu), (p, q) held.
+    """Return the derivative of `adjoint` in the direction (du, dv, dp, dq, c.d_nu).
 
     The neighbours' weights change with their own speeds; c.d_nu is None where nothing varies it.
     """
@@ -136,18 +143,23 @@ def adjoint_tangent(
         kx, ky = c.rx * c.d_nu, c.ry * c.d_nu
         here = -2.0 * (kx + ky)
         near = [one + k for one, k in zip(near, (kx, kx, ky, ky), strict=True)]
-    weights = Star(here, *near)
+    weights, changes = weights_of_neighbours(c, u, v), Star(here, *near)
 
-    def gathered(one: Star) -> Any:
-        pairs = [pair for pair in zip(weights, one, strict=True) if pair[0] is not None]
-        total = pairs[0][0] * pairs[0][1]
-        for weight, point in pairs[1:]:
-            total = fma(weight, point, total)
+    def gathered(one: Star, d_one: Star) -> Any:
+        total = weigh(weights, d_one)
+        for change, point in zip(changes, one, strict=True):
+            if change is not None:
+                total = fma(change, point, total)
         return total
 
-    along_x = fma(dv.east - dv.west, q.here, (du.east - du.west) * p.here)
-    along_y = fma(dv.north - dv.south, q.here, (du.north - du.south) * p.here)
-    return fma(-c.cx, along_x, gathered(p)), fma(-c.cy, along_y, gathered(q))
+    def along(side: str, other: str) -> Any:
+        a, b, da, db = (getattr(one, side) - getattr(one, other) for one in (u, v, du, dv))
+        return fma(db, q.here, fma(da, p.here, fma(b, dq.here, a * dp.here)))
+
+    return (
+        fma(-c.cx, along("east", "west"), gathered(p, dp)),
+        fma(-c.cy, along("north", "south"), gathered(q, dq)),
+    )
 
 
 def viscosity(c: Coefficients, u: Star, v: Star, p: Any, q: Any) -> Any:
