@@ -104,3 +104,13 @@ def tolerances_of(
         return tolerance * np.where(sizes == 0, 1.0, sizes)
 
     return found
+
+
+def error_bound(section: Snapshots, codec: Codec) -> str:
+    """How far a value of a snapshot can be from what it was, in words."""
+    if codec.lossless:
+        return "0"
+    if codec.bounded:
+        of = " of its field's largest magnitude" if section.tolerance_kind == "relative" else ""
+        return f"{section.tolerance:g}{of}"
+    return codec.error

@@ -23,12 +23,14 @@ class Codec(ABC):
         bounded: no point of field k comes back with an error larger than `tolerances[k]`.
         tolerances: (fields,), each > 0, which the store sets before it calls `encode`, the same on
             all ranks; of a bounded codec only.
+        error: of another lossy codec: how large errors are, in words.
     """
 
     name: str
     lossless: bool = False
     bounded: bool = False
     tolerances: np.ndarray
+    error: str = "unbounded"
 
     @abstractmethod
     def bound(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:

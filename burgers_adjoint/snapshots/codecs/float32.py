@@ -17,6 +17,7 @@ class Float32(Codec):
     """Rounds to single precision: errors up to 2^-24 of a value, and none depends on the ranks."""
 
     name = "float32"
+    error = "6e-8 of the value"
 
     def __init__(self, section: Any = None) -> None:
         pass
