@@ -1,17 +1,29 @@
 """What the summary tells of encoded snapshots."""
 
 from burgers_adjoint.assembly.encoding import error_bound
+from burgers_adjoint.assembly.lossy_error import LossyError
 from burgers_adjoint.assembly.stores import Store
+from burgers_adjoint.commands.monitor import Monitor
 from burgers_adjoint.config.sections import Snapshots
 from burgers_adjoint.output.summary import Compressed
-from burgers_adjoint.parallel.agreement import Comm, largest, of_every_rank, total
+from burgers_adjoint.parallel.agreement import Comm, largest, last_arrival, of_every_rank, total
 from burgers_adjoint.snapshots.compressed import CompressedStore
 
+Watch = Monitor | LossyError
 
-def compressed(comm: Comm, section: Snapshots, store: Store) -> Compressed | None:
+
+def compressed(
+    comm: Comm, section: Snapshots, store: Store, watch: Watch | None = None
+) -> Compressed | None:
     """What a store has encoded, on all ranks; None where it keeps snapshots as they are.
 
     Collective.
+
+    Args:
+        comm: all ranks.
+        section: has the codec and its tolerance.
+        store: of a run that has ended.
+        watch: has seen it, and estimates the error of its gradient, if it can.
     """
     if not isinstance(store, CompressedStore):
         return None
@@ -20,6 +32,9 @@ def compressed(comm: Comm, section: Snapshots, store: Store) -> Compressed | Non
     reasons: dict[int, str] = {}
     for of_rank in reversed(of_every_rank(comm, told.instead)):
         reasons |= of_rank
+    start = last_arrival(comm)
+    estimate = watch.estimate() if isinstance(watch, LossyError) else None
+    seconds = last_arrival(comm) - start
     return Compressed(
         codec=codec.name,
         lossless=codec.lossless,
@@ -32,4 +47,6 @@ def compressed(comm: Comm, section: Snapshots, store: Store) -> Compressed | Non
         instead=[f"step {step}: {reasons[step]}" for step in sorted(reasons)],
         encode=largest(comm, told.seconds_encode),
         decode=largest(comm, told.seconds_decode),
+        gradient_error=estimate,
+        estimate=seconds,
     )
