@@ -8,19 +8,18 @@ they alone have made. How it has grown with the steps says what all of them have
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
 
 import numpy as np
 
 from burgers_adjoint.assembly.case import Case
+from burgers_adjoint.assembly.first_steps import Cotangents, FirstSteps
 from burgers_adjoint.checkpointing.actions import FusedAction
 from burgers_adjoint.checkpointing.binomial import Binomial
-from burgers_adjoint.checkpointing.counts import Counts
+from burgers_adjoint.checkpointing.counts import Counts, Observer
 from burgers_adjoint.checkpointing.executor import Executor
 from burgers_adjoint.parallel.reductions import norm
-from burgers_adjoint.protocols import AdjointModel
 from burgers_adjoint.snapshots.memory import MemoryStore
 from burgers_adjoint.stepping.model import Model
 from burgers_adjoint.stepping.stepper import Cotangent
@@ -44,21 +43,23 @@ class LossyError:
         observer: that is told everything, too.
     """
 
-    def __init__(self, case: Case, observer: Callable[[FusedAction, Counts], None]) -> None:
+    def __init__(self, case: Case, observer: Observer | None = None) -> None:
         self._case, self._observer = case, observer
-        self._kept: list[tuple[int, Cotangent]] = []
+        self._kept: Cotangents = []
+        self._estimate: float | None = None
         self._run: Run | None = None
 
     def follow(self, run: Run) -> None:
         """Say which reversal is next, before it begins."""
-        self._run, self._kept = run, []
+        self._run, self._kept, self._estimate = run, [], None
         follow = getattr(self._observer, "follow", None)
         if follow is not None:
             follow(run)
 
     def __call__(self, action: FusedAction, counts: Counts) -> None:
         """Keep the cotangent where the last steps begin, and once more half way."""
-        self._observer(action, counts)
+        if self._observer is not None:
+            self._observer(action, counts)
         run = self._run
         if run is None or run.cotangent is None or run.n_steps is None or len(self._kept) == 2:
             return
@@ -73,6 +74,11 @@ class LossyError:
         Returns:
             None where the run was carried on too late, or has too few steps.
         """
+        if self._estimate is None:
+            self._estimate = self._estimated()
+        return self._estimate
+
+    def _estimated(self) -> float | None:
         run, model = self._run, self._case.model
         if run is None or run.cotangent is None or run.n_steps is None or len(self._kept) < 2:
             return None
@@ -93,47 +99,9 @@ class LossyError:
 
     def _exactly(self, model: Model) -> list[np.ndarray]:
         """Where the kept cotangents lead with exact states, (n_fields, ny, nx) each."""
-        viewer, model.viewer = model.viewer, None
-        last = _LastSteps(model, self._kept)
-        try:
-            store = MemoryStore(model.new_state, SNAPSHOTS, exchanges=True)
-            n_steps = self._kept[0][0]
-            schedule = Binomial(n_steps, min(SNAPSHOTS, max(1, n_steps - 1)))
-            Executor(last, schedule, store).run(model.state_of(self._case.fields))
-        finally:
-            model.viewer = viewer
+        first_steps = FirstSteps(model, lambda _: self._kept)
+        store = MemoryStore(model.new_state, SNAPSHOTS, exchanges=True)
+        n_steps = self._kept[0][0]
+        schedule = Binomial(n_steps, min(SNAPSHOTS, max(1, n_steps - 1)))
+        Executor(first_steps, schedule, store).run(model.state_of(self._case.fields))
         return [model.layout.interior(cotangent.field) for _, cotangent in self._kept]
-
-
-class _LastSteps(AdjointModel[np.ndarray, list[tuple[int, Cotangent]], np.ndarray]):
-    """The steps of a model's beginning, from cotangents that are there, each from its step on."""
-
-    exchanges = True
-
-    def __init__(self, model: Model, cotangents: list[tuple[int, Cotangent]]) -> None:
-        self._model, self._cotangents = model, cotangents
-
-    def advance(self, state: np.ndarray, n0: int, n1: int) -> None:
-        self._model.advance(state, n0, n1)
-
-    def advance_from(self, source: np.ndarray, state: np.ndarray, n0: int, n1: int) -> None:
-        self._model.advance_from(source, state, n0, n1)
-
-    def seed(self, state: np.ndarray) -> list[tuple[int, Cotangent]]:
-        return self._cotangents
-
-    def adjoint_step(
-        self, cotangent: list[tuple[int, Cotangent]], state: np.ndarray, n: int
-    ) -> None:
-        for begin, one in cotangent:
-            if n < begin:
-                self._model.adjoint_step(one, state, n)
-
-    def new_snapshot(self) -> np.ndarray:
-        return self._model.new_state()
-
-    def snapshot(self, state: np.ndarray, out: np.ndarray) -> None:
-        self._model.snapshot(state, out)
-
-    def restore(self, snapshot: np.ndarray, state: np.ndarray) -> None:
-        self._model.restore(snapshot, state)

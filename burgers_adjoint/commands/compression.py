@@ -1,44 +1,42 @@
 """What the summary tells of encoded snapshots."""
 
-from burgers_adjoint.assembly.encoding import error_bound
 from burgers_adjoint.assembly.lossy_error import LossyError
 from burgers_adjoint.assembly.stores import Store
-from burgers_adjoint.commands.monitor import Monitor
-from burgers_adjoint.config.sections import Snapshots
 from burgers_adjoint.output.summary import Compressed
-from burgers_adjoint.parallel.agreement import Comm, largest, last_arrival, of_every_rank, total
+from burgers_adjoint.parallel.agreement import largest, last_arrival, of_every_rank, total
+from burgers_adjoint.planning.checkpointing import Checkpointing
 from burgers_adjoint.snapshots.compressed import CompressedStore
-
-Watch = Monitor | LossyError
 
 
 def compressed(
-    comm: Comm, section: Snapshots, store: Store, watch: Watch | None = None
+    checkpointing: Checkpointing, store: Store, watch: LossyError | None = None
 ) -> Compressed | None:
     """What a store has encoded, on all ranks; None where it keeps snapshots as they are.
 
     Collective.
 
     Args:
-        comm: all ranks.
-        section: has the codec and its tolerance.
+        checkpointing: has made the store.
         store: of a run that has ended.
-        watch: has seen it, and estimates the error of its gradient, if it can.
+        watch: has seen it, and estimates the error of its gradient.
     """
-    if not isinstance(store, CompressedStore):
+    encoding = checkpointing.stores.encoding
+    if encoding is None or not isinstance(store, CompressedStore):
         return None
+    comm = checkpointing.stores.comm
     told, codec = store.compression, store.codec
     raw, packed = total(comm, told.raw_bytes), total(comm, told.packed_bytes)
     reasons: dict[int, str] = {}
     for of_rank in reversed(of_every_rank(comm, told.instead)):
         reasons |= of_rank
     start = last_arrival(comm)
-    estimate = watch.estimate() if isinstance(watch, LossyError) else None
+    estimate = None if watch is None else watch.estimate()
     seconds = last_arrival(comm) - start
     return Compressed(
         codec=codec.name,
         lossless=codec.lossless,
-        error_bound=error_bound(section, codec),
+        error_bound=encoding.error_bound,
+        tolerance=encoding.tolerance,
         ratio=raw / packed if packed else 1.0,
         snapshots=told.saves,
         raw_bytes=raw,

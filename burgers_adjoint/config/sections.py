@@ -235,6 +235,8 @@ class Snapshots(Struct, frozen=True, forbid_unknown_fields=True):
             errors within tolerance.
         tolerance: largest error of a point in a snapshot, of "bounded"; for example 1e-6.
         tolerance_kind: "relative": a share of the field's largest magnitude in the snapshot.
+        gradient_error: finds the tolerance for a gradient with this relative error; for example
+            1e-6.
     """
 
     store: str = "memory"
@@ -248,6 +250,7 @@ class Snapshots(Struct, frozen=True, forbid_unknown_fields=True):
     codec: Text = "none"
     tolerance: Positive | None = None
     tolerance_kind: Literal["relative", "absolute"] = "relative"
+    gradient_error: Positive | None = None
 
 
 class Restart(Struct, frozen=True, forbid_unknown_fields=True):

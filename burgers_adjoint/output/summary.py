@@ -67,6 +67,7 @@ class Compressed(Struct, kw_only=True):
     codec: str
     lossless: bool
     error_bound: str
+    tolerance: float | None
     ratio: float
     snapshots: int
     raw_bytes: int

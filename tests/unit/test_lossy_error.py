@@ -10,12 +10,13 @@ from mpi4py import MPI
 from burgers_adjoint.assembly.lossy_error import LossyError
 from burgers_adjoint.assembly.runs import reverse
 from burgers_adjoint.assembly.stores import closed_at_end
+from burgers_adjoint.assembly.variants import exactly
 from burgers_adjoint.checking.checked import checked
-from burgers_adjoint.checking.lossy import exactly
 from burgers_adjoint.commands import gradient
 from burgers_adjoint.config import from_dict
 from burgers_adjoint.output.progress import Progress
 from burgers_adjoint.output.tables import lossy_rows, summary_rows
+from burgers_adjoint.planning import checkpointing
 from burgers_adjoint.planning.checkpointing import Checkpointing
 from burgers_adjoint.problem import Problem
 from burgers_adjoint.snapshots.codecs import bounded
@@ -56,8 +57,8 @@ def test_the_estimate_is_within_a_factor_of_three_nine_times_in_ten() -> None:
     for sections in PROBLEMS.values():
         with Problem(sections, MPI.COMM_SELF) as problem:
             exact = problem.value_and_gradient()[1]["initial"]
-        for snapshots, checkpointing in itertools.product(CODECS, SCHEDULES):
-            config = {**sections, "snapshots": snapshots, "checkpointing": checkpointing}
+        for snapshots, schedule_keys in itertools.product(CODECS, SCHEDULES):
+            config = {**sections, "snapshots": snapshots, "checkpointing": schedule_keys}
             with Problem(config, MPI.COMM_SELF) as problem:
                 schedule = problem.checkpointing.schedule()
                 watch = LossyError(problem.case, lambda action, counts: None)
@@ -154,3 +155,38 @@ def test_check_compares_the_lossy_gradient_with_the_exact_one(snapshots: dict[st
         assert 0 < errors[0] < 1e-7
     assert all(row.memory_bytes < exact.memory_bytes for row in lossy)
     assert next(iter(lossy_rows(found.lossy)))[:2] == ("none", "")
+
+
+def gradients(sections: dict[str, Any], wanted: float) -> tuple[float, float]:
+    """The error of a gradient that is to be within one, and the tolerance that was found."""
+    with Problem(sections, MPI.COMM_SELF) as problem:
+        exact = problem.value_and_gradient()[1]["initial"]
+    snapshots = {"codec": "bounded", "gradient_error": wanted}
+    lossy = {**sections, "snapshots": snapshots, "checkpointing": {"snapshots": 7}}
+    with Problem(lossy, MPI.COMM_SELF) as problem:
+        found = problem.value_and_gradient()[1]["initial"]
+        encoding = problem.checkpointing.stores.encoding
+        assert encoding is not None
+        assert encoding.tolerance is not None
+        return float(np.linalg.norm(found - exact) / np.linalg.norm(exact)), encoding.tolerance
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+@pytest.mark.parametrize("wanted", [1e-3, 1e-7])
+def test_a_wanted_gradient_error_finds_the_tolerance(name: str, wanted: float) -> None:
+    error, tolerance = gradients(PROBLEMS[name], wanted)
+    # within it, and no more careful than the estimate makes one
+    assert wanted / 50 < error < wanted
+    assert 0.01 * wanted < tolerance < 100 * wanted
+
+
+def test_a_gradient_beyond_the_wanted_error_is_computed_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def careless(case: Any, encoding: Any, wanted: float, snapshots: int) -> None:
+        encoding.tolerance = 100 * wanted
+
+    monkeypatch.setattr(checkpointing, "piloted", careless)
+    error, tolerance = gradients(PROBLEMS["euler"], 1e-5)
+    assert 1e-7 < error < 1e-5
+    assert tolerance < 1e-4
