@@ -32,6 +32,8 @@ class Encoding:
         codec: the one.
         room: bytes of a place for any encoded snapshot, on the rank that has most.
         tolerance: largest error of a point, of a bounded codec; None as long as it is not known.
+        limited: whether snapshots in memory must not take more than they may; not where their
+            number was found by what states of the run take.
 
     Raises:
         ConfigError: on all ranks: a package of the codec is not installed.
@@ -44,7 +46,7 @@ class Encoding:
         self._relative = section.tolerance_kind == "relative"
         with agreed(comm):
             self.codec: Codec = CODECS[name](section)
-        self.tolerance = section.tolerance
+        self.tolerance, self.limited = section.tolerance, True
         array = np.asarray(new_snapshot())
         bound = max(array.nbytes, self.codec.bound(array.shape, array.dtype))
         self.room = int(largest(comm, HEAD.size + bound))
@@ -67,7 +69,7 @@ class Encoding:
             self._tolerances,
             partial(agreed, comm),
             near,
-            limit,
+            limit if self.limited else None,
         )
 
     def _tolerances(self, array: np.ndarray) -> np.ndarray:

@@ -191,7 +191,8 @@ class StoreMaker:
             return schedule.memory_slots
         limit = memory_limit(self.comm, self.config.snapshots.memory)
         if limit is None:
-            return min(schedule.slots, self.config.checkpointing.snapshots)
+            wanted = self.config.checkpointing.snapshots
+            return min(schedule.slots, wanted) if isinstance(wanted, int) else schedule.slots
         fitting = limit // self.largest_memory_bytes - self.config.snapshots.buffers
         return max(0, min(schedule.slots, fitting))
 
