@@ -203,7 +203,8 @@ class Checkpointing(Struct, frozen=True, forbid_unknown_fields=True):
             measurement.
         snapshots: that may be alive at once, the one of the initial state included; "as many as
             fit" into snapshots.memory, or half of the free memory, as the codec leaves them.
-        snapshots_on_disk: beside those in memory, of "multistage" and "two_level".
+        snapshots_on_disk: beside those in memory, of "multistage" and "two_level"; in memory, too,
+            where that is the store: these alone are encoded.
         period: of "periodic"; the shortest one for the snapshots when it is not given; for example
             50.
         arguments: of the CLASS: { snapshots_in_ram = 3 }.

@@ -1,6 +1,7 @@
 """The schedule and the store that a case is reversed with: configured, or chosen by measurement."""
 
 import copy
+from contextlib import suppress
 from functools import cached_property
 
 import msgspec
@@ -15,9 +16,10 @@ from burgers_adjoint.checkpointing.counts import Observer
 from burgers_adjoint.checkpointing.schedule import Schedule
 from burgers_adjoint.equations.burgers.preparation import prepare_kernels
 from burgers_adjoint.errors import ConfigError, agreed_error
+from burgers_adjoint.parallel.agreement import from_rank
 from burgers_adjoint.parallel.memory import memory_limit
-from burgers_adjoint.planning.encoded import encoded, states_of
-from burgers_adjoint.planning.plan import SHARE_OF_FREE_MEMORY, Plan, make_plan
+from burgers_adjoint.planning.encoded import encoded, encoded_options, states_of
+from burgers_adjoint.planning.plan import SHARE_OF_FREE_MEMORY, Option, Plan, make_plan
 from burgers_adjoint.planning.tolerance import piloted, reversed_within
 
 NO_CODEC = "none"
@@ -55,18 +57,20 @@ class Checkpointing:
         memory = case.config.snapshots.memory or SHARE_OF_FREE_MEMORY
         limit, n_bytes = memory_limit(case.comm, memory), stores.largest_memory_bytes
         assert limit is not None
+        buffer_bytes = 0
         if stores.encoding is not None:
             self._find_tolerance(stores, USUAL_SNAPSHOTS)
             n_bytes = encoded(case, stores.encoding, states_of(case)).slot_bytes
             stores.encoding.limited = False
-        if n_bytes > limit:
+            buffer_bytes = stores.encoding.buffer_bytes
+        if buffer_bytes + n_bytes > limit:
             raise agreed_error(
                 ConfigError(
                     f"snapshots.memory = {memory!r} is {limit} bytes per rank: one snapshot "
-                    f"takes {n_bytes}"
+                    f"takes {buffer_bytes + n_bytes}"
                 )
             )
-        most = limit // n_bytes
+        most = (limit - buffer_bytes) // n_bytes
         return int(most if case.model.n_steps is None else min(most, max(1, case.n_steps - 1)))
 
     @property
@@ -89,39 +93,46 @@ class Checkpointing:
         plan = self._planned(self.stores, configured)
         if not self._measured or self.stores.encoding is not None:
             return plan
+        if plan.memory_slots >= case.n_steps - 1:
+            return plan
         makers = {NO_CODEC: self.stores}
-        for name in self._codecs_worth_a_try(plan):
-            makers[name] = _stores(with_snapshots(case, codec=name))
-            plan = plan.with_options_of(self._planned(makers[name]))
+        for name in self._codecs():
+            stores = _stores(with_snapshots(case, codec=name))
+            makers[name] = stores
+            plan = plan.with_options(self._encoded_options(stores, plan))
         self.stores = makers[plan.best.candidate.codec]
         return plan
 
-    def _planned(self, stores: StoreMaker, configured: tuple[Schedule, str] | None = None) -> Plan:
+    def _planned(self, stores: StoreMaker, configured: tuple[Schedule, str] | None) -> Plan:
+        """The plan with the configured codec, if there is one."""
         case, slot_bytes, encoding = self._case, None, stores.encoding
         if encoding is not None:
             self._find_tolerance(stores, USUAL_SNAPSHOTS)
             slot_bytes = encoded(case, encoding, states_of(case)).slot_bytes
-            if self._measured:
-                encoding.limited = False
+            encoding.limited = encoding.limited and not self._measured
         return make_plan(case.model, case.fields, case.n_steps, stores, configured, slot_bytes)
 
-    def _codecs_worth_a_try(self, plan: Plan) -> list[str]:
-        """Codecs that take less time for as many snapshots than there is to spare. Collective."""
-        case, found = self._case, []
-        if plan.memory_slots >= case.n_steps - 1:
-            return []
-        lossy = case.config.snapshots.gradient_error is not None
-        for name in ("lossless", "bounded") if lossy else ("lossless",):
-            try:
-                stores = _stores(with_snapshots(case, codec=name))
-            except ConfigError:  # its package is not installed
-                continue
-            assert stores.encoding is not None
-            self._find_tolerance(stores, USUAL_SNAPSHOTS)
-            taken = encoded(case, stores.encoding, states_of(case, middle=False))
-            if (taken.encode + taken.decode) * plan.memory_slots < plan.recomputing:
+    def _codecs(self) -> list[str]:
+        """Those that "auto" may take, on all ranks."""
+        wanted, found = self._case.config.snapshots.gradient_error, []
+        for name in ("lossless",) if wanted is None else ("lossless", "bounded"):
+            with suppress(ConfigError):  # its package is not installed
+                _stores(with_snapshots(self._case, codec=name))
                 found.append(name)
         return found
+
+    def _encoded_options(self, stores: StoreMaker, plan: Plan) -> list[Option]:
+        """What could be done with a codec, where it can be worth it. Collective."""
+        case, encoding = self._case, stores.encoding
+        assert encoding is not None
+        self._find_tolerance(stores, USUAL_SNAPSHOTS)
+        taken = encoded(case, encoding, states_of(case, middle=False))
+        found = encoded_options(plan, taken, case.n_steps, encoding.codec.name)
+        if not found or found[0].prediction.seconds >= plan.best.prediction.seconds:
+            return from_rank(case.comm, found)
+        taken = encoded(case, encoding, states_of(case))
+        encoding.limited = False
+        return from_rank(case.comm, encoded_options(plan, taken, case.n_steps, encoding.codec.name))
 
     def schedule(self, name: str | None = None) -> Schedule:
         """A new schedule, the configured one or the named one."""

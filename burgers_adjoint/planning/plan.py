@@ -26,11 +26,11 @@ SHARE_OF_FREE_DISK = 0.5
 
 @dataclass(frozen=True)
 class Option:
-    """What could be done, and what it would take; `slot_bytes` a snapshot in memory."""
+    """What could be done, and what it would take, the bytes of its snapshots in memory included."""
 
     candidate: Candidate
     prediction: Prediction
-    slot_bytes: int
+    memory_bytes: int
 
 
 @dataclass(frozen=True)
@@ -58,17 +58,9 @@ class Plan:
         """The fastest."""
         return self.options[0]
 
-    @property
-    def recomputing(self) -> float:
-        """Seconds that the best takes for more than one forward sweep, snapshots included."""
-        best = self.best.prediction
-        steps = self.best.candidate.schedule.n_steps
-        once = best.forward * (steps or 0) / max(1, best.forward_steps)
-        return best.forward - once + best.snapshots
-
-    def with_options_of(self, other: "Plan") -> "Plan":
-        """The plan and the options of another one, the fastest first."""
-        both = sorted(self.options + other.options, key=lambda one: one.prediction.seconds)
+    def with_options(self, more: list[Option]) -> "Plan":
+        """The plan with more options."""
+        both = sorted(self.options + more, key=lambda one: one.prediction.seconds)
         return replace(self, options=both)
 
     def rows(self, slot_bytes: int) -> list[dict[str, Any]]:
@@ -132,7 +124,7 @@ def make_plan(
         schedule, store = configured
         near = maker.near_slots(schedule, store)
         found.append(Candidate(schedule, store, near, maker.buffers_of(store), codec=codec))
-    options = [Option(one, predict(one, costs), size) for one in found]
+    options = [Option(one, predict(one, costs), one.memory_snapshots * size) for one in found]
     options.sort(key=lambda option: option.prediction.seconds)
     # Timings differ between ranks; the choice must not.
     options, costs = from_rank(comm, (options, costs))
@@ -143,17 +135,18 @@ def _row(option: Option, slot_bytes: int) -> dict[str, Any]:
     candidate, prediction = option.candidate, option.prediction
     schedule = candidate.schedule
     on_disk = schedule.slots - candidate.near_slots
+    disk_bytes = 0 if candidate.store == "memory" else on_disk * slot_bytes
     return {
         "schedule": schedule.name,
         "store": candidate.store,
         "codec": candidate.codec,
         "snapshots": candidate.near_slots,
         "snapshots_on_disk": on_disk,
-        "memory_bytes": candidate.memory_snapshots * option.slot_bytes,
-        "disk_bytes": on_disk * slot_bytes,
+        "memory_bytes": option.memory_bytes,
+        "disk_bytes": disk_bytes,
         "forward_steps": prediction.forward_steps,
         "snapshots_written": prediction.saves,
         "disk_writes": prediction.writes,
-        "bytes_written": prediction.writes * slot_bytes,
+        "bytes_written": prediction.writes * slot_bytes if disk_bytes else 0,
         "seconds": prediction.seconds,
     }
