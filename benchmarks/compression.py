@@ -243,9 +243,9 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     codec_points, short = chosen.codec_points, min(steps, 200)
     if chosen.quick:
         codec_points, points, steps, short, rounds = 40, 32, 24, 12, 2
-    codecs = codec_rows(codec_points, short, rounds)
+    codecs = codec_rows(codec_points, steps, rounds)
     print(describe_machine(chosen.clock.__name__))
-    print(f"Codecs, {codec_points} points a side, states of {short} steps with rk4 and upwind\n")
+    print(f"Codecs, {codec_points} points a side, states of {steps} steps with rk4 and upwind\n")
     columns = ("states", "at", "codec", "ratio", "encode, copies", "decode, copies",
                "encode MB/s", "decode MB/s", "largest error")  # fmt: skip
     print(table(columns, codecs))
