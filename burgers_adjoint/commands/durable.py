@@ -10,6 +10,7 @@ import numpy as np
 
 from burgers_adjoint.assembly.case import Case
 from burgers_adjoint.assembly.fingerprints import require_same_files
+from burgers_adjoint.assembly.lossy_error import LossyError
 from burgers_adjoint.assembly.runs import Reversal, outcome, sweep
 from burgers_adjoint.checkpointing.actions import FusedAction
 from burgers_adjoint.checkpointing.counts import Counts, Observer
@@ -210,7 +211,7 @@ class DurableRun:
         rest.memory = whole.snapshots
         return rest
 
-    def reverse(self, schedule: Schedule, store: Store, monitor: Monitor) -> Reversal:
+    def reverse(self, schedule: Schedule, store: Store, monitor: Monitor | LossyError) -> Reversal:
         """Do what is left of both sweeps; see `assembly.runs.reverse`.
 
         Raises:
@@ -219,7 +220,7 @@ class DurableRun:
         return outcome(self.case, self.executed(schedule, store, monitor))
 
     def executed(
-        self, schedule: Schedule, store: Store, monitor: Monitor
+        self, schedule: Schedule, store: Store, monitor: Monitor | LossyError
     ) -> Executor[np.ndarray, Cotangent, Any]:
         """An executor that has done what is left of both sweeps; see `reverse`."""
         case, model = self.case, self.case.model
@@ -283,10 +284,7 @@ class DurableRun:
     def _bring_final(self, state: np.ndarray, store: Store, live: dict[int, int]) -> None:
         """Read the final state, or compute it anew where its file is lost.
 
-        Args:
-            state: to compute in.
-            store: has the snapshots.
-            live: step to slot of these.
+        The state is that of step 0, store has the snapshots, live their slots by step.
         """
         found, model = self.found, self.case.model
         assert found is not None
@@ -297,7 +295,8 @@ class DurableRun:
         except RestartError as error:
             step = max(live)
             self._say("%s: computing the final state anew from step %d", error, step)
-            store.load(live[step], step, lambda snapshot: model.restore(snapshot, state))
+            if step:
+                store.load(live[step], step, lambda snapshot: model.restore(snapshot, state))
             model.advance(state, step, self.case.n_steps)
             model.final[...] = model.layout.interior(state)
             self.keeper.forget_final()

@@ -6,6 +6,7 @@ from itertools import pairwise
 from burgers_adjoint.config.messages import one_of, show
 from burgers_adjoint.config.registry import (
     ADVECTION,
+    CODECS,
     CONTROLS,
     INITIAL_STATES,
     INTEGRATORS,
@@ -29,6 +30,9 @@ from burgers_adjoint.errors import ConfigError, closest
 BACKGROUND = ("background", ("deviation", "smoothness"))
 UNBOUNDED = ("lmvm", "cg", "owlqn", "nls", "ntr")  # TAO's types that know no bounds
 SUM = "weighted_sum"  # of terms: the one objective that is none
+NO_CODEC = "none"
+AS_MANY_AS_FIT = "as many as fit"
+WITHOUT_TOLERANCE = (NO_CODEC, "float32", "lossless")  # codecs
 
 
 # Powers of what lies in here, and quotients of these, are numbers yet.
@@ -61,6 +65,7 @@ def names_by_key() -> dict[str, tuple[str, ...]]:
     names = {registry.key: registry.names for registry in registries}
     names["truth.kind"] = names[INITIAL_STATES.key]
     names[TERMS.key] += (SUM,)
+    names[CODECS.key] = (NO_CODEC, *CODECS.names)
     return names
 
 
@@ -95,7 +100,13 @@ def cross_check(config: Config) -> None:
         raise ConfigError(f"gradient.controls = {show(controls)}: expected each control once")
     _check_controls(config)
     _check_objective(config.objective, config.observations, config.truth.twin)
-    _check_snapshots(config.snapshots)
+    store = config.snapshots.store
+    if config.checkpointing.snapshots == AS_MANY_AS_FIT and store != "memory":
+        raise ConfigError(
+            f"checkpointing.snapshots = {show(AS_MANY_AS_FIT)}: expected a number, as "
+            f"snapshots.store = {show(store)} is not memory"
+        )
+    _check_snapshots(config.snapshots, config.checkpointing.schedule == "auto")
     options = config.petsc.options
     if options and not options.lstrip().startswith("-"):
         raise ConfigError(
@@ -145,8 +156,9 @@ def _check_fields(section: str, described: Initial | Truth) -> None:
         )
 
 
-def _check_snapshots(snapshots: Snapshots) -> None:
+def _check_snapshots(snapshots: Snapshots, automatic: bool) -> None:
     STORES.require(snapshots.store)
+    _check_codec(snapshots, automatic)
     memory = snapshots.memory
     for key, size in (("memory", memory), ("alignment", snapshots.alignment)):
         if isinstance(size, str):
@@ -163,6 +175,32 @@ def _check_snapshots(snapshots: Snapshots) -> None:
         raise ConfigError(
             f"snapshots.memory = {show(memory)}: expected a size per rank such as "
             '"2 GiB", or a share of the free memory > 0 and <= 1'
+        )
+
+
+def _check_codec(snapshots: Snapshots, automatic: bool) -> None:
+    codec, wanted = snapshots.codec, snapshots.gradient_error
+    CODECS.require(codec, also=(NO_CODEC,))
+    shown = f"as snapshots.codec = {show(codec)}"
+    if codec in WITHOUT_TOLERANCE:
+        for key in ("tolerance", "tolerance_kind", "gradient_error"):
+            value = getattr(snapshots, key)
+            if key == "gradient_error" and automatic and codec == NO_CODEC:
+                continue
+            if value != getattr(Snapshots(), key):
+                raise ConfigError(
+                    f"snapshots.{key} = {show(value)}: expected none, {shown}; "
+                    'set snapshots.codec = "bounded" to use it'
+                )
+    elif wanted is not None and snapshots.tolerance is not None:
+        raise ConfigError(
+            f"snapshots.tolerance = {show(snapshots.tolerance)}: expected none, as "
+            f"snapshots.gradient_error = {show(wanted)} finds it"
+        )
+    if codec == "bounded" and wanted is None and snapshots.tolerance is None:
+        raise ConfigError(
+            "snapshots.tolerance is not set: expected the largest error of a point, such as 1e-6, "
+            f"or snapshots.gradient_error, {shown}"
         )
 
 

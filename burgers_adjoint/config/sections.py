@@ -201,15 +201,17 @@ class Checkpointing(Struct, frozen=True, forbid_unknown_fields=True):
             "online": the end is found on the way; "multistage", "two_level": memory and disk;
             "checkpoint_schedules:CLASS"; "auto": the fastest schedule and store, by a short
             measurement.
-        snapshots: that may be alive at once, the one of the initial state included.
-        snapshots_on_disk: beside those in memory, of "multistage" and "two_level".
+        snapshots: that may be alive at once, the one of the initial state included; "as many as
+            fit" into snapshots.memory, or half of the free memory, as the codec leaves them.
+        snapshots_on_disk: beside those in memory, of "multistage" and "two_level"; in memory, too,
+            where that is the store: these alone are encoded.
         period: of "periodic"; the shortest one for the snapshots when it is not given; for example
             50.
         arguments: of the CLASS: { snapshots_in_ram = 3 }.
     """
 
     schedule: str = "binomial"
-    snapshots: Count = 30
+    snapshots: Count | Literal["as many as fit"] = 30
     snapshots_on_disk: Annotated[int, Meta(ge=0, le=2**53)] = 0
     period: Count | None = None
     arguments: dict[str, str | int | float | bool] = {}
@@ -231,6 +233,12 @@ class Snapshots(Struct, frozen=True, forbid_unknown_fields=True):
         keep: whether the files stay after the run.
         memory: per rank at most, or a share of what is free on a node, such as 0.5; for example "2
             GiB".
+        codec: encodes snapshots: "float32" halves them; "lossless" keeps all bits; "bounded" keeps
+            errors within tolerance.
+        tolerance: largest error of a point in a snapshot, of "bounded"; for example 1e-6.
+        tolerance_kind: "relative": a share of the field's largest magnitude in the snapshot.
+        gradient_error: finds the tolerance for a gradient with this relative error; for example
+            1e-6.
     """
 
     store: str = "memory"
@@ -241,6 +249,10 @@ class Snapshots(Struct, frozen=True, forbid_unknown_fields=True):
     buffers: Annotated[int, Meta(ge=2, le=1024)] = 8
     keep: bool = False
     memory: str | float | None = None
+    codec: Text = "none"
+    tolerance: Positive | None = None
+    tolerance_kind: Literal["relative", "absolute"] = "relative"
+    gradient_error: Positive | None = None
 
 
 class Restart(Struct, frozen=True, forbid_unknown_fields=True):

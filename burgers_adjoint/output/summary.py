@@ -55,6 +55,31 @@ class PlanOutcome(Planned, kw_only=True):
     actual_seconds: float
 
 
+class Compressed(Struct, kw_only=True):
+    """What a codec made of the snapshots of all ranks, those written anew counted again.
+
+    `instead` says which steps were stored losslessly instead, and why; `memory_bytes` is the most
+    that encoded snapshots took in memory, of the rank that has most; `gradient_error` estimates the
+    gradient's relative error, None where nobody could; `encode`, `decode` and `estimate` are the
+    seconds of the slowest rank for these.
+    """
+
+    codec: str
+    lossless: bool
+    error_bound: str
+    tolerance: float | None
+    ratio: float
+    snapshots: int
+    raw_bytes: int
+    packed_bytes: int
+    memory_bytes: int
+    instead: list[str]
+    encode: float
+    decode: float
+    estimate: float
+    gradient_error: float | None
+
+
 class Compared(Struct):
     """A published value beside ours."""
 
@@ -123,6 +148,7 @@ class RunSummary(Struct, kw_only=True):
     checks: list[Check] = []
     schedule: Scheduled | None = None
     snapshot_bytes: int = 0
+    compression: Compressed | UnsetType = UNSET
     product_norms: list[dict[str, float]] | UnsetType = UNSET
     dumps: Dumped | UnsetType = UNSET
     plan: PlanOutcome | UnsetType = UNSET
@@ -131,8 +157,27 @@ class RunSummary(Struct, kw_only=True):
     optimize: Optimized | UnsetType = UNSET
 
 
+class Lossy(Struct, kw_only=True):
+    """A gradient from snapshots of a codec beside the one from snapshots as they are.
+
+    Errors are relative, that of the gradient the largest of its controls'; `memory_bytes` are those
+    of the snapshots, on the rank that has most; `tolerance` is None where the codec has none.
+    """
+
+    codec: str
+    tolerance: float | None
+    gradient_error: float
+    objective_error: float
+    ratio: float
+    memory_bytes: int
+    seconds: float
+
+
 class CheckSummary(Struct, kw_only=True):
-    """What `check` found; `left_out` says what could not be tried here, and why."""
+    """What `check` found; `left_out` says what could not be tried here, and why.
+
+    `lossy` compares gradients from lossy snapshots with the exact one, which comes first.
+    """
 
     checks: list[Check]
     left_out: list[str]
@@ -141,6 +186,7 @@ class CheckSummary(Struct, kw_only=True):
     seed: int
     ranks: int
     steps: int
+    lossy: list[Lossy] = []
 
     @property
     def passed(self) -> bool:

@@ -8,6 +8,8 @@ from msgspec import UNSET
 
 from burgers_adjoint.output.summary import (
     CheckSummary,
+    Compressed,
+    Lossy,
     Optimized,
     PlanSummary,
     Restarted,
@@ -49,7 +51,7 @@ def print_plan(summary: PlanSummary, stream: TextIO, terminal: bool) -> None:
     rows = [
         (
             option["schedule"],
-            option["store"],
+            option["store"] + ("" if option["codec"] == "none" else f", {option['codec']}"),
             f"{option['snapshots']} + {option['snapshots_on_disk']}",
             size_of(option["memory_bytes"]),
             str(option["forward_steps"]),
@@ -84,11 +86,30 @@ def print_checks(summary: CheckSummary, stream: TextIO, terminal: bool) -> None:
         for check in checks
     ]
     _print_table(console, ("check", "value", "", "allowed"), rows, unbroken=(1, 2))
+    if summary.lossy:
+        _print_table(console, LOSSY_HEADER, lossy_rows(summary.lossy), unbroken=tuple(range(7)))
     for reason in summary.left_out:
         console.print(f"left out: {reason}", style="dim")
     failed = sum(not check.passed for check in checks)
     verdict = f"{failed} of {len(checks)} checks failed" if failed else f"all {len(checks)} passed"
     console.print(verdict, style="bold red" if failed else "bold green")
+
+
+LOSSY_HEADER = ("snapshots", "tolerance", "gradient error", "J error", "ratio", "memory", "s")
+
+
+def lossy_rows(rows: Iterable[Lossy]) -> Iterable[tuple[str, ...]]:
+    """Gradients from snapshots of a codec, in words."""
+    for row in rows:
+        yield (
+            row.codec,
+            "" if row.tolerance is None else f"{row.tolerance:.3g}",
+            f"{row.gradient_error:.2e}",
+            f"{row.objective_error:.2e}",
+            f"{row.ratio:.3g}",
+            size_of(row.memory_bytes),
+            f"{row.seconds:.3g}",
+        )
 
 
 def print_uncertainty(summary: UncertaintySummary, stream: TextIO, terminal: bool) -> None:
@@ -198,6 +219,8 @@ def summary_rows(summary: RunSummary) -> Iterable[tuple[str, str]]:
         yield "time steps", str(summary.steps)
     else:
         yield from _schedule_rows(summary.schedule, summary.steps, summary.snapshot_bytes)
+    if summary.compression:
+        yield from _compression_rows(summary.compression)
     if summary.restart:
         yield from _restart_rows(summary.restart)
     if summary.plan and summary.schedule:
@@ -234,6 +257,25 @@ def _schedule_rows(
         yield "damaged snapshot", damage
     if schedule.damaged:
         yield "extra steps", f"{schedule.recomputed_steps}, for damaged snapshots"
+
+
+def _compression_rows(packed: Compressed) -> Iterable[tuple[str, str]]:
+    kept = "all bits kept" if packed.lossless else f"errors up to {packed.error_bound}"
+    yield (
+        "codec",
+        f"{packed.codec}: {packed.ratio:.3g} times smaller, {kept}; {size_of(packed.raw_bytes)} "
+        f"as {size_of(packed.packed_bytes)}, encoded in {packed.encode:.3g} s, decoded in "
+        f"{packed.decode:.3g} s",
+    )
+    if not packed.lossless:
+        yield "bits", "of the gradient: of these ranks, this schedule and store alone (lossy codec)"
+    if packed.gradient_error is not None:
+        yield (
+            "gradient error",
+            f"about {packed.gradient_error:.1e} of its norm, estimated in {packed.estimate:.3g} s",
+        )
+    if n := len(packed.instead):
+        yield "stored losslessly", f"{n} steps instead; {packed.instead[0]}"
 
 
 def _restart_rows(restart: Restarted) -> Iterable[tuple[str, str]]:
