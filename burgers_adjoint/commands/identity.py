@@ -8,7 +8,9 @@ from burgers_adjoint.assembly.case import Case
 from burgers_adjoint.config import Config
 from burgers_adjoint.restart.keeper import Identity
 
-MAY_DIFFER = {"checkpointing", "snapshots", "restart", "parallel", "output", "check", "uncertainty"}
+MAY_DIFFER = {
+    "checkpointing", "snapshots", "train", "restart", "parallel", "output", "check", "uncertainty",
+}  # fmt: skip
 
 
 def folder_of(config: Config) -> Path:

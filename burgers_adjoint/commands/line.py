@@ -130,6 +130,7 @@ _command("check", "Test the gradient; ends with 1 when a test fails.")
 _command("resume", "Go on with the interrupted run of an output folder.", "DIR")
 _command("optimize", "Recover controls from observations; ends with 1 when not converged.")
 _command("uncertainty", "Tell how well observations determine the controls that a search finds.")
+_command("train", "Train the codec of snapshots.learned on runs like this one.")
 _command("report", "Write a page of a run, finished or not: one HTML file.", "DIR", of_a_file=True)
 _command("info", "Versions and the machine; with DIR, what that output folder holds.", "[DIR]")
 commands.commands["info"].params.append(
@@ -334,6 +335,19 @@ def _uncertainty(request: Request, comm: Any) -> int:
     return 0 if summary.converged else 1
 
 
+def _train(request: Request, comm: Any) -> int:
+    from burgers_adjoint.commands.train import train
+    from burgers_adjoint.output.progress import Progress
+    from burgers_adjoint.output.tables import print_training
+
+    config = prepare(request, comm)
+    require_writable(request, comm)
+    with Progress(comm.rank == 0 and not request.quiet) as progress:
+        summary = train(config, comm, progress)
+    report(request, comm, summary, print_training)
+    return 0
+
+
 def _info(request: Request, comm: Any) -> int:
     from burgers_adjoint.commands.info import info
 
@@ -370,6 +384,7 @@ _COMMANDS: dict[str, Callable[[Request, Any], int]] = {
     "check": _check,
     "optimize": _optimize,
     "uncertainty": _uncertainty,
+    "train": _train,
     "resume": _resume,
     "report": _report,
     "info": _info,

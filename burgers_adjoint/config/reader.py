@@ -85,7 +85,11 @@ def from_dict(data: Mapping[str, Any]) -> Config:
         truth=replace(config.truth, path=_absolute(config.truth.path)),
         observations=replace(config.observations, path=_absolute(config.observations.path)),
         output=replace(config.output, directory=home(config.output.directory)),
-        snapshots=replace(config.snapshots, directory=home(config.snapshots.directory)),
+        snapshots=replace(
+            config.snapshots,
+            directory=home(config.snapshots.directory),
+            learned=_absolute(config.snapshots.learned),
+        ),
     )
 
 

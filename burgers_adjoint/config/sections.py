@@ -11,6 +11,7 @@ from msgspec import Meta, Struct
 
 from burgers_adjoint.config.background import Background, Uncertainty
 from burgers_adjoint.config.searching import Petsc, Tao
+from burgers_adjoint.config.training import Train
 from burgers_adjoint.config.values import Count, Points, Positive, Seed, Text
 
 
@@ -231,6 +232,7 @@ class Snapshots(Struct, frozen=True, forbid_unknown_fields=True):
         keep: whether the files stay after the run.
         memory: per rank at most, or a share of what is free on a node, such as 0.5; for example "2
             GiB".
+        learned: file of the codec "learned", which `train` makes: "codec.h5".
     """
 
     store: str = "memory"
@@ -241,6 +243,7 @@ class Snapshots(Struct, frozen=True, forbid_unknown_fields=True):
     buffers: Annotated[int, Meta(ge=2, le=1024)] = 8
     keep: bool = False
     memory: str | float | None = None
+    learned: str = ""
 
 
 class Restart(Struct, frozen=True, forbid_unknown_fields=True):
@@ -329,6 +332,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     petsc: Petsc = Petsc()
     checkpointing: Checkpointing = Checkpointing()
     snapshots: Snapshots = Snapshots()
+    train: Train = Train()
     restart: Restart = Restart()
     parallel: Parallel = Parallel()
     output: Output = Output()

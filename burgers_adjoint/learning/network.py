@@ -1,0 +1,124 @@
+"""A network on top of principal components, trained by PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from burgers_adjoint.errors import ConfigError
+from burgers_adjoint.snapshots.codecs.learned import levels
+
+BATCH = 256
+RATE = 1e-3  # of learning, at first
+FLOOR = 0.03  # of the mean squared error: smaller ones of the linear codec count as that
+
+
+def trained(
+    samples: np.ndarray,
+    analysis: np.ndarray,
+    synthesis: np.ndarray,
+    n_wide: int,
+    hidden: Sequence[int],
+    epochs: int,
+    seed: int,
+    update: Callable[[int], None],
+) -> tuple[list[np.ndarray], list[np.ndarray], list[float]]:
+    """Train layers that correct a linear encoder and decoder, by Adam.
+
+    Their last layers are zero at first, so training begins with what the matrices can do. They see
+    a patch without its wide latents, so what is smooth is hardly touched. The loss is the squared
+    error of a patch over that of the linear codec, smooth patches count like steep ones. Latents
+    are rounded as the codec rounds them; gradients go through that as if nothing were rounded.
+
+    Args:
+        samples: float32 (n_samples, n_values).
+        analysis, synthesis, n_wide: see `Autoencoder`; they stay.
+        hidden: sizes of the encoder's hidden layers; the decoder has them the other way round.
+        epochs: passes over the samples.
+        seed: of weights and batches.
+        update: is called with the number of epochs done.
+
+    Returns:
+        The weights of encoder and decoder, and the root of each epoch's loss.
+
+    Raises:
+        ConfigError: PyTorch is not installed.
+    """
+    torch = torch_or_error()
+    generator = torch.Generator().manual_seed(seed)
+    data, to_latents, to_patches = map(torch.from_numpy, (samples, analysis, synthesis))
+    n_values, n_latents = analysis.shape
+    largest = torch.from_numpy(levels(n_wide, n_latents - n_wide))
+
+    def rounded(latents: Any) -> Any:
+        steps = latents.detach().abs().amax(0).clamp(min=1e-30) / largest
+        return latents + ((latents / steps).round() * steps - latents).detach()
+
+    rough = data - data @ to_latents[:, :n_wide] @ to_patches[:n_wide]
+    is_narrow = (torch.arange(n_latents) >= n_wide).to(data.dtype)
+    of_linear = (rounded(data @ to_latents) @ to_patches - data).square().mean(1)
+    weights = 1 / (of_linear + FLOOR * of_linear.mean() + 1e-30)
+    sizes = [n_values, *hidden, n_latents]
+    encoder, decoder = (_layers(torch, one, generator) for one in (sizes, sizes[::-1]))
+    optimizer = torch.optim.Adam([*encoder, *decoder], RATE)
+    batches = -(-len(data) // BATCH)
+    rates = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * batches)
+    losses = []
+    for epoch in range(epochs):
+        total = 0.0
+        for batch in torch.randperm(len(data), generator=generator).split(BATCH):
+            latents = rounded(data[batch] @ to_latents + _through(rough[batch], encoder))
+            patches = latents @ to_patches + _through(latents * is_narrow, decoder)
+            errors = (patches - data[batch]).square().mean(1)
+            loss = (errors * weights[batch]).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_([*encoder, *decoder], 1.0)
+            optimizer.step()
+            rates.step()
+            total += loss.item()
+        losses.append((total / batches) ** 0.5)
+        update(epoch + 1)
+    with torch.no_grad():
+        # what the layers do not see goes into their weights
+        encoder[0] -= to_latents[:, :n_wide] @ (to_patches[:n_wide] @ encoder[0])
+        decoder[0] *= is_narrow[:, None]
+    return _arrays(encoder), _arrays(decoder), losses
+
+
+def torch_or_error() -> Any:
+    """The module.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
+    try:
+        import torch
+    except ImportError:
+        raise ConfigError(
+            "training a network needs PyTorch: install burgers_adjoint[learned], or set "
+            'train.kind = "linear"'
+        ) from None
+    return torch
+
+
+def _layers(torch: Any, sizes: Sequence[int], generator: Any) -> list[Any]:
+    """Weights (n_in, n_out), the last ones zero."""
+    found = []
+    for n, (n_in, n_out) in enumerate(pairwise(sizes)):
+        spread = 0.0 if n == len(sizes) - 2 else (2 / n_in) ** 0.5
+        found.append((spread * torch.randn(n_in, n_out, generator=generator)).requires_grad_())
+    return found
+
+
+def _through(values: Any, layers: Sequence[Any]) -> Any:
+    for weights in layers[:-1]:
+        values = (values @ weights).relu()
+    return values @ layers[-1]
+
+
+def _arrays(layers: Sequence[Any]) -> list[np.ndarray]:
+    return [weights.detach().numpy().copy() for weights in layers]
