@@ -121,9 +121,11 @@ class SnapshotStore(ABC, Generic[Snapshot]):
             `hand_over`, `lend`, `lend_to_fill` and `take_over`. The model has to exchange them too.
             Of a state that is lent, or was handed over, the caller may write what `restore` does
             not need, such as a halo.
+        lossy: whether a snapshot that is loaded may differ from the one that was saved.
     """
 
     exchanges: bool = False
+    lossy: bool = False
 
     @abstractmethod
     def save(self, slot: int, step: int, fill: Callable[[Snapshot], None]) -> None:

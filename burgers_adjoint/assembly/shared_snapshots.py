@@ -10,7 +10,6 @@ from burgers_adjoint.config.sections import Snapshots
 from burgers_adjoint.config.sizes import parse_size
 from burgers_adjoint.errors import ConfigError
 from burgers_adjoint.parallel.agreement import Comm, everywhere, from_rank, largest, last_arrival
-from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.failure import agreed
 from burgers_adjoint.parallel.shared_file import SharedPlaces
 from burgers_adjoint.snapshots.file import cannot_make
@@ -28,7 +27,8 @@ def shared_file(
     run: str,
     capacity: int,
     tile: np.ndarray,
-    decomposition: Decomposition,
+    part: tuple[tuple[int, ...], tuple[slice, ...]],
+    comm: Any,
     section: Snapshots,
 ) -> SharedFile:
     """Make a snapshot file of all ranks. Collective.
@@ -38,16 +38,16 @@ def shared_file(
         run: its name.
         capacity: number of slots.
         tile: an array like this rank's part of a snapshot.
-        decomposition: whose tiles they are.
+        part: shape of what all ranks have together of a snapshot, and where this rank's part is.
+        comm: all ranks.
         section: has the driver. "auto" takes the one that moves a snapshot faster here.
 
     Raises:
         StorageError: on all ranks: the file cannot be made.
         ConfigError: on all ranks: h5py has no such driver.
     """
-    comm: Any = decomposition.comm
     drivers = _drivers(comm, section)
-    whole = (*tile.shape[:-2], *decomposition.shape)
+    whole, block = part
     layout: Any = None
     with agreed(comm):
         if comm.rank == 0:
@@ -60,9 +60,7 @@ def shared_file(
                 n_bytes = int(np.prod(whole)) * tile.dtype.itemsize
                 raise cannot_make(path, needed_bytes(capacity, n_bytes), error) from error
     layout = from_rank(comm, layout)
-    files = {
-        driver: _opened(driver, path, layout, whole, tile, decomposition) for driver in drivers
-    }
+    files = {driver: _opened(driver, path, layout, whole, block, tile, comm) for driver in drivers}
     chosen = drivers[0]
     if len(files) > 1:
         seconds = {driver: _seconds(comm, file, tile) for driver, file in files.items()}
@@ -92,12 +90,10 @@ def _opened(
     path: Path,
     layout: FileLayout,
     whole: tuple[int, ...],
+    block: tuple[slice, ...],
     tile: np.ndarray,
-    decomposition: Decomposition,
+    comm: Any,
 ) -> SharedFile:
-    comm: Any = decomposition.comm
-    fields = (slice(0, n) for n in tile.shape[:-2])
-    block = (*fields, decomposition.rows, decomposition.columns)
     own = slice(comm.rank, comm.rank + 1)
     if driver == "mpio":
         file = open_shared(path, comm)
@@ -105,7 +101,7 @@ def _opened(
             HDF5Places(file, name, part)
             for name, part in (("snapshots", block), ("records", (own,)))
         )
-        return SharedFile(path, layout, snapshots, records)
+        return SharedFile(path, layout, snapshots, records, divisible=False)
     size = RECORD.itemsize
     return SharedFile(
         path,

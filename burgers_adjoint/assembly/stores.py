@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from burgers_adjoint.assembly.encoding import encoding_of
 from burgers_adjoint.checkpointing.schedule import Schedule
 from burgers_adjoint.config import Config
 from burgers_adjoint.config.registry import STORES
@@ -40,6 +41,7 @@ from burgers_adjoint.parallel.library import calls_from_threads
 from burgers_adjoint.parallel.memory import memory_limit, require_memory
 from burgers_adjoint.protocols import SnapshotStore
 from burgers_adjoint.snapshots.agreed import AgreedStore
+from burgers_adjoint.snapshots.block import Block
 from burgers_adjoint.snapshots.memory import MemoryStore
 from burgers_adjoint.snapshots.tiered import TieredStore
 from burgers_adjoint.snapshots.write_behind import Transfer
@@ -76,6 +78,7 @@ class StoreMaker:
         own_points: returns the view of a state's own points, of a buffer's shape.
 
     Attributes:
+        encoding: what encodes snapshots; None where they are kept as they are.
         exchanges: whether stores swap states instead of copying to buffers, on all ranks: where
             halo and padding are small.
         slot_bytes: of this rank's part of a snapshot, on disk.
@@ -94,6 +97,9 @@ class StoreMaker:
         self.config = config
         self.comm: Any = decomposition.comm
         self._decomposition = decomposition
+        self.encoding = encoding_of(config.snapshots, self.comm, new_buffer)
+        if self.encoding is not None:
+            new_buffer, new_state = partial(Block, self.encoding.room), None
         self.new_buffer = self._new_place = _resident(new_buffer)
         self._own_points: Callable[[Any], np.ndarray] = np.asarray
         sample = np.asarray(new_buffer())
@@ -123,23 +129,35 @@ class StoreMaker:
         buffers = 0
         if near < slots:
             buffers = max(1, min(self.buffers_of(kind), max(2, slots - near)))
-        require_memory(self.comm, (near + buffers) * self.memory_bytes)
-        self._require_limit((near + buffers) * self.largest_memory_bytes)
-        memory = MemoryStore(self._new_place, near, self.exchanges)
+        # encoded snapshots take what they take: the store looks at it as it fills
+        known = buffers + (near if self.encoding is None else 0)
+        require_memory(self.comm, known * self.memory_bytes)
+        self._require_limit(known * self.largest_memory_bytes)
+        new_place = self._new_place if self.encoding is None else Block
+        memory: Store = MemoryStore(new_place, near, self.exchanges)
         if near == slots:
-            return memory
+            return self._encoded(memory, near, buffers)
         make_far = self._kind(kind).make_far
         assert make_far is not None
         disk = make_far(self, slots - near, self.asynchronous(kind))
-        return TieredStore(memory, disk, near) if near else disk
+        store = TieredStore(memory, disk, near) if near else disk
+        return self._encoded(store, near, buffers)
+
+    def _encoded(self, store: Store, near: int = 0, buffers: int = 0) -> Store:
+        """The store, and in front of it what encodes its snapshots, if anything does."""
+        if self.encoding is None:
+            return store
+        limit = memory_limit(self.comm, self.config.snapshots.memory)
+        if limit is not None:
+            limit -= buffers * self.largest_memory_bytes
+        return self.encoding.before(store, near, limit)
 
     def sample(self, schedule: Schedule) -> tuple[Store, list[Transfer]]:
         """A new store of a file per rank with few buffers, and a list of what will be moved."""
         from burgers_adjoint.snapshots.write_behind import LEAST_BUFFERS, WriteBehindStore
 
-        store = self._slow(schedule.slots, shared=False, swapped=self.exchanges, keep=False)
         front = WriteBehindStore(
-            store,
+            self._slow(schedule.slots, shared=False, swapped=self.exchanges, keep=False),
             self._new_place,
             schedule.slots,
             LEAST_BUFFERS,
@@ -147,7 +165,8 @@ class StoreMaker:
             exchanges=self.exchanges,
         )
         front.transfers = []
-        return AgreedStore(front, partial(agreed, self.comm)), front.transfers
+        store = self._encoded(AgreedStore(front, partial(agreed, self.comm)))
+        return store, front.transfers
 
     def free_disk_slots(self, share: float) -> int:
         """Snapshots per rank that fit into a share of the free disk.
@@ -236,6 +255,7 @@ class StoreMaker:
 
     def _slow(self, capacity: int, shared: bool, swapped: bool, keep: bool) -> Any:
         """A store in new files; swapped says whether its snapshots are states."""
+        from burgers_adjoint.snapshots.block_file import BlockFile
         from burgers_adjoint.snapshots.file import HDF5Store
 
         comm = self.comm
@@ -248,13 +268,26 @@ class StoreMaker:
 
             path, tile = folder / f"snapshots-{self.run}-shared.h5", np.asarray(self.new_buffer())
             section = self.config.snapshots
-            file: Any = shared_file(path, self.run, capacity, tile, self._decomposition, section)
+            file: Any = shared_file(path, self.run, capacity, tile, self._part(tile), comm, section)
         else:
             with agreed(comm):
                 file = self._local_file(folder, capacity)
+        if self.encoding is not None:
+            # HDF5's own driver moves what its dataset has, and no less
+            file = BlockFile(file, whole=shared and not file.divisible)
         new_place = self._new_place if swapped else self.new_buffer
         own_points = self._own_points if swapped else np.asarray
         return HDF5Store(file, new_place, keep, not shared or comm.rank == 0, own_points)
+
+    def _part(self, tile: np.ndarray) -> tuple[tuple[int, ...], tuple[slice, ...]]:
+        """Shape of what all ranks have together of a snapshot, and which part of it is here."""
+        decomposition = self._decomposition
+        if self.encoding is not None:
+            rank = self.comm.rank
+            return (self.comm.size, len(tile)), (slice(rank, rank + 1), slice(0, len(tile)))
+        fields = tuple(slice(0, n) for n in tile.shape[:-2])
+        whole = (*tile.shape[:-2], *decomposition.shape)
+        return whole, (*fields, decomposition.rows, decomposition.columns)
 
     def _folder(self, capacity: int, shared: bool) -> Path:
         """Make the folder, and see that it has room for the files of all ranks of the node."""

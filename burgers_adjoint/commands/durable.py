@@ -272,10 +272,7 @@ class DurableRun:
     def _bring_final(self, state: np.ndarray, store: Store, live: dict[int, int]) -> None:
         """Read the final state, or compute it anew where its file is lost.
 
-        Args:
-            state: to compute in.
-            store: has the snapshots.
-            live: step to slot of these.
+        The state is that of step 0, store has the snapshots, live their slots by step.
         """
         found, model = self.found, self.case.model
         assert found is not None
@@ -286,7 +283,8 @@ class DurableRun:
         except RestartError as error:
             step = max(live)
             self._say("%s: computing the final state anew from step %d", error, step)
-            store.load(live[step], step, lambda snapshot: model.restore(snapshot, state))
+            if step:
+                store.load(live[step], step, lambda snapshot: model.restore(snapshot, state))
             model.advance(state, step, self.case.n_steps)
             model.final[...] = model.layout.interior(state)
             self.keeper.forget_final()

@@ -5,10 +5,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
+from msgspec import UNSET
 
 from burgers_adjoint.assembly.case import Case
 from burgers_adjoint.assembly.runs import Gradient, Reversal, reverse
 from burgers_adjoint.assembly.stores import closed_at_end
+from burgers_adjoint.commands.compression import compressed
 from burgers_adjoint.commands.job import (
     dumps_of,
     durable_run,
@@ -90,11 +92,13 @@ def _gradient(problem: Problem, monitor: Monitor, resume: "Resume") -> RunSummar
         sweeps = last_arrival(comm) - start
         monitor.end()
         snapshot_bytes = largest(comm, store.nbytes)
+        packed = compressed(comm, config.snapshots, store)
     seconds = seconds_of(result.counts)
     own = seconds if durable is None else durable.of_this_job(seconds)
     summary = summarize(case, result.objective, result.final, result.gradient, startup, sweeps, own)
     summary.schedule = _scheduled(problem, schedule, result)
     summary.snapshot_bytes = snapshot_bytes
+    summary.compression = packed or UNSET
     if dumps is not None:
         summary.dumps = Dumped(dumps.files, dumps.seconds, dumps.lost)
     if config.checkpointing.schedule == "auto":

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec import UNSET
 
 from burgers_adjoint.assembly.case import Case
 from burgers_adjoint.assembly.runs import Gradient, evaluate, reverse
@@ -22,6 +23,7 @@ from burgers_adjoint.commands.best import (
     require_same_search_files,
     settings_of,
 )
+from burgers_adjoint.commands.compression import compressed
 from burgers_adjoint.commands.influence import require_influence
 from burgers_adjoint.commands.job import (
     prepare_output,
@@ -42,7 +44,7 @@ from burgers_adjoint.inverse.vector import ControlVector, Values
 from burgers_adjoint.output.plots import plot_recovery
 from burgers_adjoint.output.progress import Progress
 from burgers_adjoint.output.results import BEST
-from burgers_adjoint.output.summary import Optimized, RunSummary, Scheduled, to_line
+from burgers_adjoint.output.summary import Compressed, Optimized, RunSummary, Scheduled, to_line
 from burgers_adjoint.parallel.agreement import Comm, anywhere, largest, last_arrival, smallest
 from burgers_adjoint.planning.checkpointing import Checkpointing
 from burgers_adjoint.problem import Problem
@@ -84,6 +86,7 @@ def optimize(config: Config, comm: Comm, progress: Progress) -> RunSummary:
             outcome = search.run(petsc, store)
             sweeps = last_arrival(comm) - start
             search.snapshot_bytes = largest(comm, store.nbytes)
+            search.compression = compressed(comm, config.snapshots, store)
         summary = search.conclude(outcome, startup, sweeps)
         monitor.conclude(summary.objective)
         return summary
@@ -108,6 +111,7 @@ class Search:
         self.counts = Counts()
         self.evaluations = self.snapshot_bytes = 0
         self.seconds_evaluating = self.seconds_saving = 0.0
+        self.compression: Compressed | None = None
         self._parts: dict[float, dict[str, float]] = {}
         self._first_norm = 1.0  # of the gradient, over that at the start of this job
         self._unsaved = False
@@ -305,6 +309,7 @@ class Search:
             section.schedule, section.snapshots, counts.forward_steps, counts.saves
         )
         summary.snapshot_bytes = self.snapshot_bytes
+        summary.compression = self.compression or UNSET
         summary.optimize = Optimized(
             iterations=len(self.history) - 1,
             evaluations=self.evaluations,

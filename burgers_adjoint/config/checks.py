@@ -6,6 +6,7 @@ from itertools import pairwise
 from burgers_adjoint.config.messages import one_of, show
 from burgers_adjoint.config.registry import (
     ADVECTION,
+    CODECS,
     CONTROLS,
     INITIAL_STATES,
     INTEGRATORS,
@@ -29,6 +30,8 @@ from burgers_adjoint.errors import ConfigError, closest
 BACKGROUND = ("background", ("deviation", "smoothness"))
 UNBOUNDED = ("lmvm", "cg", "owlqn", "nls", "ntr")  # TAO's types that know no bounds
 SUM = "weighted_sum"  # of terms: the one objective that is none
+NO_CODEC = "none"
+WITHOUT_TOLERANCE = (NO_CODEC, "float32", "lossless")  # codecs
 
 
 # Powers of what lies in here, and quotients of these, are numbers yet.
@@ -61,6 +64,7 @@ def names_by_key() -> dict[str, tuple[str, ...]]:
     names = {registry.key: registry.names for registry in registries}
     names["truth.kind"] = names[INITIAL_STATES.key]
     names[TERMS.key] += (SUM,)
+    names[CODECS.key] = (NO_CODEC, *CODECS.names)
     return names
 
 
@@ -139,6 +143,7 @@ def _check_fields(section: str, described: Initial | Truth) -> None:
 
 def _check_snapshots(snapshots: Snapshots) -> None:
     STORES.require(snapshots.store)
+    _check_codec(snapshots)
     memory = snapshots.memory
     for key, size in (("memory", memory), ("alignment", snapshots.alignment)):
         if isinstance(size, str):
@@ -155,6 +160,28 @@ def _check_snapshots(snapshots: Snapshots) -> None:
         raise ConfigError(
             f"snapshots.memory = {show(memory)}: expected a size per rank such as "
             '"2 GiB", or a share of the free memory > 0 and <= 1'
+        )
+
+
+def _check_codec(snapshots: Snapshots) -> None:
+    codec, tolerance = snapshots.codec, snapshots.tolerance
+    CODECS.require(codec, also=(NO_CODEC,))
+    shown = f"as snapshots.codec = {show(codec)}"
+    if codec in WITHOUT_TOLERANCE:
+        for key, value in (("tolerance", tolerance), ("tolerance_kind", snapshots.tolerance_kind)):
+            if value != getattr(Snapshots(), key):
+                raise ConfigError(
+                    f"snapshots.{key} = {show(value)}: expected none, {shown}; "
+                    'set snapshots.codec = "bounded" to use it'
+                )
+    if codec == "learned" and not snapshots.learned:
+        raise ConfigError(
+            f'snapshots.learned = "": expected the path of a file that `train` has made, {shown}'
+        )
+    if codec == "bounded" and tolerance is None:
+        raise ConfigError(
+            "snapshots.tolerance is not set: expected the largest error of a point, such as 1e-6, "
+            + shown
         )
 
 

@@ -157,3 +157,15 @@ STORES = Registry(
         "tiered": f"{_STORES}:TIERED",
     },
 )
+
+_CODECS = "burgers_adjoint.snapshots.codecs"
+# called with the section [snapshots]; return a `snapshots.codecs.codec.Codec`
+CODECS = Registry(
+    "snapshots.codec",
+    {
+        "float32": f"{_CODECS}.float32:Float32",
+        "lossless": f"{_CODECS}.lossless:Lossless",
+        "bounded": f"{_CODECS}.bounded:Bounded",
+        "learned": "burgers_adjoint.assembly.learned:learned",
+    },
+)

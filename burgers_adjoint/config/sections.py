@@ -232,6 +232,11 @@ class Snapshots(Struct, frozen=True, forbid_unknown_fields=True):
         keep: whether the files stay after the run.
         memory: per rank at most, or a share of what is free on a node, such as 0.5; for example "2
             GiB".
+        codec: encodes snapshots: "float32" halves them; "lossless" keeps all bits; "bounded" keeps
+            errors within tolerance; "learned" is what `train` makes.
+        tolerance: largest error of a point in a snapshot, of "bounded" and, if set, of "learned";
+            for example 1e-6.
+        tolerance_kind: "relative": a share of the field's largest magnitude in the snapshot.
         learned: file of the codec "learned", which `train` makes: "codec.h5".
     """
 
@@ -243,6 +248,9 @@ class Snapshots(Struct, frozen=True, forbid_unknown_fields=True):
     buffers: Annotated[int, Meta(ge=2, le=1024)] = 8
     keep: bool = False
     memory: str | float | None = None
+    codec: Text = "none"
+    tolerance: Positive | None = None
+    tolerance_kind: Literal["relative", "absolute"] = "relative"
     learned: str = ""
 
 

@@ -55,6 +55,27 @@ class PlanOutcome(Planned, kw_only=True):
     actual_seconds: float
 
 
+class Compressed(Struct, kw_only=True):
+    """What a codec made of the snapshots of all ranks, those written anew counted again.
+
+    `instead` says which steps were stored losslessly instead, and why; `memory_bytes` is the most
+    that encoded snapshots took in memory, of the rank that has most; `encode` and `decode` are
+    seconds of the slowest rank.
+    """
+
+    codec: str
+    lossless: bool
+    error_bound: str
+    ratio: float
+    snapshots: int
+    raw_bytes: int
+    packed_bytes: int
+    memory_bytes: int
+    instead: list[str]
+    encode: float
+    decode: float
+
+
 class Compared(Struct):
     """A published value beside ours."""
 
@@ -123,6 +144,7 @@ class RunSummary(Struct, kw_only=True):
     checks: list[Check] = []
     schedule: Scheduled | None = None
     snapshot_bytes: int = 0
+    compression: Compressed | UnsetType = UNSET
     dumps: Dumped | UnsetType = UNSET
     plan: PlanOutcome | UnsetType = UNSET
     published: list[Compared] | UnsetType = UNSET

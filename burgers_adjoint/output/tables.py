@@ -8,6 +8,7 @@ from msgspec import UNSET
 
 from burgers_adjoint.output.summary import (
     CheckSummary,
+    Compressed,
     Optimized,
     PlanSummary,
     Restarted,
@@ -209,6 +210,8 @@ def summary_rows(summary: RunSummary) -> Iterable[tuple[str, str]]:
         yield "time steps", str(summary.steps)
     else:
         yield from _schedule_rows(summary.schedule, summary.steps, summary.snapshot_bytes)
+    if summary.compression:
+        yield from _compression_rows(summary.compression)
     if summary.restart:
         yield from _restart_rows(summary.restart)
     if summary.plan and summary.schedule:
@@ -245,6 +248,20 @@ def _schedule_rows(
         yield "damaged snapshot", damage
     if schedule.damaged:
         yield "extra steps", f"{schedule.recomputed_steps}, for damaged snapshots"
+
+
+def _compression_rows(packed: Compressed) -> Iterable[tuple[str, str]]:
+    kept = "all bits kept" if packed.lossless else f"errors up to {packed.error_bound}"
+    yield (
+        "codec",
+        f"{packed.codec}: {packed.ratio:.3g} times smaller, {kept}; {size_of(packed.raw_bytes)} "
+        f"as {size_of(packed.packed_bytes)}, encoded in {packed.encode:.3g} s, decoded in "
+        f"{packed.decode:.3g} s",
+    )
+    if not packed.lossless:
+        yield "bits", "of the gradient: of these ranks, this schedule and store alone (lossy codec)"
+    if n := len(packed.instead):
+        yield "stored losslessly", f"{n} steps instead; {packed.instead[0]}"
 
 
 def _restart_rows(restart: Restarted) -> Iterable[tuple[str, str]]:

@@ -247,6 +247,8 @@ class Keeper:
 
     def _missing(self, most: int) -> list[int]:
         """Steps of the live snapshots to save next."""
+        if self._store is not None and self._store.lossy:
+            return []  # restart data has the bits of the run, or is not there
         live, saved = set(self._sweeps.live), set(self.writer.snapshots)
         return worth_saving(live, saved, self._sweeps.swept_to, most, self._gap)
 

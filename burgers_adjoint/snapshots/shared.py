@@ -34,11 +34,20 @@ class SharedFile:
         path: made by one rank with `layout.create`, which returned `layout`.
         snapshots: the places of /snapshots.
         records: the places of /records.
+        divisible: whether the beginning of a rank's block can be moved alone.
     """
 
-    def __init__(self, path: Path, layout: FileLayout, snapshots: Places, records: Places) -> None:
+    def __init__(
+        self,
+        path: Path,
+        layout: FileLayout,
+        snapshots: Places,
+        records: Places,
+        divisible: bool = True,
+    ) -> None:
         self.path = path
         self.layout = layout
+        self.divisible = divisible
         self._snapshots = snapshots
         self._records = records
 

@@ -29,11 +29,21 @@ KINDS = [
     {"store": "hdf5_shared", "driver": "mpio"},
     {"store": "tiered", "asynchronous": True, "buffers": 2},
 ]
+# What values() has comes back from all of these as it was.
+ENCODED = [
+    {"store": "memory", "codec": "lossless"},
+    {"store": "hdf5", "asynchronous": True, "buffers": 3, "codec": "lossless"},
+    {"store": "hdf5_shared", "codec": "float32"},
+    {"store": "hdf5_shared", "driver": "mpio", "codec": "lossless"},
+    {"store": "tiered", "asynchronous": True, "buffers": 2, "codec": "float32"},
+]
 if COMM.size in (1, 6):
     # The pair that differs most from what other rank counts try.
     KINDS = [KINDS[2], KINDS[3], KINDS[5], KINDS[7]]
 if not has_mpi():
-    KINDS = [kind for kind in KINDS if kind.get("driver") != "mpio"]
+    KINDS, ENCODED = (
+        [kind for kind in kinds if kind.get("driver") != "mpio"] for kinds in (KINDS, ENCODED)
+    )
 ON_DISK = [kind for kind in KINDS if kind["store"].startswith("hdf5")]
 
 

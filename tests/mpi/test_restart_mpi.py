@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
 from mpi4py import MPI
 
@@ -36,6 +38,7 @@ STORES = {
     ],
     "hdf5": ["snapshots.store=hdf5"],
     "hdf5_shared": ["snapshots.store=hdf5_shared"],
+    "lossless": ["snapshots.store=hdf5", "snapshots.codec=lossless"],
     "foreign": [
         "checkpointing.schedule=checkpoint_schedules:HRevolve",
         "checkpointing.arguments={ snapshots_in_ram = 3, snapshots_on_disk = 2 }",
@@ -71,6 +74,12 @@ def expected(*overrides: str) -> str:
             config = configured(Path(name), *overrides)
             digest = gradient.gradient(config, MPI.COMM_SELF, Progress(False)).digest
     return COMM.bcast(digest if name else None, root=0)
+
+
+def final_state(folder: Path) -> np.ndarray:
+    """What a run has written; on rank 0."""
+    with h5py.File(folder / "results.h5") as file:
+        return np.array([file[f"state/final/{name}"] for name in "uv"])
 
 
 def on_ranks(number: int, config: Config, stop: int = 10**9) -> RunSummary | None:
@@ -119,3 +128,29 @@ def test_other_ranks_go_on_with_the_same_bits(
     assert summary.restart.lost_steps == 0
     alike = tuple(text for text in store if text.startswith(("time.", "controls.", "gradient.")))
     assert summary.digest == expected(*alike)
+
+
+def test_restart_data_has_no_bits_of_a_lossy_codec(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopping(monkeypatch)
+    monkeypatch.setattr(keeper, "WORTH", 0.0)
+    config = configured(folder, *DURABLE, "snapshots.codec=float32")
+    assert on_ranks(COMM.size, config, FORWARD) is None
+    if COMM.rank == 0:
+        parts = [path.name for path in (folder / "restart").rglob("*")]
+        assert any("sweep" in name for name in parts)
+        assert not any("snapshot" in name for name in parts)
+    assert on_ranks(few(COMM.size), config, REVERSE) is None
+    if COMM.rank == 0:
+        # what the final state is computed anew from has all its bits
+        for path in (folder / "restart").rglob("final-*"):
+            path.write_bytes(b"damaged")
+    summary = on_ranks(COMM.size, config)
+    assert summary is not None
+    assert summary.restart.resumed == 2
+    if COMM.rank == 0:
+        with tempfile.TemporaryDirectory() as name:
+            gradient.gradient(configured(Path(name)), MPI.COMM_SELF, Progress(False))
+            exact = final_state(Path(name))
+        np.testing.assert_array_equal(final_state(folder), exact)

@@ -24,6 +24,7 @@ from burgers_adjoint.problem import Problem
 from burgers_adjoint.snapshots.memory import MemoryStore
 from tests.mpi.store_cases import (
     COMM,
+    ENCODED,
     KINDS,
     ON_DISK,
     SHAPE,
@@ -37,6 +38,7 @@ from tests.mpi.store_cases import (
 )
 
 over_stores = pytest.mark.parametrize("kind", KINDS, ids=named)
+over_all = pytest.mark.parametrize("kind", KINDS + ENCODED, ids=named)
 over_files = pytest.mark.parametrize("kind", ON_DISK, ids=named)
 
 
@@ -76,7 +78,7 @@ def small_disk(folder: Path) -> Any:
         subprocess.run(["umount", str(folder)], check=True)
 
 
-@over_stores
+@over_all
 def test_what_is_saved_is_loaded_in_any_order_as_often_as_wanted(folder, kind):
     with closed_at_end(make(folder, kind)) as store:
         for turn in range(2):
@@ -93,7 +95,7 @@ def test_what_is_saved_is_loaded_in_any_order_as_often_as_wanted(folder, kind):
     assert os.listdir(folder) == []
 
 
-@over_stores
+@over_all
 def test_a_reversal_in_which_slots_come_and_go(folder, kind):
     """Last in, first out, as schedules do, with saves in between."""
     with closed_at_end(make(folder, kind)) as store:
@@ -113,7 +115,7 @@ def test_a_reversal_in_which_slots_come_and_go(folder, kind):
             store.free(0)
 
 
-@over_stores
+@over_all
 def test_the_caller_is_never_aliased(folder, kind):
     with closed_at_end(make(folder, kind)) as store:
         for slot in range(SLOTS):
@@ -123,7 +125,7 @@ def test_the_caller_is_never_aliased(folder, kind):
             np.testing.assert_array_equal(loaded(store, slot, slot), values(slot))
 
 
-@over_stores
+@over_all
 def test_wrong_calls_are_errors_of_all_ranks(folder, kind):
     with closed_at_end(make(folder, kind)) as store:
         save(store, 0, 5)

@@ -75,7 +75,10 @@ def test_keys_that_are_not_set_stand_there_with_an_example():
 
 
 # what goes with an example
-OTHERWISE = {"steady": ["checkpointing.schedule=online"]} | {
+OTHERWISE = {
+    "steady": ["checkpointing.schedule=online"],
+    "tolerance": ["snapshots.codec=bounded"],
+} | {
     name: [f'gradient.controls=["{name}"]', "controls.knots=[0.0, 1.0]"]
     for name in ("viscosity_field", "forcing", "forcing_in_time")
 }

@@ -1,0 +1,116 @@
+"""Makes what encodes snapshots as a configuration says."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from burgers_adjoint.config.checks import NO_CODEC
+from burgers_adjoint.config.registry import CODECS
+from burgers_adjoint.config.sections import Snapshots
+from burgers_adjoint.errors import ConfigError
+from burgers_adjoint.parallel.agreement import Comm, largest, largest_each
+from burgers_adjoint.parallel.failure import agreed
+from burgers_adjoint.protocols import SnapshotStore
+from burgers_adjoint.snapshots.block import HEAD
+from burgers_adjoint.snapshots.codecs.codec import Codec
+from burgers_adjoint.snapshots.codecs.verbatim import Verbatim
+from burgers_adjoint.snapshots.compressed import CompressedStore
+
+
+class Encoding:
+    """A codec and all that stores of encoded snapshots need beside it; collective.
+
+    Args:
+        section: names the codec.
+        comm: all ranks.
+        new_snapshot: returns a new snapshot of the model, an array to NumPy.
+        name: of the codec, in place of the configured one.
+
+    Attributes:
+        codec: the one.
+        room: bytes of a place for any encoded snapshot, on the rank that has most.
+
+    Raises:
+        ConfigError: on all ranks: a package of the codec is not installed.
+    """
+
+    def __init__(
+        self, section: Snapshots, comm: Comm, new_snapshot: Callable[[], Any], name: str
+    ) -> None:
+        self._section, self._comm, self._new_snapshot = section, comm, new_snapshot
+        with agreed(comm):
+            self.codec: Codec = CODECS[name](section)
+        array = np.asarray(new_snapshot())
+        bound = max(array.nbytes, self.codec.bound(array.shape, array.dtype))
+        self.room = int(largest(comm, HEAD.size + bound))
+
+    def before(self, store: SnapshotStore[Any], near: int, limit: int | None) -> CompressedStore:
+        """A store that encodes what goes to this one.
+
+        Args:
+            store: of blocks.
+            near: its slots in memory.
+            limit: bytes that these may take; None for no limit.
+        """
+        section, comm = self._section, self._comm
+        return CompressedStore(
+            store,
+            self.codec,
+            lossless_codec(section),
+            Verbatim(),
+            self._new_snapshot,
+            tolerances_of(comm, section.tolerance or 0.0, section.tolerance_kind == "relative"),
+            partial(agreed, comm),
+            near,
+            limit,
+        )
+
+
+def encoding_of(section: Snapshots, comm: Comm, new_snapshot: Callable[[], Any]) -> Encoding | None:
+    """What encodes snapshots as configured; None where they are kept as they are."""
+    if section.codec == NO_CODEC:
+        return None
+    return Encoding(section, comm, new_snapshot, section.codec)
+
+
+def lossless_codec(section: Snapshots) -> Codec:
+    """What stores an array that a lossy codec cannot: packed where that is installed."""
+    try:
+        codec: Codec = CODECS["lossless"](section)
+    except ConfigError:
+        return Verbatim()
+    return codec
+
+
+def tolerances_of(
+    comm: Comm, tolerance: float, relative: bool
+) -> Callable[[np.ndarray], np.ndarray]:
+    """What returns the tolerance of each field of an array, the same on all ranks. Collective.
+
+    Args:
+        comm: all ranks.
+        tolerance: largest error of a point.
+        relative: it is a share of the largest magnitude of the field on all ranks.
+    """
+
+    def found(array: np.ndarray) -> np.ndarray:
+        if not relative:
+            return np.full(len(array), tolerance)
+        flat = array.reshape(len(array), -1)
+        sizes: Any = np.maximum(flat.max(axis=1), -flat.min(axis=1))
+        sizes = largest_each(comm, np.where(np.isfinite(sizes), sizes, np.inf))
+        return tolerance * np.where(sizes == 0, 1.0, sizes)
+
+    return found
+
+
+def error_bound(section: Snapshots, codec: Codec) -> str:
+    """How far a value of a snapshot can be from what it was, in words."""
+    if codec.lossless:
+        return "0"
+    if codec.bounded:
+        of = " of its field's largest magnitude" if section.tolerance_kind == "relative" else ""
+        return f"{section.tolerance:g}{of}"
+    return codec.error

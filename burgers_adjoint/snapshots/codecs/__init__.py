@@ -1,0 +1,1 @@
+"""How snapshots become fewer bytes, one way a file."""
