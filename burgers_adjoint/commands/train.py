@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -12,7 +13,7 @@ from burgers_adjoint.assembly.learned import EQUATION, FIELDS, codec_of, write
 from burgers_adjoint.config import Config
 from burgers_adjoint.errors import ConfigError, agreed_error
 from burgers_adjoint.files.whole import require_writable
-from burgers_adjoint.learning.linear import principal_components
+from burgers_adjoint.learning.linear import linear
 from burgers_adjoint.learning.network import torch_or_error, trained
 from burgers_adjoint.learning.samples import drawn, perturbed
 from burgers_adjoint.output.progress import Progress
@@ -21,7 +22,7 @@ from burgers_adjoint.output.system import versions
 from burgers_adjoint.parallel.agreement import Comm, from_rank, last_arrival
 from burgers_adjoint.parallel.failure import agreed
 from burgers_adjoint.problem import Problem
-from burgers_adjoint.snapshots.codecs.learned import Autoencoder, latent_counts
+from burgers_adjoint.snapshots.codecs.learned import Autoencoder
 
 INITIAL = "initial"
 
@@ -39,18 +40,18 @@ def train(config: Config, comm: Comm, progress: Progress) -> TrainSummary:
     without = _prepare(config, comm)
     start = last_arrival(comm)
     section = config.train
-    generator = np.random.default_rng(section.seed)
+    fields, places = (np.random.default_rng([section.seed, n]) for n in range(2))
     progress.begin("runs", section.runs + 1)
     samples, unseen = [], []
     each = -(-section.samples // (section.runs * (section.states + 1)))
     with Problem(_as_trained(config, 1), comm) as problem:
         whole = problem.gather(np.asarray(problem.controls()[INITIAL]))
         for run in range(section.runs + 1):
-            for state in _states(problem, whole, run, generator):
+            for state in _states(problem, whole, run, fields):
                 if run == section.runs:
                     unseen.append(state)
                 else:
-                    samples.append(drawn(state, section.patch, each, generator))
+                    samples.append(drawn(state, section.patch, each, places))
             progress.update(run + 1)
     progress.end()
     seconds = {"runs": last_arrival(comm) - start}
@@ -98,7 +99,7 @@ def _bytes_of_patch(config: Config) -> int:
 
 def _as_trained(config: Config, k: int) -> Config:
     """The configuration of a run on every k-th point, whose initial fields are a control."""
-    replace, grid = msgspec.structs.replace, config.grid
+    renewed, grid = msgspec.structs.replace, config.grid
     sizes: dict[str, Any] = {}
     for axis in ("x", "y"):
         n, (low, high) = getattr(grid, f"n{axis}"), getattr(grid, axis)
@@ -108,16 +109,16 @@ def _as_trained(config: Config, k: int) -> Config:
         sizes |= {f"n{axis}": points, axis: (low, low + (high - low) * k * coarse_gaps / gaps)}
     fresh = Config()
     changed: dict[str, Any] = {
-        "grid": replace(grid, **sizes),
-        "gradient": replace(config.gradient, controls=(INITIAL,)),
+        "grid": renewed(grid, **sizes),
+        "gradient": renewed(config.gradient, controls=(INITIAL,)),
     }
     for name in ("objective", "observations", "controls", "background", "truth", "snapshots"):
         changed[name] = getattr(fresh, name)
     changed["restart"] = fresh.restart
     if k > 1:
         # what a file has would not fit; the fields come as a control
-        changed["initial"] = replace(fresh.initial, amplitude=(0.0, 0.0))
-    return replace(config, **changed)
+        changed["initial"] = renewed(fresh.initial, amplitude=(0.0, 0.0))
+    return renewed(config, **changed)
 
 
 def _states(
@@ -163,14 +164,14 @@ class _Training:
     def done(self, without: str) -> TrainSummary:
         """Train, write the file, and tell of it."""
         section, path = self._config.train, self._config.snapshots.learned
-        tried = {"linear": self._linear()}
+        n_bytes = _bytes_of_patch(self._config)
+        tried = {"linear": linear(self._samples, n_bytes, section.patch, EQUATION, FIELDS)}
         losses: list[float] = []
         if section.kind != "linear" and not without:
             tried["network"], losses = self._network(tried["linear"])
         kinds = {name: self._trained(one) for name, one in tried.items()}
         best = min(kinds, key=lambda name: kinds[name].error)
         kept = best if section.kind == "best" else section.kind
-        n_bytes = _bytes_of_patch(self._config)
         record = {
             "config": self._config.to_toml(),
             "seed": section.seed,
@@ -193,16 +194,6 @@ class _Training:
             seconds={},
         )
 
-    def _linear(self) -> Autoencoder:
-        n_wide, n_narrow = latent_counts(_bytes_of_patch(self._config))
-        components, sizes = principal_components(self._samples, n_wide + n_narrow)
-        sizes = np.maximum(sizes, 1e-8 * sizes[0] or 1.0)  # samples may all be zero
-        return Autoencoder(
-            "linear", EQUATION, FIELDS, self._config.train.patch, n_wide,
-            np.ascontiguousarray(components / sizes, np.float32),
-            np.ascontiguousarray((components * sizes).T, np.float32),
-        )  # fmt: skip
-
     def _network(self, linear: Autoencoder) -> tuple[Autoencoder, list[float]]:
         section = self._config.train
         self._progress.begin("training, epochs", section.epochs)
@@ -211,10 +202,7 @@ class _Training:
             section.hidden, section.epochs, section.seed, self._progress.update,
         )  # fmt: skip
         self._progress.end()
-        network = Autoencoder(
-            "network", EQUATION, FIELDS, section.patch, linear.n_wide,
-            linear.analysis, linear.synthesis, encoder, decoder,
-        )  # fmt: skip
+        network = replace(linear, kind="network", encoder=encoder, decoder=decoder)
         return network, losses
 
     def _trained(self, one: Autoencoder) -> Trained:

@@ -60,7 +60,7 @@ def trained(
     rough = data - data @ to_latents[:, :n_wide] @ to_patches[:n_wide]
     is_narrow = (torch.arange(n_latents) >= n_wide).to(data.dtype)
     of_linear = (rounded(data @ to_latents) @ to_patches - data).square().mean(1)
-    weights = 1 / (of_linear + FLOOR * of_linear.mean() + 1e-30)
+    weights = of_linear.mean() / (of_linear + FLOOR * of_linear.mean() + 1e-30)
     sizes = [n_values, *hidden, n_latents]
     encoder, decoder = (_layers(torch, one, generator) for one in (sizes, sizes[::-1]))
     optimizer = torch.optim.Adam([*encoder, *decoder], RATE)
