@@ -4,6 +4,7 @@ from burgers_adjoint.checking.checked import checked
 from burgers_adjoint.config import Config
 from burgers_adjoint.output.check_file import write_checks
 from burgers_adjoint.output.folder import prepare_directory
+from burgers_adjoint.output.lossy_plot import plot_lossy
 from burgers_adjoint.output.plots import plot_differences
 from burgers_adjoint.output.progress import Progress
 from burgers_adjoint.output.summary import CheckSummary
@@ -25,4 +26,6 @@ def check(config: Config, comm: Comm, progress: Progress) -> CheckSummary:
             write_checks(directory, config.to_toml(), found, curves)
             if config.output.plots:
                 plot_differences(directory / "differences.png", curves)
+                if found.lossy:
+                    plot_lossy(directory / "compression.png", found.lossy)
     return found

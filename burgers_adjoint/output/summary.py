@@ -152,8 +152,27 @@ class RunSummary(Struct, kw_only=True):
     optimize: Optimized | UnsetType = UNSET
 
 
+class Lossy(Struct, kw_only=True):
+    """A gradient from snapshots of a codec beside the one from snapshots as they are.
+
+    Errors are relative, that of the gradient the largest of its controls'; `memory_bytes` are those
+    of the snapshots, on the rank that has most; `tolerance` is None where the codec has none.
+    """
+
+    codec: str
+    tolerance: float | None
+    gradient_error: float
+    objective_error: float
+    ratio: float
+    memory_bytes: int
+    seconds: float
+
+
 class CheckSummary(Struct, kw_only=True):
-    """What `check` found; `left_out` says what could not be tried here, and why."""
+    """What `check` found; `left_out` says what could not be tried here, and why.
+
+    `lossy` compares gradients from lossy snapshots with the exact one, which comes first.
+    """
 
     checks: list[Check]
     left_out: list[str]
@@ -162,6 +181,7 @@ class CheckSummary(Struct, kw_only=True):
     seed: int
     ranks: int
     steps: int
+    lossy: list[Lossy] = []
 
     @property
     def passed(self) -> bool:

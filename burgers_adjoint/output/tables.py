@@ -9,6 +9,7 @@ from msgspec import UNSET
 from burgers_adjoint.output.summary import (
     CheckSummary,
     Compressed,
+    Lossy,
     Optimized,
     PlanSummary,
     Restarted,
@@ -86,11 +87,30 @@ def print_checks(summary: CheckSummary, stream: TextIO, terminal: bool) -> None:
         for check in checks
     ]
     _print_table(console, ("check", "value", "", "allowed"), rows, unbroken=(1, 2))
+    if summary.lossy:
+        _print_table(console, LOSSY_HEADER, lossy_rows(summary.lossy), unbroken=tuple(range(7)))
     for reason in summary.left_out:
         console.print(f"left out: {reason}", style="dim")
     failed = sum(not check.passed for check in checks)
     verdict = f"{failed} of {len(checks)} checks failed" if failed else f"all {len(checks)} passed"
     console.print(verdict, style="bold red" if failed else "bold green")
+
+
+LOSSY_HEADER = ("snapshots", "tolerance", "gradient error", "J error", "ratio", "memory", "s")
+
+
+def lossy_rows(rows: Iterable[Lossy]) -> Iterable[tuple[str, ...]]:
+    """Gradients from snapshots of a codec, in words."""
+    for row in rows:
+        yield (
+            row.codec,
+            "" if row.tolerance is None else f"{row.tolerance:.3g}",
+            f"{row.gradient_error:.2e}",
+            f"{row.objective_error:.2e}",
+            f"{row.ratio:.3g}",
+            size_of(row.memory_bytes),
+            f"{row.seconds:.3g}",
+        )
 
 
 def print_uncertainty(summary: UncertaintySummary, stream: TextIO, terminal: bool) -> None:
