@@ -21,7 +21,7 @@ Dense = Callable[[np.ndarray, np.ndarray, bool, np.ndarray], None]
 WIDE, NARROW = np.dtype("<i2"), np.dtype("<i1")  # of latents
 RESIDUALS = (np.dtype("<i1"), np.dtype("<i2"), np.dtype("<i4"))
 HEADER = 8  # bytes: the CRC-32 of what follows
-MARGIN = 1 - 2**-10  # of a tolerance, for what is rounded
+MARGIN = 1 - 2**-20  # of a tolerance, for what is rounded
 
 
 def latent_counts(n_bytes: int) -> tuple[int, int]:
@@ -191,14 +191,14 @@ class Learned(Codec):
         """The widths of steps and how many of them each point is away from what was predicted."""
         tolerances = np.asarray(self.tolerances)[:, None, None]
         widths = 2 * MARGIN * tolerances
-        with np.errstate(over="ignore", invalid="ignore"):
+        with np.errstate(all="ignore"):
             counts = np.rint((array - predicted) / widths)
             most = np.abs(counts).max(initial=0.0)
             if not most <= np.iinfo(RESIDUALS[-1]).max:
                 raise CodecCannot(f"its range is {most:.3g} tolerances")
-            error = np.abs(predicted + counts * widths - array)
-        if not (error <= tolerances).all():
-            raise CodecCannot("the tolerance is that of its round-off")
+            within = np.abs(predicted + counts * widths - array) <= tolerances
+        if not within.all():
+            raise CodecCannot("its tolerance is no larger than its round-off")
         return widths.astype("<f8").tobytes() + _packed(counts, most)
 
     def _through(
