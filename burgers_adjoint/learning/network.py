@@ -49,31 +49,17 @@ def trained(
     """
     torch = torch_or_error()
     generator = torch.Generator().manual_seed(seed)
-    data, to_latents, to_patches = map(torch.from_numpy, (samples, analysis, synthesis))
-    n_values, n_latents = analysis.shape
-    largest = torch.from_numpy(levels(n_wide, n_latents - n_wide))
-
-    def rounded(latents: Any) -> Any:
-        steps = latents.detach().abs().amax(0).clamp(min=1e-30) / largest
-        return latents + ((latents / steps).round() * steps - latents).detach()
-
-    rough = data - data @ to_latents[:, :n_wide] @ to_patches[:n_wide]
-    is_narrow = (torch.arange(n_latents) >= n_wide).to(data.dtype)
-    of_linear = (rounded(data @ to_latents) @ to_patches - data).square().mean(1)
-    weights = of_linear.mean() / (of_linear + FLOOR * of_linear.mean() + 1e-30)
-    sizes = [n_values, *hidden, n_latents]
+    loss_of = _Loss(torch, samples, analysis, synthesis, n_wide)
+    sizes = [samples.shape[1], *hidden, analysis.shape[1]]
     encoder, decoder = (_layers(torch, one, generator) for one in (sizes, sizes[::-1]))
     optimizer = torch.optim.Adam([*encoder, *decoder], RATE)
-    batches = -(-len(data) // BATCH)
+    batches = -(-len(samples) // BATCH)
     rates = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * batches)
     losses = []
     for epoch in range(epochs):
         total = 0.0
-        for batch in torch.randperm(len(data), generator=generator).split(BATCH):
-            latents = rounded(data[batch] @ to_latents + _through(rough[batch], encoder))
-            patches = latents @ to_patches + _through(latents * is_narrow, decoder)
-            errors = (patches - data[batch]).square().mean(1)
-            loss = (errors * weights[batch]).mean()
+        for batch in torch.randperm(len(samples), generator=generator).split(BATCH):
+            loss = loss_of(batch, encoder, decoder)
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_([*encoder, *decoder], 1.0)
@@ -84,9 +70,49 @@ def trained(
         update(epoch + 1)
     with torch.no_grad():
         # what the layers do not see goes into their weights
-        encoder[0] -= to_latents[:, :n_wide] @ (to_patches[:n_wide] @ encoder[0])
-        decoder[0] *= is_narrow[:, None]
+        encoder[0] -= loss_of.unseen(encoder[0])
+        decoder[0] *= loss_of.narrow[:, None]
     return _arrays(encoder), _arrays(decoder), losses
+
+
+class _Loss:
+    """The mean of a batch's losses; see `trained`."""
+
+    def __init__(
+        self,
+        torch: Any,
+        samples: np.ndarray,
+        analysis: np.ndarray,
+        synthesis: np.ndarray,
+        n_wide: int,
+    ) -> None:
+        self._data, self._to_latents, self._to_patches = map(
+            torch.from_numpy, (samples, analysis, synthesis)
+        )
+        n_latents = analysis.shape[1]
+        self._levels = torch.from_numpy(levels(n_wide, n_latents - n_wide))
+        self.narrow = (torch.arange(n_latents) >= n_wide).to(self._data.dtype)
+        self._wide = self._to_latents[:, :n_wide], self._to_patches[:n_wide]
+        self._rough = self._data - self._data @ self._wide[0] @ self._wide[1]
+        linear = self._rounded(self._data @ self._to_latents) @ self._to_patches
+        errors = (linear - self._data).square().mean(1)
+        self._weights = errors.mean() / (errors + FLOOR * errors.mean() + 1e-30)
+
+    def __call__(self, batch: Any, encoder: Sequence[Any], decoder: Sequence[Any]) -> Any:
+        data = self._data[batch]
+        latents = data @ self._to_latents + _through(self._rough[batch], encoder)
+        latents = self._rounded(latents)
+        patches = latents @ self._to_patches + _through(latents * self.narrow, decoder)
+        return ((patches - data).square().mean(1) * self._weights[batch]).mean()
+
+    def unseen(self, weights: Any) -> Any:
+        """The part of the encoder's first weights that sees wide latents."""
+        return self._wide[0] @ (self._wide[1] @ weights)
+
+    def _rounded(self, latents: Any) -> Any:
+        """Latents as the codec rounds them, whose gradients are those of latents as they are."""
+        steps = latents.detach().abs().amax(0).clamp(min=1e-30) / self._levels
+        return latents + ((latents / steps).round() * steps - latents).detach()
 
 
 def torch_or_error() -> Any:
