@@ -166,7 +166,8 @@ class Problem:
             SnapshotError, StorageError: on all ranks: a snapshot is damaged or cannot be written.
         """
         with self._running(controls, "gradient"):
-            result = reverse(self.case, self.checkpointing.schedule(), self._store)
+            schedule = self.checkpointing.schedule()
+            result, _ = self.checkpointing.reversed(schedule, self._store)
         return result.objective, copied(result.gradient)
 
     def hessian_product(

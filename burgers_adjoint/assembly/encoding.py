@@ -10,7 +10,7 @@ from burgers_adjoint.config.checks import NO_CODEC
 from burgers_adjoint.config.registry import CODECS
 from burgers_adjoint.config.sections import Snapshots
 from burgers_adjoint.errors import ConfigError
-from burgers_adjoint.parallel.agreement import Comm, largest, largest_each
+from burgers_adjoint.parallel.agreement import Comm, largest, largest_each, total
 from burgers_adjoint.parallel.failure import agreed
 from burgers_adjoint.protocols import SnapshotStore
 from burgers_adjoint.snapshots.block import HEAD
@@ -31,6 +31,7 @@ class Encoding:
     Attributes:
         codec: the one.
         room: bytes of a place for any encoded snapshot, on the rank that has most.
+        tolerance: largest error of a point, of a bounded codec; None as long as it is not known.
 
     Raises:
         ConfigError: on all ranks: a package of the codec is not installed.
@@ -40,8 +41,10 @@ class Encoding:
         self, section: Snapshots, comm: Comm, new_snapshot: Callable[[], Any], name: str
     ) -> None:
         self._section, self._comm, self._new_snapshot = section, comm, new_snapshot
+        self._relative = section.tolerance_kind == "relative"
         with agreed(comm):
             self.codec: Codec = CODECS[name](section)
+        self.tolerance = section.tolerance
         array = np.asarray(new_snapshot())
         bound = max(array.nbytes, self.codec.bound(array.shape, array.dtype))
         self.room = int(largest(comm, HEAD.size + bound))
@@ -61,11 +64,31 @@ class Encoding:
             lossless_codec(section),
             Verbatim(),
             self._new_snapshot,
-            tolerances_of(comm, section.tolerance or 0.0, section.tolerance_kind == "relative"),
+            self._tolerances,
             partial(agreed, comm),
             near,
             limit,
         )
+
+    def _tolerances(self, array: np.ndarray) -> np.ndarray:
+        """The tolerance of each field of an array, the same on all ranks. Collective."""
+        assert self.tolerance is not None
+        if not self._relative:
+            return np.full(len(array), self.tolerance)
+        flat = array.reshape(len(array), -1)
+        sizes: Any = np.maximum(flat.max(axis=1), -flat.min(axis=1))
+        sizes = largest_each(self._comm, np.where(np.isfinite(sizes), sizes, np.inf))
+        return self.tolerance * np.where(sizes == 0, 1.0, sizes)
+
+    @property
+    def error_bound(self) -> str:
+        """How far a value of a snapshot can be from what it was, in words."""
+        if self.codec.lossless:
+            return "0"
+        if not self.codec.bounded:
+            return self.codec.error
+        of = " of its field's largest magnitude" if self._relative else ""
+        return f"{self.tolerance:.3g}{of}"
 
 
 def encoding_of(section: Snapshots, comm: Comm, new_snapshot: Callable[[], Any]) -> Encoding | None:
@@ -84,33 +107,10 @@ def lossless_codec(section: Snapshots) -> Codec:
     return codec
 
 
-def tolerances_of(
-    comm: Comm, tolerance: float, relative: bool
-) -> Callable[[np.ndarray], np.ndarray]:
-    """What returns the tolerance of each field of an array, the same on all ranks. Collective.
-
-    Args:
-        comm: all ranks.
-        tolerance: largest error of a point.
-        relative: it is a share of the largest magnitude of the field on all ranks.
-    """
-
-    def found(array: np.ndarray) -> np.ndarray:
-        if not relative:
-            return np.full(len(array), tolerance)
-        flat = array.reshape(len(array), -1)
-        sizes: Any = np.maximum(flat.max(axis=1), -flat.min(axis=1))
-        sizes = largest_each(comm, np.where(np.isfinite(sizes), sizes, np.inf))
-        return tolerance * np.where(sizes == 0, 1.0, sizes)
-
-    return found
-
-
-def error_bound(section: Snapshots, codec: Codec) -> str:
-    """How far a value of a snapshot can be from what it was, in words."""
-    if codec.lossless:
-        return "0"
-    if codec.bounded:
-        of = " of its field's largest magnitude" if section.tolerance_kind == "relative" else ""
-        return f"{section.tolerance:g}{of}"
-    return codec.error
+def packed_ratio(comm: Comm, store: SnapshotStore[Any]) -> float:
+    """How many times smaller a store has made its snapshots, of all ranks. Collective."""
+    if not isinstance(store, CompressedStore):
+        return 1.0
+    told = store.compression
+    raw, packed = total(comm, told.raw_bytes), total(comm, told.packed_bytes)
+    return float(raw / packed) if packed else 1.0

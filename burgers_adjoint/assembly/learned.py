@@ -30,7 +30,8 @@ def learned(section: Snapshots) -> Learned:
         ConfigError: the file is missing, damaged, or for the states of another equation.
     """
     autoencoder = read(section.learned, f"snapshots.learned = {section.learned}")
-    return codec_of(autoencoder, section.tolerance is not None)
+    bounded = section.tolerance is not None or section.gradient_error is not None
+    return codec_of(autoencoder, bounded)
 
 
 def codec_of(autoencoder: Autoencoder, bounded: bool = False) -> Learned:

@@ -4,9 +4,10 @@ from typing import Any
 
 from burgers_adjoint.assembly.case import Case
 from burgers_adjoint.assembly.stores import closed_at_end
+from burgers_adjoint.assembly.variants import exactly
 from burgers_adjoint.checking.checker import Checker
 from burgers_adjoint.checking.curvature import CurvatureChecks
-from burgers_adjoint.checking.lossy import compared, exactly, is_lossy
+from burgers_adjoint.checking.lossy import compared, is_lossy
 from burgers_adjoint.equations.burgers.preparation import prepare_kernels
 from burgers_adjoint.output.progress import Progress
 from burgers_adjoint.output.summary import CheckSummary, Lossy

@@ -2,34 +2,21 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
-from typing import Any
-
-import msgspec
 
 from burgers_adjoint.assembly.case import Case
+from burgers_adjoint.assembly.encoding import packed_ratio
 from burgers_adjoint.assembly.runs import Gradient, Reversal, reverse
-from burgers_adjoint.assembly.stores import Store, closed_at_end
+from burgers_adjoint.assembly.stores import closed_at_end
+from burgers_adjoint.assembly.variants import exactly, with_snapshots
 from burgers_adjoint.output.summary import Check, Lossy
-from burgers_adjoint.parallel.agreement import largest, last_arrival, total
+from burgers_adjoint.parallel.agreement import largest, last_arrival
 from burgers_adjoint.planning.checkpointing import Checkpointing
-from burgers_adjoint.snapshots.compressed import CompressedStore
 
 FACTORS = (100.0, 10.0, 1.0, 0.1, 0.01)  # times the configured tolerance
 LARGEST_TOLERANCE = 0.1
+DEFAULT_TOLERANCE = 1e-6
 ROUND_OFF = 1e-13  # of the gradient, relative: what no tolerance makes smaller
 LEAST_ORDER = 0.5  # of the gradient's error in the tolerance
-
-
-def with_snapshots(case: Case, **keys: Any) -> Case:
-    """The case with other keys of [snapshots]."""
-    snapshots = msgspec.structs.replace(case.config.snapshots, **keys)
-    return replace(case, config=msgspec.structs.replace(case.config, snapshots=snapshots))
-
-
-def exactly(case: Case) -> Case:
-    """The case with snapshots as they are."""
-    return with_snapshots(case, codec="none", tolerance=None, tolerance_kind="relative")
 
 
 def is_lossy(checkpointing: Checkpointing) -> bool:
@@ -67,13 +54,21 @@ def compared(
     assert encoding is not None
     bounded, name = encoding.codec.bounded, encoding.codec.name
     tolerances: list[float | None] = [None]
-    if bounded and section.tolerance is not None:
-        scaled = [factor * section.tolerance for factor in FACTORS]
-        tolerances = [one for one in scaled if one <= LARGEST_TOLERANCE] or [section.tolerance]
+    if bounded:
+        middle = section.tolerance or section.gradient_error or DEFAULT_TOLERANCE
+        scaled = [factor * middle for factor in FACTORS]
+        tolerances = [one for one in scaled if one <= LARGEST_TOLERANCE] or [middle]
     rows = [_row(exactly(case), base, "none", None)]
     count()
     for tolerance in tolerances:
-        rows.append(_row(with_snapshots(case, tolerance=tolerance), base, name, tolerance))
+        rows.append(
+            _row(
+                with_snapshots(case, tolerance=tolerance, gradient_error=None),
+                base,
+                name,
+                tolerance,
+            )
+        )
         count()
     checks = []
     if len(tolerances) > 1:
@@ -97,7 +92,7 @@ def _row(case: Case, base: Reversal, codec: str, tolerance: float | None) -> Los
         start = last_arrival(comm)
         found = reverse(case, schedule, store)
         seconds = last_arrival(comm) - start
-        ratio = _ratio(case, store)
+        ratio = packed_ratio(case.comm, store)
         memory_bytes = largest(comm, store.nbytes)
     return Lossy(
         codec=codec,
@@ -108,10 +103,3 @@ def _row(case: Case, base: Reversal, codec: str, tolerance: float | None) -> Los
         memory_bytes=memory_bytes,
         seconds=seconds,
     )
-
-
-def _ratio(case: Case, store: Store) -> float:
-    if not isinstance(store, CompressedStore):
-        return 1.0
-    told = store.compression
-    return float(total(case.comm, told.raw_bytes) / total(case.comm, told.packed_bytes))

@@ -1,29 +1,42 @@
 """What the summary tells of encoded snapshots."""
 
-from burgers_adjoint.assembly.encoding import error_bound
+from burgers_adjoint.assembly.lossy_error import LossyError
 from burgers_adjoint.assembly.stores import Store
-from burgers_adjoint.config.sections import Snapshots
 from burgers_adjoint.output.summary import Compressed
-from burgers_adjoint.parallel.agreement import Comm, largest, of_every_rank, total
+from burgers_adjoint.parallel.agreement import largest, last_arrival, of_every_rank, total
+from burgers_adjoint.planning.checkpointing import Checkpointing
 from burgers_adjoint.snapshots.compressed import CompressedStore
 
 
-def compressed(comm: Comm, section: Snapshots, store: Store) -> Compressed | None:
+def compressed(
+    checkpointing: Checkpointing, store: Store, watch: LossyError | None = None
+) -> Compressed | None:
     """What a store has encoded, on all ranks; None where it keeps snapshots as they are.
 
     Collective.
+
+    Args:
+        checkpointing: has made the store.
+        store: of a run that has ended.
+        watch: has seen it, and estimates the error of its gradient.
     """
-    if not isinstance(store, CompressedStore):
+    encoding = checkpointing.stores.encoding
+    if encoding is None or not isinstance(store, CompressedStore):
         return None
+    comm = checkpointing.stores.comm
     told, codec = store.compression, store.codec
     raw, packed = total(comm, told.raw_bytes), total(comm, told.packed_bytes)
     reasons: dict[int, str] = {}
     for of_rank in reversed(of_every_rank(comm, told.instead)):
         reasons |= of_rank
+    start = last_arrival(comm)
+    estimate = None if watch is None else watch.estimate()
+    seconds = last_arrival(comm) - start
     return Compressed(
         codec=codec.name,
         lossless=codec.lossless,
-        error_bound=error_bound(section, codec),
+        error_bound=encoding.error_bound,
+        tolerance=encoding.tolerance,
         ratio=raw / packed if packed else 1.0,
         snapshots=told.saves,
         raw_bytes=raw,
@@ -32,4 +45,6 @@ def compressed(comm: Comm, section: Snapshots, store: Store) -> Compressed | Non
         instead=[f"step {step}: {reasons[step]}" for step in sorted(reasons)],
         encode=largest(comm, told.seconds_encode),
         decode=largest(comm, told.seconds_decode),
+        gradient_error=estimate,
+        estimate=seconds,
     )

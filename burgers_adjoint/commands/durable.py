@@ -10,6 +10,7 @@ import numpy as np
 
 from burgers_adjoint.assembly.case import Case
 from burgers_adjoint.assembly.fingerprints import require_same_files
+from burgers_adjoint.assembly.lossy_error import LossyError
 from burgers_adjoint.assembly.runs import Reversal, outcome, sweep
 from burgers_adjoint.checkpointing.actions import FusedAction
 from burgers_adjoint.checkpointing.counts import Counts, Observer
@@ -205,7 +206,7 @@ class DurableRun:
         rest.memory = whole.snapshots
         return rest
 
-    def reverse(self, schedule: Schedule, store: Store, monitor: Monitor) -> Reversal:
+    def reverse(self, schedule: Schedule, store: Store, monitor: Monitor | LossyError) -> Reversal:
         """Do what is left of both sweeps; see `assembly.runs.reverse`.
 
         Raises:

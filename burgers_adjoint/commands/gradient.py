@@ -8,7 +8,8 @@ import numpy as np
 from msgspec import UNSET
 
 from burgers_adjoint.assembly.case import Case
-from burgers_adjoint.assembly.runs import Gradient, Reversal, reverse
+from burgers_adjoint.assembly.lossy_error import LossyError
+from burgers_adjoint.assembly.runs import Gradient, Reversal
 from burgers_adjoint.assembly.stores import closed_at_end
 from burgers_adjoint.commands.compression import compressed
 from burgers_adjoint.commands.job import (
@@ -85,14 +86,15 @@ def _gradient(problem: Problem, monitor: Monitor, resume: "Resume") -> RunSummar
         monitor.begin("gradient", total)
         start = last_arrival(comm)
         if durable is None:
-            result = reverse(case, schedule, store, monitor, monitor.follow)
+            result, watch = checkpointing.reversed(schedule, store, monitor)
         else:
-            result = durable.reverse(schedule, store, monitor)
+            watch = LossyError(case, monitor) if store.lossy else None
+            result = durable.reverse(schedule, store, watch or monitor)
             schedule = durable.schedule_used
         sweeps = last_arrival(comm) - start
         monitor.end()
         snapshot_bytes = largest(comm, store.nbytes)
-        packed = compressed(comm, config.snapshots, store)
+        packed = compressed(checkpointing, store, watch)
     seconds = seconds_of(result.counts)
     own = seconds if durable is None else durable.of_this_job(seconds)
     summary = summarize(case, result.objective, result.final, result.gradient, startup, sweeps, own)

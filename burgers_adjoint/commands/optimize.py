@@ -86,7 +86,7 @@ def optimize(config: Config, comm: Comm, progress: Progress) -> RunSummary:
             outcome = search.run(petsc, store)
             sweeps = last_arrival(comm) - start
             search.snapshot_bytes = largest(comm, store.nbytes)
-            search.compression = compressed(comm, config.snapshots, store)
+            search.compression = compressed(checkpointing, store)
         summary = search.conclude(outcome, startup, sweeps)
         monitor.conclude(summary.objective)
         return summary

@@ -99,7 +99,7 @@ def cross_check(config: Config) -> None:
         raise ConfigError(f"gradient.controls = {show(controls)}: expected each control once")
     _check_controls(config)
     _check_objective(config.objective, config.observations, config.truth.twin)
-    _check_snapshots(config.snapshots)
+    _check_snapshots(config.snapshots, config.checkpointing.schedule == "auto")
     options = config.petsc.options
     if options and not options.lstrip().startswith("-"):
         raise ConfigError(
@@ -141,9 +141,9 @@ def _check_fields(section: str, described: Initial | Truth) -> None:
         )
 
 
-def _check_snapshots(snapshots: Snapshots) -> None:
+def _check_snapshots(snapshots: Snapshots, automatic: bool) -> None:
     STORES.require(snapshots.store)
-    _check_codec(snapshots)
+    _check_codec(snapshots, automatic)
     memory = snapshots.memory
     for key, size in (("memory", memory), ("alignment", snapshots.alignment)):
         if isinstance(size, str):
@@ -163,25 +163,33 @@ def _check_snapshots(snapshots: Snapshots) -> None:
         )
 
 
-def _check_codec(snapshots: Snapshots) -> None:
-    codec, tolerance = snapshots.codec, snapshots.tolerance
+def _check_codec(snapshots: Snapshots, automatic: bool) -> None:
+    codec, wanted = snapshots.codec, snapshots.gradient_error
     CODECS.require(codec, also=(NO_CODEC,))
     shown = f"as snapshots.codec = {show(codec)}"
     if codec in WITHOUT_TOLERANCE:
-        for key, value in (("tolerance", tolerance), ("tolerance_kind", snapshots.tolerance_kind)):
+        for key in ("tolerance", "tolerance_kind", "gradient_error"):
+            value = getattr(snapshots, key)
+            if key == "gradient_error" and automatic and codec == NO_CODEC:
+                continue
             if value != getattr(Snapshots(), key):
                 raise ConfigError(
                     f"snapshots.{key} = {show(value)}: expected none, {shown}; "
                     'set snapshots.codec = "bounded" to use it'
                 )
+    elif wanted is not None and snapshots.tolerance is not None:
+        raise ConfigError(
+            f"snapshots.tolerance = {show(snapshots.tolerance)}: expected none, as "
+            f"snapshots.gradient_error = {show(wanted)} finds it"
+        )
     if codec == "learned" and not snapshots.learned:
         raise ConfigError(
             f'snapshots.learned = "": expected the path of a file that `train` has made, {shown}'
         )
-    if codec == "bounded" and tolerance is None:
+    if codec == "bounded" and wanted is None and snapshots.tolerance is None:
         raise ConfigError(
             "snapshots.tolerance is not set: expected the largest error of a point, such as 1e-6, "
-            + shown
+            f"or snapshots.gradient_error, {shown}"
         )
 
 

@@ -237,6 +237,8 @@ class Snapshots(Struct, frozen=True, forbid_unknown_fields=True):
         tolerance: largest error of a point in a snapshot, of "bounded" and, if set, of "learned";
             for example 1e-6.
         tolerance_kind: "relative": a share of the field's largest magnitude in the snapshot.
+        gradient_error: finds the tolerance for a gradient with this relative error; for example
+            1e-6.
         learned: file of the codec "learned", which `train` makes: "codec.h5".
     """
 
@@ -251,6 +253,7 @@ class Snapshots(Struct, frozen=True, forbid_unknown_fields=True):
     codec: Text = "none"
     tolerance: Positive | None = None
     tolerance_kind: Literal["relative", "absolute"] = "relative"
+    gradient_error: Positive | None = None
     learned: str = ""
 
 

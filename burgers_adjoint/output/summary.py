@@ -59,13 +59,15 @@ class Compressed(Struct, kw_only=True):
     """What a codec made of the snapshots of all ranks, those written anew counted again.
 
     `instead` says which steps were stored losslessly instead, and why; `memory_bytes` is the most
-    that encoded snapshots took in memory, of the rank that has most; `encode` and `decode` are
-    seconds of the slowest rank.
+    that encoded snapshots took in memory, of the rank that has most; `gradient_error` estimates the
+    gradient's relative error, None where nobody could; `encode`, `decode` and `estimate` are the
+    seconds of the slowest rank for these.
     """
 
     codec: str
     lossless: bool
     error_bound: str
+    tolerance: float | None
     ratio: float
     snapshots: int
     raw_bytes: int
@@ -74,6 +76,8 @@ class Compressed(Struct, kw_only=True):
     instead: list[str]
     encode: float
     decode: float
+    estimate: float
+    gradient_error: float | None
 
 
 class Compared(Struct):

@@ -280,6 +280,11 @@ def _compression_rows(packed: Compressed) -> Iterable[tuple[str, str]]:
     )
     if not packed.lossless:
         yield "bits", "of the gradient: of these ranks, this schedule and store alone (lossy codec)"
+    if packed.gradient_error is not None:
+        yield (
+            "gradient error",
+            f"about {packed.gradient_error:.1e} of its norm, estimated in {packed.estimate:.3g} s",
+        )
     if n := len(packed.instead):
         yield "stored losslessly", f"{n} steps instead; {packed.instead[0]}"
 

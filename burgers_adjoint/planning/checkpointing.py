@@ -4,10 +4,15 @@ import copy
 from functools import cached_property
 
 from burgers_adjoint.assembly.case import Case
+from burgers_adjoint.assembly.lossy_error import LossyError
+from burgers_adjoint.assembly.runs import Reversal
 from burgers_adjoint.assembly.schedules import make_schedule
 from burgers_adjoint.assembly.stores import Store, StoreMaker
+from burgers_adjoint.checkpointing.counts import Observer
 from burgers_adjoint.checkpointing.schedule import Schedule
+from burgers_adjoint.equations.burgers.preparation import prepare_kernels
 from burgers_adjoint.planning.plan import Plan, make_plan
+from burgers_adjoint.planning.tolerance import piloted, reversed_within
 
 
 class Checkpointing:
@@ -68,4 +73,23 @@ class Checkpointing:
             ConfigError: on all ranks: the memory or the disk is too small for it.
             StorageError: on all ranks: the folder or a file cannot be made.
         """
+        self._find_tolerance()
         return self.stores.make(schedule, self.store_kind)
+
+    def _find_tolerance(self) -> None:
+        """Find the tolerance that the wanted error of the gradient asks for, if any does."""
+        encoding, section = self.stores.encoding, self._case.config.snapshots
+        wanted = section.gradient_error
+        if wanted is None or encoding is None or encoding.tolerance is not None:
+            return
+        if encoding.codec.bounded:
+            prepare_kernels(self._case.model)
+            snapshots = self._case.config.checkpointing.snapshots
+            piloted(self._case, encoding, wanted, snapshots)
+
+    def reversed(
+        self, schedule: Schedule, store: Store, observer: Observer | None = None
+    ) -> tuple[Reversal, LossyError | None]:
+        """A gradient with a schedule and a store; see `tolerance.reversed_within`. Collective."""
+        encoding = self.stores.encoding
+        return reversed_within(self._case, encoding, schedule, self.schedule, store, observer)

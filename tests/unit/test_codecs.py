@@ -236,6 +236,11 @@ def test_a_missing_package_is_said(
         ({"codec": "bounded", "tolerance": float("nan")}, "snapshots.tolerance = nan: expected"),
         ({"tolerance": 1e-6}, 'tolerance = 1e-06: expected none, as snapshots.codec = "none"'),
         (
+            {"codec": "bounded", "tolerance": 1e-6, "gradient_error": 1e-5},
+            "tolerance = 1e-06: expected none, as snapshots.gradient_error = 1e-05 finds it",
+        ),
+        ({"gradient_error": 1e-5}, "gradient_error = 1e-05: expected none, as snapshots.codec = "),
+        (
             {"codec": "float32", "tolerance_kind": "absolute"},
             'tolerance_kind = "absolute": expected none, as snapshots.codec = "float32"; set snap',
         ),

@@ -78,6 +78,7 @@ def test_keys_that_are_not_set_stand_there_with_an_example():
 OTHERWISE = {
     "steady": ["checkpointing.schedule=online"],
     "tolerance": ["snapshots.codec=bounded"],
+    "gradient_error": ["snapshots.codec=bounded"],
 } | {
     name: [f'gradient.controls=["{name}"]', "controls.knots=[0.0, 1.0]"]
     for name in ("viscosity_field", "forcing", "forcing_in_time")
