@@ -12,7 +12,8 @@ from burgers_adjoint.errors import ConfigError
 from burgers_adjoint.snapshots.codecs.learned import levels
 
 BATCH = 256
-RATE = 1e-3  # of learning, at first
+RATE = 1e-2  # of learning, at first
+OF_LATENTS = 0.1  # what the encoder's layers change them by, at first a share of that
 FLOOR = 0.03  # of the mean squared error: smaller ones of the linear codec count as that
 
 
@@ -69,14 +70,21 @@ def trained(
         losses.append((total / batches) ** 0.5)
         update(epoch + 1)
     with torch.no_grad():
-        # what the layers do not see goes into their weights
+        # what the layers do not see, and what their results are scaled by, goes into their weights
         encoder[0] -= loss_of.unseen(encoder[0])
         decoder[0] *= loss_of.narrow[:, None]
+        encoder[-1] *= loss_of.sizes[0]
+        decoder[-1] *= loss_of.sizes[1]
     return _arrays(encoder), _arrays(decoder), losses
 
 
 class _Loss:
-    """The mean of a batch's losses; see `trained`."""
+    """The mean of a batch's losses; see `trained`.
+
+    Attributes:
+        narrow: 1 for each latent that layers see, else 0.
+        sizes: what the results of encoder and decoder are scaled by, those of what they correct.
+    """
 
     def __init__(
         self,
@@ -96,13 +104,16 @@ class _Loss:
         self._rough = self._data - self._data @ self._wide[0] @ self._wide[1]
         linear = self._rounded(self._data @ self._to_latents) @ self._to_patches
         errors = (linear - self._data).square().mean(1)
+        self.sizes = OF_LATENTS, float(errors.mean().sqrt())
         self._weights = errors.mean() / (errors + FLOOR * errors.mean() + 1e-30)
 
     def __call__(self, batch: Any, encoder: Sequence[Any], decoder: Sequence[Any]) -> Any:
         data = self._data[batch]
-        latents = data @ self._to_latents + _through(self._rough[batch], encoder)
-        latents = self._rounded(latents)
-        patches = latents @ self._to_patches + _through(latents * self.narrow, decoder)
+        of_latents, of_patches = self.sizes
+        change = of_latents * _through(self._rough[batch], encoder)
+        latents = self._rounded(data @ self._to_latents + change)
+        change = of_patches * _through(latents * self.narrow, decoder)
+        patches = latents @ self._to_patches + change
         return ((patches - data).square().mean(1) * self._weights[batch]).mean()
 
     def unseen(self, weights: Any) -> Any:
