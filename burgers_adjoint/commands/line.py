@@ -337,14 +337,10 @@ def _uncertainty(request: Request, comm: Any) -> int:
 
 def _train(request: Request, comm: Any) -> int:
     from burgers_adjoint.commands.train import train
-    from burgers_adjoint.output.progress import Progress
     from burgers_adjoint.output.tables import print_training
 
-    config = prepare(request, comm)
     require_writable(request, comm)
-    with Progress(comm.rank == 0 and not request.quiet) as progress:
-        summary = train(config, comm, progress)
-    report(request, comm, summary, print_training)
+    report(request, comm, _shown(request, comm, prepare(request, comm), train), print_training)
     return 0
 
 
