@@ -98,7 +98,7 @@ class _Loss:
             torch.from_numpy, (samples, analysis, synthesis)
         )
         n_latents = analysis.shape[1]
-        self._levels = torch.from_numpy(levels(n_wide, n_latents - n_wide))
+        self._levels = torch.from_numpy(levels(n_wide, n_latents))
         self.narrow = (torch.arange(n_latents) >= n_wide).to(self._data.dtype)
         self._wide = self._to_latents[:, :n_wide], self._to_patches[:n_wide]
         self._rough = self._data - self._data @ self._wide[0] @ self._wide[1]

@@ -24,19 +24,9 @@ HEADER = 8  # bytes: the CRC-32 of what follows
 MARGIN = 1 - 2**-20  # of a tolerance, for what is rounded
 
 
-def latent_counts(n_bytes: int) -> tuple[int, int]:
-    """How many latents of 2 bytes, the first ones, and of 1 byte a patch of so many bytes has.
-
-    The first components hold means and slopes: a byte is too coarse for them, and enough for the
-    others.
-    """
-    n_wide = max(1, n_bytes // 16)
-    return n_wide, n_bytes - 2 * n_wide
-
-
-def levels(n_wide: int, n_narrow: int) -> np.ndarray:
+def levels(n_wide: int, n_latents: int) -> np.ndarray:
     """Largest integer of each latent, float32."""
-    return np.repeat(np.array([32767, 127], np.float32), [n_wide, n_narrow])
+    return np.where(np.arange(n_latents) < n_wide, np.float32(32767), np.float32(127))
 
 
 @dataclass(frozen=True)
@@ -112,7 +102,7 @@ class Learned(Codec):
         self.autoencoder = autoencoder
         self.bounded = bounded
         self._dense = dense
-        self._levels = levels(autoencoder.n_wide, autoencoder.n_latents - autoencoder.n_wide)
+        self._levels = levels(autoencoder.n_wide, autoencoder.n_latents)
 
     def bound(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
         size = HEADER + self._latent_bytes(shape)
