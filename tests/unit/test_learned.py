@@ -101,12 +101,15 @@ def test_what_is_no_number_is_refused(kind: str, bounded: bool) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "message"),
-    [("huge", r"its range is \S+ tolerances"), ("constant", "no larger than its round-off")],
+    [("huge", r"its range is \S+ tolerances"), ("smooth", "no larger than its round-off")],
 )
 def test_a_tolerance_that_cannot_be_held_is_said(kind: str, message: str) -> None:
     codec, rng = CODECS[False, True], np.random.default_rng(3)
-    array = KINDS[kind]((2, 120, 152), rng) + 1e-7 * rng.normal(size=(2, 120, 152))
-    codec.tolerances = np.full(2, 1.5e-12)
+    array = KINDS[kind]((2, 120, 152), rng)
+    if kind == "smooth":
+        # what comes back is predicted well when it is encoded again
+        array = there_and_back(CODECS[False, False], array)
+    codec.tolerances = np.full(2, 5e-14)
     with pytest.raises(CodecCannot, match=message):
         codec.encode(array)
 
@@ -161,7 +164,7 @@ def _flip(file: h5py.File) -> None:
             f"it was trained for the equation 'heat', expected '{EQUATION}'",
         ),
         (_alter("fields", "u v w"), "it was trained for the fields 'u v w', expected 'u v'"),
-        (_alter("patch", 5), r"/analysis has the shape \(32, 15\), expected \(50, any\)"),
+        (_alter("patch", 5), r"/analysis has the shape \(32, 12\), expected \(50, any\)"),
         (_alter("decoder/0", np.zeros((3, 6))), r"/decoder/0 has the shape \(3, 6\), expected \("),
         (_alter("synthesis", "text"), "/synthesis holds object, not real numbers"),
         (_alter("n_wide", 2), "it is damaged: its checksum is not the one that was written"),
