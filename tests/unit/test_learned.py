@@ -1,5 +1,7 @@
 """The learned codec: arrays there and back, its file, its training, and gradients with it."""
 
+import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -29,7 +31,7 @@ CODECS = {(network, bounded): codec_of(autoencoder(network=network), bounded)
 
 
 @over_networks
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(array=arrays)
 def test_any_state_comes_back_within_the_tolerances(network: bool, array: np.ndarray) -> None:
     codec = CODECS[network, True]
@@ -281,3 +283,25 @@ def test_gradients_from_encoded_states_are_close(store: str, schedule: str, tmp_
     assert errors[0] < 0.1
     assert 0 < errors[1] < 1e-4
     assert 0 < errors[2] < 1e-8
+
+
+def test_the_command_tells_errors_and_what_is_kept(
+    tmp_path: Path, mpi_environment: dict[str, str]
+) -> None:
+    path = tmp_path / "codec.h5"
+    keys = ["grid.nx=30", "grid.ny=23", "time.steps=12", "train.patch=4", "train.ratio=16"]
+    keys += ["train.runs=1", "train.states=4", "train.samples=300", "train.kind=linear"]
+    options = [option for key in keys for option in ("-s", key)]
+    command = [sys.executable, "-m", "burgers_adjoint", "train", *options]
+    done = subprocess.run(
+        [*command, "-s", f"snapshots.learned={path}", "--json", str(tmp_path / "summary.json")],
+        env=mpi_environment, capture_output=True, text=True, timeout=50,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "a patch               4 x 4 points in 16 bytes" in done.stdout
+    summary = json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))
+    assert summary["kept"] == read(path, "").kind == "linear"
+    assert summary["kinds"]["linear"]["error"] > 0
+    done = subprocess.run(command, env=mpi_environment, capture_output=True, text=True, timeout=50)
+    assert done.returncode == 2
+    assert 'snapshots.learned = "": expected the path of the file' in done.stderr

@@ -97,6 +97,7 @@ class Learned(Codec):
     """
 
     name = "learned"
+    error = "any size (snapshots.tolerance is not set)"
 
     def __init__(self, autoencoder: Autoencoder, dense: Dense, bounded: bool = False) -> None:
         self.autoencoder = autoencoder
