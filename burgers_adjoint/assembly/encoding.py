@@ -17,6 +17,7 @@ from burgers_adjoint.snapshots.block import HEAD
 from burgers_adjoint.snapshots.codecs.codec import Codec
 from burgers_adjoint.snapshots.codecs.verbatim import Verbatim
 from burgers_adjoint.snapshots.compressed import CompressedStore
+from burgers_adjoint.snapshots.tiered import TieredStore
 
 
 class Encoding:
@@ -30,8 +31,11 @@ class Encoding:
 
     Attributes:
         codec: the one.
+        buffer_bytes: of the snapshot that is encoded or decoded, on the rank that has most.
         room: bytes of a place for any encoded snapshot, on the rank that has most.
         tolerance: largest error of a point, of a bounded codec; None as long as it is not known.
+        limited: whether snapshots in memory must not take more than they may; not where their
+            number was found by what states of the run take.
 
     Raises:
         ConfigError: on all ranks: a package of the codec is not installed.
@@ -44,8 +48,9 @@ class Encoding:
         self._relative = section.tolerance_kind == "relative"
         with agreed(comm):
             self.codec: Codec = CODECS[name](section)
-        self.tolerance = section.tolerance
+        self.tolerance, self.limited = section.tolerance, True
         array = np.asarray(new_snapshot())
+        self.buffer_bytes = int(largest(comm, array.nbytes))
         bound = max(array.nbytes, self.codec.bound(array.shape, array.dtype))
         self.room = int(largest(comm, HEAD.size + bound))
 
@@ -55,9 +60,11 @@ class Encoding:
         Args:
             store: of blocks.
             near: its slots in memory.
-            limit: bytes that these may take; None for no limit.
+            limit: bytes that these may take, with the buffer; None for no limit.
         """
         section, comm = self._section, self._comm
+        if limit is not None:
+            limit = limit - self.buffer_bytes if self.limited else None
         return CompressedStore(
             store,
             self.codec,
@@ -109,8 +116,15 @@ def lossless_codec(section: Snapshots) -> Codec:
 
 def packed_ratio(comm: Comm, store: SnapshotStore[Any]) -> float:
     """How many times smaller a store has made its snapshots, of all ranks. Collective."""
-    if not isinstance(store, CompressedStore):
+    part = encoded_part(store)
+    if part is None:
         return 1.0
-    told = store.compression
+    told = part.compression
     raw, packed = total(comm, told.raw_bytes), total(comm, told.packed_bytes)
     return float(raw / packed) if packed else 1.0
+
+
+def encoded_part(store: SnapshotStore[Any]) -> CompressedStore | None:
+    """What of a store encodes its snapshots; None where they are all kept as they are."""
+    part = store.far if isinstance(store, TieredStore) else store
+    return part if isinstance(part, CompressedStore) else None

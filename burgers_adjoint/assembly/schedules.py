@@ -48,9 +48,15 @@ def known(section: Checkpointing, n_steps: int | None) -> int:
     return n_steps
 
 
+def number(section: Checkpointing) -> int:
+    """The number of snapshots, once it is one."""
+    assert isinstance(section.snapshots, int), "planning.checkpointing finds how many fit"
+    return section.snapshots
+
+
 def binomial(section: Checkpointing, n_steps: int | None) -> Schedule:
     """Make the schedule of the fewest steps."""
-    return Binomial(known(section, n_steps), section.snapshots)
+    return Binomial(known(section, n_steps), number(section))
 
 
 def store_all(section: Checkpointing, n_steps: int | None) -> Schedule:
@@ -61,22 +67,22 @@ def store_all(section: Checkpointing, n_steps: int | None) -> Schedule:
 def periodic(section: Checkpointing, n_steps: int | None) -> Schedule:
     """Make one of the configured period, or of the shortest for the snapshots."""
     n = known(section, n_steps)
-    return Periodic(n, section.period or shortest_period(n, section.snapshots))
+    return Periodic(n, section.period or shortest_period(n, number(section)))
 
 
 def online(section: Checkpointing, n_steps: int | None) -> Schedule:
     """Make one that finds the end on its way."""
-    return Online(section.snapshots)
+    return Online(number(section))
 
 
 def multistage(section: Checkpointing, n_steps: int | None) -> Schedule:
     """Make one of memory and disk."""
-    return Multistage(known(section, n_steps), section.snapshots, section.snapshots_on_disk)
+    return Multistage(known(section, n_steps), number(section), section.snapshots_on_disk)
 
 
 def two_level(section: Checkpointing, n_steps: int | None) -> Schedule:
     """Make one of memory and disk, with stretches between snapshots on disk."""
-    return TwoLevel(known(section, n_steps), section.snapshots, section.snapshots_on_disk)
+    return TwoLevel(known(section, n_steps), number(section), section.snapshots_on_disk)
 
 
 def auto(section: Checkpointing, n_steps: int | None) -> Schedule:

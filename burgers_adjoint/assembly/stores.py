@@ -29,6 +29,7 @@ from burgers_adjoint.files.whole import reason
 from burgers_adjoint.parallel.agreement import (
     Comm,
     from_rank,
+    largest,
     largest_each,
     of_every_rank,
     ranks_of_node,
@@ -97,6 +98,7 @@ class StoreMaker:
         self.config = config
         self.comm: Any = decomposition.comm
         self._decomposition = decomposition
+        self._new_plain = _resident(new_buffer)
         self.encoding = encoding_of(config.snapshots, self.comm, new_buffer)
         if self.encoding is not None:
             new_buffer, new_state = partial(Block, self.encoding.room), None
@@ -126,6 +128,9 @@ class StoreMaker:
         """
         kind, slots = kind or self.config.snapshots.store, schedule.slots
         near = self.near_slots(schedule, kind)
+        plain = min(schedule.memory_slots, slots)
+        if self.encoding is not None and near == slots > plain:
+            return self._half_encoded(plain, slots - plain)
         buffers = 0
         if near < slots:
             buffers = max(1, min(self.buffers_of(kind), max(2, slots - near)))
@@ -136,20 +141,27 @@ class StoreMaker:
         new_place = self._new_place if self.encoding is None else Block
         memory: Store = MemoryStore(new_place, near, self.exchanges)
         if near == slots:
-            return self._encoded(memory, near, buffers)
+            return self._encoded(memory, near, buffers * self.largest_memory_bytes)
         make_far = self._kind(kind).make_far
         assert make_far is not None
         disk = make_far(self, slots - near, self.asynchronous(kind))
         store = TieredStore(memory, disk, near) if near else disk
-        return self._encoded(store, near, buffers)
+        return self._encoded(store, near, buffers * self.largest_memory_bytes)
 
-    def _encoded(self, store: Store, near: int = 0, buffers: int = 0) -> Store:
+    def _half_encoded(self, near: int, far: int) -> Store:
+        """Snapshots that come and go often as they are, the others encoded, all in memory."""
+        plain_bytes = int(largest(self.comm, near * np.asarray(self._new_plain()).nbytes))
+        self._require_limit(plain_bytes)
+        blocks = self._encoded(MemoryStore(Block, far), far, plain_bytes)
+        return TieredStore(MemoryStore(self._new_plain, near), blocks, near)
+
+    def _encoded(self, store: Store, near: int = 0, other_bytes: int = 0) -> Store:
         """The store, and in front of it what encodes its snapshots, if anything does."""
         if self.encoding is None:
             return store
         limit = memory_limit(self.comm, self.config.snapshots.memory)
         if limit is not None:
-            limit -= buffers * self.largest_memory_bytes
+            limit -= other_bytes
         return self.encoding.before(store, near, limit)
 
     def sample(self, schedule: Schedule) -> tuple[Store, list[Transfer]]:
@@ -191,7 +203,8 @@ class StoreMaker:
             return schedule.memory_slots
         limit = memory_limit(self.comm, self.config.snapshots.memory)
         if limit is None:
-            return min(schedule.slots, self.config.checkpointing.snapshots)
+            # a number: "as many as fit" is for stores in memory
+            return min(schedule.slots, int(self.config.checkpointing.snapshots))
         fitting = limit // self.largest_memory_bytes - self.config.snapshots.buffers
         return max(0, min(schedule.slots, fitting))
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from burgers_adjoint.assembly.case import Case
 from burgers_adjoint.assembly.stores import closed_at_end
-from burgers_adjoint.assembly.variants import exactly
+from burgers_adjoint.assembly.variants import exactly, with_snapshots
 from burgers_adjoint.checking.checker import Checker
 from burgers_adjoint.checking.curvature import CurvatureChecks
 from burgers_adjoint.checking.lossy import compared, is_lossy
@@ -30,6 +30,9 @@ def checked(
     Raises:
         BurgersAdjointError: on all ranks: a run fails, or too little memory is free.
     """
+    if case.config.snapshots.gradient_error and checkpointing.stores.encoding is None:
+        case = with_snapshots(case, codec="bounded")  # which "auto" may take
+        checkpointing = Checkpointing(case)
     lossy = is_lossy(checkpointing)
     tested = exactly(case) if lossy else case
     if lossy:

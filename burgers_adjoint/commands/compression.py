@@ -1,11 +1,11 @@
 """What the summary tells of encoded snapshots."""
 
+from burgers_adjoint.assembly.encoding import encoded_part
 from burgers_adjoint.assembly.lossy_error import LossyError
 from burgers_adjoint.assembly.stores import Store
 from burgers_adjoint.output.summary import Compressed
 from burgers_adjoint.parallel.agreement import largest, last_arrival, of_every_rank, total
 from burgers_adjoint.planning.checkpointing import Checkpointing
-from burgers_adjoint.snapshots.compressed import CompressedStore
 
 
 def compressed(
@@ -20,11 +20,11 @@ def compressed(
         store: of a run that has ended.
         watch: has seen it, and estimates the error of its gradient.
     """
-    encoding = checkpointing.stores.encoding
-    if encoding is None or not isinstance(store, CompressedStore):
+    encoding, part = checkpointing.stores.encoding, encoded_part(store)
+    if encoding is None or part is None:
         return None
     comm = checkpointing.stores.comm
-    told, codec = store.compression, store.codec
+    told, codec = part.compression, part.codec
     raw, packed = total(comm, told.raw_bytes), total(comm, told.packed_bytes)
     reasons: dict[int, str] = {}
     for of_rank in reversed(of_every_rank(comm, told.instead)):

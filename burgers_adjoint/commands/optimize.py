@@ -306,7 +306,7 @@ class Search:
         }
         section = case.config.checkpointing
         summary.schedule = Scheduled(
-            section.schedule, section.snapshots, counts.forward_steps, counts.saves
+            section.schedule, self._checkpointing.snapshots, counts.forward_steps, counts.saves
         )
         summary.snapshot_bytes = self.snapshot_bytes
         summary.compression = self.compression or UNSET

@@ -31,6 +31,7 @@ BACKGROUND = ("background", ("deviation", "smoothness"))
 UNBOUNDED = ("lmvm", "cg", "owlqn", "nls", "ntr")  # TAO's types that know no bounds
 SUM = "weighted_sum"  # of terms: the one objective that is none
 NO_CODEC = "none"
+AS_MANY_AS_FIT = "as many as fit"
 WITHOUT_TOLERANCE = (NO_CODEC, "float32", "lossless")  # codecs
 
 
@@ -99,6 +100,12 @@ def cross_check(config: Config) -> None:
         raise ConfigError(f"gradient.controls = {show(controls)}: expected each control once")
     _check_controls(config)
     _check_objective(config.objective, config.observations, config.truth.twin)
+    store = config.snapshots.store
+    if config.checkpointing.snapshots == AS_MANY_AS_FIT and store != "memory":
+        raise ConfigError(
+            f"checkpointing.snapshots = {show(AS_MANY_AS_FIT)}: expected a number, as "
+            f"snapshots.store = {show(store)} is not memory"
+        )
     _check_snapshots(config.snapshots, config.checkpointing.schedule == "auto")
     options = config.petsc.options
     if options and not options.lstrip().startswith("-"):

@@ -202,15 +202,17 @@ class Checkpointing(Struct, frozen=True, forbid_unknown_fields=True):
             "online": the end is found on the way; "multistage", "two_level": memory and disk;
             "checkpoint_schedules:CLASS"; "auto": the fastest schedule and store, by a short
             measurement.
-        snapshots: that may be alive at once, the one of the initial state included.
-        snapshots_on_disk: beside those in memory, of "multistage" and "two_level".
+        snapshots: that may be alive at once, the one of the initial state included; "as many as
+            fit" into snapshots.memory, or half of the free memory, as the codec leaves them.
+        snapshots_on_disk: beside those in memory, of "multistage" and "two_level"; in memory, too,
+            where that is the store: these alone are encoded.
         period: of "periodic"; the shortest one for the snapshots when it is not given; for example
             50.
         arguments: of the CLASS: { snapshots_in_ram = 3 }.
     """
 
     schedule: str = "binomial"
-    snapshots: Count = 30
+    snapshots: Count | Literal["as many as fit"] = 30
     snapshots_on_disk: Annotated[int, Meta(ge=0, le=2**53)] = 0
     period: Count | None = None
     arguments: dict[str, str | int | float | bool] = {}

@@ -52,7 +52,7 @@ def print_plan(summary: PlanSummary, stream: TextIO, terminal: bool) -> None:
     rows = [
         (
             option["schedule"],
-            option["store"],
+            option["store"] + ("" if option["codec"] == "none" else f", {option['codec']}"),
             f"{option['snapshots']} + {option['snapshots_on_disk']}",
             size_of(option["memory_bytes"]),
             str(option["forward_steps"]),

@@ -1,18 +1,29 @@
 """The schedule and the store that a case is reversed with: configured, or chosen by measurement."""
 
 import copy
+from contextlib import suppress
 from functools import cached_property
+
+import msgspec
 
 from burgers_adjoint.assembly.case import Case
 from burgers_adjoint.assembly.lossy_error import LossyError
 from burgers_adjoint.assembly.runs import Reversal
 from burgers_adjoint.assembly.schedules import make_schedule
 from burgers_adjoint.assembly.stores import Store, StoreMaker
+from burgers_adjoint.assembly.variants import with_snapshots
 from burgers_adjoint.checkpointing.counts import Observer
 from burgers_adjoint.checkpointing.schedule import Schedule
 from burgers_adjoint.equations.burgers.preparation import prepare_kernels
-from burgers_adjoint.planning.plan import Plan, make_plan
+from burgers_adjoint.errors import ConfigError, agreed_error
+from burgers_adjoint.parallel.agreement import from_rank
+from burgers_adjoint.parallel.memory import memory_limit
+from burgers_adjoint.planning.encoded import encoded, encoded_options, states_of
+from burgers_adjoint.planning.plan import SHARE_OF_FREE_MEMORY, Option, Plan, make_plan
 from burgers_adjoint.planning.tolerance import piloted, reversed_within
+
+NO_CODEC = "none"
+USUAL_SNAPSHOTS = 30  # to find a tolerance with, where their number follows from it
 
 
 class Checkpointing:
@@ -27,14 +38,40 @@ class Checkpointing:
 
     def __init__(self, case: Case) -> None:
         self._case = case
-        model = case.model
-        self.stores = StoreMaker(
-            case.config,
-            case.decomposition,
-            model.new_snapshot,
-            None if model.keeps else model.new_state,
-            model.own_points,
-        )
+        self.stores = _stores(case)
+
+    @cached_property
+    def snapshots(self) -> int:
+        """Snapshots that may be alive at once: as configured, or as many as fit.
+
+        Where they are encoded, the bytes that states of this run take say how many that is, and the
+        store lets states that take more have them.
+
+        Raises:
+            ConfigError: on all ranks: the memory given does not hold one snapshot.
+        """
+        case, stores = self._case, self.stores
+        wanted = case.config.checkpointing.snapshots
+        if isinstance(wanted, int):
+            return wanted
+        memory = case.config.snapshots.memory or SHARE_OF_FREE_MEMORY
+        limit, n_bytes = memory_limit(case.comm, memory), stores.largest_memory_bytes
+        assert limit is not None
+        buffer_bytes = 0
+        if stores.encoding is not None:
+            self._find_tolerance(stores, USUAL_SNAPSHOTS)
+            n_bytes = encoded(case, stores.encoding, states_of(case)).slot_bytes
+            stores.encoding.limited = False
+            buffer_bytes = stores.encoding.buffer_bytes
+        if buffer_bytes + n_bytes > limit:
+            raise agreed_error(
+                ConfigError(
+                    f"snapshots.memory = {memory!r} is {limit} bytes per rank: one snapshot "
+                    f"takes {buffer_bytes + n_bytes}"
+                )
+            )
+        most = (limit - buffer_bytes) // n_bytes
+        return int(most if case.model.n_steps is None else min(most, max(1, case.n_steps - 1)))
 
     @property
     def _measured(self) -> bool:
@@ -44,19 +81,65 @@ class Checkpointing:
     def plan(self) -> Plan:
         """What schedules and stores would take, measured at its first use; "auto" takes the best.
 
+        Where "auto" may choose the codec, too, and snapshots do not all fit as they are, those that
+        can be worth it are measured and predicted, the lossy one within the wanted error.
+
         Raises:
             ConfigError: on all ranks: the memory given does not hold one snapshot.
         """
         case, configured = self._case, None
         if not self._measured:
             configured = (self.schedule(), case.config.snapshots.store)
-        return make_plan(case.model, case.fields, case.n_steps, self.stores, configured)
+        plan = self._planned(self.stores, configured)
+        if not self._measured or self.stores.encoding is not None:
+            return plan
+        if plan.memory_slots >= case.n_steps - 1:
+            return plan
+        makers = {NO_CODEC: self.stores}
+        for name in self._codecs():
+            stores = _stores(with_snapshots(case, codec=name))
+            makers[name] = stores
+            plan = plan.with_options(self._encoded_options(stores, plan))
+        self.stores = makers[plan.best.candidate.codec]
+        return plan
+
+    def _planned(self, stores: StoreMaker, configured: tuple[Schedule, str] | None) -> Plan:
+        """The plan with the configured codec, if there is one."""
+        case, slot_bytes, encoding = self._case, None, stores.encoding
+        if encoding is not None:
+            self._find_tolerance(stores, USUAL_SNAPSHOTS)
+            slot_bytes = encoded(case, encoding, states_of(case)).slot_bytes
+            encoding.limited = encoding.limited and not self._measured
+        return make_plan(case.model, case.fields, case.n_steps, stores, configured, slot_bytes)
+
+    def _codecs(self) -> list[str]:
+        """Those that "auto" may take, on all ranks."""
+        wanted, found = self._case.config.snapshots.gradient_error, []
+        for name in ("lossless",) if wanted is None else ("lossless", "bounded"):
+            with suppress(ConfigError):  # its package is not installed
+                _stores(with_snapshots(self._case, codec=name))
+                found.append(name)
+        return found
+
+    def _encoded_options(self, stores: StoreMaker, plan: Plan) -> list[Option]:
+        """What could be done with a codec, where it can be worth it. Collective."""
+        case, encoding = self._case, stores.encoding
+        assert encoding is not None
+        self._find_tolerance(stores, USUAL_SNAPSHOTS)
+        taken = encoded(case, encoding, states_of(case, middle=False))
+        found = encoded_options(plan, taken, case.n_steps, encoding.codec.name)
+        if not found or found[0].prediction.seconds >= plan.best.prediction.seconds:
+            return from_rank(case.comm, found)
+        taken = encoded(case, encoding, states_of(case))
+        encoding.limited = False
+        return from_rank(case.comm, encoded_options(plan, taken, case.n_steps, encoding.codec.name))
 
     def schedule(self, name: str | None = None) -> Schedule:
         """A new schedule, the configured one or the named one."""
         section = self._case.config.checkpointing
         if (name or section.schedule) == "auto":
             return copy.deepcopy(self.plan.best.candidate.schedule)
+        section = msgspec.structs.replace(section, snapshots=self.snapshots)
         return make_schedule(section, self._case.model.n_steps, name)
 
     @property
@@ -73,18 +156,18 @@ class Checkpointing:
             ConfigError: on all ranks: the memory or the disk is too small for it.
             StorageError: on all ranks: the folder or a file cannot be made.
         """
-        self._find_tolerance()
-        return self.stores.make(schedule, self.store_kind)
+        kind = self.store_kind
+        self._find_tolerance(self.stores, schedule.snapshots or USUAL_SNAPSHOTS)
+        return self.stores.make(schedule, kind)
 
-    def _find_tolerance(self) -> None:
+    def _find_tolerance(self, stores: StoreMaker, snapshots: int) -> None:
         """Find the tolerance that the wanted error of the gradient asks for, if any does."""
-        encoding, section = self.stores.encoding, self._case.config.snapshots
+        encoding, section = stores.encoding, self._case.config.snapshots
         wanted = section.gradient_error
         if wanted is None or encoding is None or encoding.tolerance is not None:
             return
         if encoding.codec.bounded:
             prepare_kernels(self._case.model)
-            snapshots = self._case.config.checkpointing.snapshots
             piloted(self._case, encoding, wanted, snapshots)
 
     def reversed(
@@ -93,3 +176,15 @@ class Checkpointing:
         """A gradient with a schedule and a store; see `tolerance.reversed_within`. Collective."""
         encoding = self.stores.encoding
         return reversed_within(self._case, encoding, schedule, self.schedule, store, observer)
+
+
+def _stores(case: Case) -> StoreMaker:
+    """What makes stores for the snapshots of a case."""
+    model = case.model
+    return StoreMaker(
+        case.config,
+        case.decomposition,
+        model.new_snapshot,
+        None if model.keeps else model.new_state,
+        model.own_points,
+    )

@@ -26,10 +26,11 @@ SHARE_OF_FREE_DISK = 0.5
 
 @dataclass(frozen=True)
 class Option:
-    """What could be done, and what it would take."""
+    """What could be done, and what it would take, the bytes of its snapshots in memory included."""
 
     candidate: Candidate
     prediction: Prediction
+    memory_bytes: int
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Plan:
     Attributes:
         options: with their predictions.
         costs: that were measured.
+        slot_bytes: that a snapshot takes in memory.
         memory_slots: snapshots that the memory given holds, per rank.
         disk_slots: snapshots that the disk holds, per rank; 0 when it cannot be used.
         no_disk: why not.
@@ -46,6 +48,7 @@ class Plan:
 
     options: list[Option]
     costs: Costs
+    slot_bytes: int
     memory_slots: int
     disk_slots: int
     no_disk: str
@@ -54,6 +57,11 @@ class Plan:
     def best(self) -> Option:
         """The fastest."""
         return self.options[0]
+
+    def with_options(self, more: list[Option]) -> "Plan":
+        """The plan with more options."""
+        both = sorted(self.options + more, key=lambda one: one.prediction.seconds)
+        return replace(self, options=both)
 
     def rows(self, slot_bytes: int) -> list[dict[str, Any]]:
         """The plan as a table."""
@@ -66,6 +74,7 @@ def make_plan(
     n_steps: int,
     maker: StoreMaker,
     configured: tuple[Schedule, str] | None = None,
+    slot_bytes: int | None = None,
 ) -> Plan:
     """Measure and predict. Collective.
 
@@ -75,6 +84,7 @@ def make_plan(
         n_steps: its steps.
         maker: of its stores.
         configured: another schedule and store to predict.
+        slot_bytes: of an encoded snapshot in memory; not given, they are kept as they are.
 
     Raises:
         ConfigError: on all ranks: the memory given does not hold one snapshot.
@@ -82,7 +92,7 @@ def make_plan(
     comm, section = model.comm, maker.config.snapshots
     limit = memory_limit(comm, section.memory or SHARE_OF_FREE_MEMORY)
     assert limit is not None
-    size = maker.largest_memory_bytes
+    size = slot_bytes or maker.largest_memory_bytes
     memory_slots = limit // size
     if memory_slots < 1:
         raise agreed_error(
@@ -108,32 +118,35 @@ def make_plan(
     )
     buffers = section.buffers if section.asynchronous is not False else 0
     found = candidates(n_steps, memory_slots, disk_slots, buffers, costs)
-    found = [replace(one, swaps=maker.exchanges) for one in found]
+    codec = "none" if maker.encoding is None else maker.encoding.codec.name
+    found = [replace(one, swaps=maker.exchanges, codec=codec) for one in found]
     if configured is not None:
         schedule, store = configured
         near = maker.near_slots(schedule, store)
-        found.append(Candidate(schedule, store, near, maker.buffers_of(store)))
-    options = [Option(one, predict(one, costs)) for one in found]
+        found.append(Candidate(schedule, store, near, maker.buffers_of(store), codec=codec))
+    options = [Option(one, predict(one, costs), one.memory_snapshots * size) for one in found]
     options.sort(key=lambda option: option.prediction.seconds)
     # Timings differ between ranks; the choice must not.
     options, costs = from_rank(comm, (options, costs))
-    return Plan(options, costs, memory_slots, disk_slots, no_disk)
+    return Plan(options, costs, size, memory_slots, disk_slots, no_disk)
 
 
 def _row(option: Option, slot_bytes: int) -> dict[str, Any]:
     candidate, prediction = option.candidate, option.prediction
     schedule = candidate.schedule
     on_disk = schedule.slots - candidate.near_slots
+    disk_bytes = 0 if candidate.store == "memory" else on_disk * slot_bytes
     return {
         "schedule": schedule.name,
         "store": candidate.store,
+        "codec": candidate.codec,
         "snapshots": candidate.near_slots,
         "snapshots_on_disk": on_disk,
-        "memory_bytes": candidate.memory_snapshots * slot_bytes,
-        "disk_bytes": on_disk * slot_bytes,
+        "memory_bytes": option.memory_bytes,
+        "disk_bytes": disk_bytes,
         "forward_steps": prediction.forward_steps,
         "snapshots_written": prediction.saves,
         "disk_writes": prediction.writes,
-        "bytes_written": prediction.writes * slot_bytes,
+        "bytes_written": prediction.writes * slot_bytes if disk_bytes else 0,
         "seconds": prediction.seconds,
     }

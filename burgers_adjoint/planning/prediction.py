@@ -114,6 +114,7 @@ class Candidate:
         near_slots: slots in memory; the others are on disk.
         buffers: in front of the disk; 0 for none.
         swaps: whether states are alike enough to snapshots for stores to exchange them.
+        codec: that encodes snapshots, by its name.
     """
 
     schedule: Schedule
@@ -121,6 +122,7 @@ class Candidate:
     near_slots: int
     buffers: int
     swaps: bool = True
+    codec: str = "none"
 
     @property
     def longest_reversal(self) -> int:

@@ -108,7 +108,7 @@ class SecondOrder:
 
         None, too, where `snapshots.memory` does not allow their tangents beside the snapshots.
         """
-        case, most = self._case, self._case.config.checkpointing.snapshots
+        case, most = self._case, Checkpointing(self._case).snapshots
         limit = memory_limit(case.comm, case.config.snapshots.memory)
         if case.model.n_steps is None:
             return []

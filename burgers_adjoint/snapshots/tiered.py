@@ -28,6 +28,7 @@ class TieredStore(SnapshotStore[Snapshot]):
         self.far = far
         self.near_slots = near_slots
         self.exchanges = near.exchanges and far.exchanges
+        self.lossy = near.lossy or far.lossy
 
     def save(self, slot: int, step: int, fill: Callable[[Snapshot], None]) -> None:
         store, place = self._place(slot)
