@@ -14,12 +14,14 @@ relative Euclidean ones, of states their mean over the run, of the gradient to t
 import math
 import sys
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.measure import describe_machine, interleave, options, table, write
+from benchmarks.measure import Clock, describe_machine, interleave, options, table, write
 from burgers_adjoint.assembly.runs import reverse
 from burgers_adjoint.assembly.stores import closed_at_end
 from burgers_adjoint.commands.train import train
@@ -32,6 +34,7 @@ from burgers_adjoint.output.progress import Progress
 from burgers_adjoint.parallel.agreement import ALONE
 from burgers_adjoint.problem import Problem
 from burgers_adjoint.snapshots.codecs.codec import Codec
+from burgers_adjoint.snapshots.compressed import bytes_of
 
 FLOWS = {"smooth": 1.0, "steep": 3.0}  # end times
 RESIDUAL = 1e-4  # tolerance of the bounded learned codec, a share of the field's size
@@ -83,13 +86,23 @@ class Kept:
             return 0.0, 0.0
         return errors_of(self.codec, self.section, states)
 
-    def nanoseconds(self, n_values: int) -> tuple[float, float] | tuple[None, None]:
-        """Per value and encoding, and decoding, so far."""
-        told = getattr(self.store, "compression", None)
-        if told is None:
+    def nanoseconds(
+        self, state: np.ndarray, rounds: int, clock: Clock
+    ) -> tuple[float, float] | tuple[None, None]:
+        """Per value of a state, to encode and to decode it."""
+        codec = self.codec
+        if codec is None:
             return None, None
-        per = 1e9 / (told.saves * n_values)
-        return told.seconds_encode * per, told.seconds_decode * per
+        found, encode = np.empty_like(state), partial(codec.encode, state)
+        there_and_back(codec, self.section, state)  # sets tolerances
+        view = bytes_of(encode())
+        calls: dict[str, Callable[[], object]] = {
+            "encode": encode,
+            "decode": partial(codec.decode, view, found),
+        }
+        samples = interleave(calls, rounds, 0.02, clock)
+        per = 1e9 / state.size
+        return samples.median("encode") * per, samples.median("decode") * per
 
     def close(self) -> None:
         """Give back what it holds."""
@@ -104,8 +117,7 @@ def there_and_back(codec: Codec, section: Snapshots, state: np.ndarray) -> tuple
         assert section.tolerance is not None
         codec.tolerances = section.tolerance * np.abs(state).max(axis=(1, 2))
     found = np.empty_like(state)
-    data: Any = codec.encode(state)
-    view = memoryview(data).cast("B")
+    view = bytes_of(codec.encode(state))
     codec.decode(view, found)
     return found, len(view)
 
@@ -146,7 +158,9 @@ def trained(sections: Sections, kind: str, path: Path) -> dict[str, float]:
     return {name: one.error for name, one in summary.kinds.items()} | summary.seconds
 
 
-def results_of(flow: str, sections: Sections, folder: Path, rounds: int) -> list[dict[str, Any]]:
+def results_of(
+    flow: str, sections: Sections, folder: Path, rounds: int, clock: Clock
+) -> list[dict[str, Any]]:
     """What each way to keep the snapshots of a flow comes to."""
     with Problem(from_dict(sections), ALONE) as problem:
         states = [state for _, state in problem.trajectory(every=problem.case.n_steps // 10)]
@@ -176,11 +190,11 @@ def results_of(flow: str, sections: Sections, folder: Path, rounds: int) -> list
             ways[f"SZ3, {name}"] = Kept(sections, None, codec="bounded", tolerance=one)
     exact = ways["all, whole"].gradient()
     found = {name: way.gradient() for name, way in ways.items()}
-    samples = interleave({name: way.gradient for name, way in ways.items()}, rounds)
+    samples = interleave({name: way.gradient for name, way in ways.items()}, rounds, clock=clock)
     rows = []
     for name, way in ways.items():
         state_error, largest = way.errors(states)
-        encode, decode = way.nanoseconds(exact.size)
+        encode, decode = way.nanoseconds(states[len(states) // 2], rounds, clock)
         rows.append(
             {
                 "flow": flow,
@@ -215,7 +229,7 @@ def main() -> None:
     if chosen.quick:
         chosen.nx, chosen.ny, chosen.steps, chosen.rounds = 40, 33, 16, 1
         section |= {"epochs": 1, "runs": 1, "states": 4, "samples": 600, "patch": 8, "ratio": 16.0}
-    print(describe_machine())
+    print(describe_machine(chosen.clock.__name__))
     print(f"{chosen.nx} x {chosen.ny} points, {chosen.steps} steps; {PAPER}")
     results = []
     for flow, end in FLOWS.items():
@@ -230,7 +244,7 @@ def main() -> None:
             sections["time"]["allow_unstable"] = True
             sections["time"]["dt"] = 0.01 * end
         with tempfile.TemporaryDirectory() as folder:
-            results += results_of(flow, sections, Path(folder), chosen.rounds)
+            results += results_of(flow, sections, Path(folder), chosen.rounds, chosen.clock)
     print(table(COLUMNS, [[*one.values()] for one in results]))
 
     def draw(figure: Any) -> None:

@@ -36,7 +36,7 @@ def drawn(state: np.ndarray, patch: int, count: int, generator: np.random.Genera
 
 
 def perturbed(fields: np.ndarray, strength: float, generator: np.random.Generator) -> np.ndarray:
-    """Multiply fields (n, ny, nx) by smooth random factors, none of them above 1.
+    """Multiply fields (n, ny, nx) by smooth random factors, the largest of them 1.
 
     So no speed grows, and steps that are stable stay so.
     """
@@ -50,5 +50,6 @@ def perturbed(fields: np.ndarray, strength: float, generator: np.random.Generato
             weight / len(waves) * np.cos(k * x + j * y + phase)
             for (k, j), weight, phase in zip(waves, weights, phases, strict=True)
         )
-        out[...] = field * (1 + strength * wave) / (1 + strength)
+        factors = 1 + strength * wave
+        out[...] = field * (factors / factors.max())
     return result
