@@ -15,19 +15,23 @@ from burgers_adjoint.config.registry import SCHEDULES
 from burgers_adjoint.errors import ConfigError, agreed_error
 
 
-def make_schedule(section: Checkpointing, n_steps: int | None, name: str | None = None) -> Schedule:
+def make_schedule(
+    section: Checkpointing, n_steps: int | None, snapshots: int, name: str | None = None
+) -> Schedule:
     """Return a new schedule.
 
     Args:
         section: what is asked for.
         n_steps: steps of the run; only "online" can do without.
+        snapshots: in memory, in place of `section.snapshots`.
         name: in place of `section.schedule`.
 
     Raises:
         ConfigError: on all ranks: the numbers do not fit each other, or there is no such schedule.
     """
-    if name is not None:
-        section = msgspec.structs.replace(section, schedule=name)
+    section = msgspec.structs.replace(
+        section, snapshots=snapshots, schedule=name or section.schedule
+    )
     try:
         made: Schedule = SCHEDULES[section.schedule](section, n_steps)
     except ConfigError as error:

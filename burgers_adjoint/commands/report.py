@@ -204,18 +204,16 @@ def _saved(config: Config, found: Manifest) -> tuple[str, list[Group]]:
 
 def _plan(config: Config, n_steps: int, facts: Facts) -> Any:
     """The schedule of a run without interruptions; None, and a note, where nobody knows it."""
-    section, name = config.checkpointing, None
-    if section.schedule == "auto":
+    section, name, snapshots = config.checkpointing, None, config.checkpointing.snapshots
+    if section.schedule == "auto" or not isinstance(snapshots, int):
         done = facts.summary.schedule if facts.summary and not facts.summary.optimize else None
         if done is None or done.snapshots is None:
             facts.notes.append("the schedule is not drawn: nothing in the folder says which it was")
             return None
-        name = done.name
-        section = replace(
-            section, snapshots=done.snapshots, snapshots_on_disk=done.snapshots_on_disk or 0
-        )
+        name, snapshots = done.name, done.snapshots
+        section = replace(section, snapshots_on_disk=done.snapshots_on_disk or 0)
     try:
-        return make_schedule(section, n_steps, name)
+        return make_schedule(section, n_steps, snapshots, name)
     except BurgersAdjointError as error:
         facts.notes.append(f"the schedule is not drawn: {error}")
         return None

@@ -4,8 +4,6 @@ import copy
 from contextlib import suppress
 from functools import cached_property
 
-import msgspec
-
 from burgers_adjoint.assembly.case import Case
 from burgers_adjoint.assembly.lossy_error import LossyError
 from burgers_adjoint.assembly.runs import Reversal
@@ -139,8 +137,7 @@ class Checkpointing:
         section = self._case.config.checkpointing
         if (name or section.schedule) == "auto":
             return copy.deepcopy(self.plan.best.candidate.schedule)
-        section = msgspec.structs.replace(section, snapshots=self.snapshots)
-        return make_schedule(section, self._case.model.n_steps, name)
+        return make_schedule(section, self._case.model.n_steps, self.snapshots, name)
 
     @property
     def store_kind(self) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 from burgers_adjoint.assembly.stores import StoreMaker
 from burgers_adjoint.checkpointing.schedule import Schedule
 from burgers_adjoint.errors import ConfigError, StorageError, agreed_error
-from burgers_adjoint.parallel.agreement import from_rank
+from burgers_adjoint.parallel.agreement import Comm, from_rank
 from burgers_adjoint.parallel.memory import memory_limit
 from burgers_adjoint.planning.measure import measure
 from burgers_adjoint.planning.prediction import (
@@ -90,17 +90,8 @@ def make_plan(
         ConfigError: on all ranks: the memory given does not hold one snapshot.
     """
     comm, section = model.comm, maker.config.snapshots
-    limit = memory_limit(comm, section.memory or SHARE_OF_FREE_MEMORY)
-    assert limit is not None
     size = slot_bytes or maker.largest_memory_bytes
-    memory_slots = limit // size
-    if memory_slots < 1:
-        raise agreed_error(
-            ConfigError(
-                f"snapshots.memory = {section.memory!r} is {limit} bytes per rank: one snapshot "
-                f"takes {size}"
-            )
-        )
+    memory_slots = _slots_in_memory(comm, section.memory, size)
     disk_slots, no_disk = 0, ""
     try:
         disk_slots = maker.free_disk_slots(SHARE_OF_FREE_DISK)
@@ -129,6 +120,19 @@ def make_plan(
     # Timings differ between ranks; the choice must not.
     options, costs = from_rank(comm, (options, costs))
     return Plan(options, costs, size, memory_slots, disk_slots, no_disk)
+
+
+def _slots_in_memory(comm: Comm, memory: str | float | None, size: int) -> int:
+    limit = memory_limit(comm, memory or SHARE_OF_FREE_MEMORY)
+    assert limit is not None
+    if limit < size:
+        raise agreed_error(
+            ConfigError(
+                f"snapshots.memory = {memory!r} is {limit} bytes per rank: one snapshot takes "
+                f"{size}"
+            )
+        )
+    return limit // size
 
 
 def _row(option: Option, slot_bytes: int) -> dict[str, Any]:

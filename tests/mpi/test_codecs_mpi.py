@@ -110,3 +110,24 @@ def test_products_of_the_hessian_have_encoded_snapshots() -> None:
         for plain, lossless, bounded in zip(*found, strict=True):
             np.testing.assert_array_equal(plain, lossless)
             assert 0 <= np.linalg.norm(bounded - plain) < 1e-6 * np.linalg.norm(plain)
+
+
+def test_what_is_found_for_a_wanted_error_is_the_same_on_all_ranks() -> None:
+    snapshots = {"codec": "bounded", "gradient_error": 1e-5, "memory": "40 kB"}
+    checkpointing = {"snapshots": "as many as fit"}
+    with Problem({**PROBLEM, "checkpointing": checkpointing, "snapshots": snapshots}, COMM) as one:
+        _, gradient = one.value_and_gradient()
+        encoding = one.checkpointing.stores.encoding
+        assert encoding is not None
+        found = (one.checkpointing.snapshots, encoding.tolerance)
+        assert COMM.bcast(found, root=0) == found
+        whole = one.gather(gradient["initial"])
+    if whole is not None:
+        error = np.linalg.norm(whole - exact()[1]) / np.linalg.norm(whole)
+        assert 1e-8 < error < 1e-5
+
+
+def test_the_far_tier_alone_is_encoded() -> None:
+    checkpointing = {"schedule": "two_level", "snapshots": 2, "snapshots_on_disk": 4}
+    digest, _ = reversed_by(COMM, {"codec": "lossless"}, checkpointing=checkpointing)
+    assert digest == exact()[0]

@@ -211,6 +211,7 @@ def test_every_value_survives_the_way_through_toml(
 
 POINTS = "a whole number >= 3 and <= 2147483647"
 COUNT = "a whole number >= 1 and <= 9007199254740992"
+NUMBER = f'{COUNT}, or "as many as fit"'
 SCHEDULES = (
     'expected one of "binomial", "store_all", "periodic", "online", "multistage", "two_level", '
     '"auto", "checkpoint_schedules:CLASS"'
@@ -354,8 +355,8 @@ SCHEDULES = (
             "gradient.inner_product=h1",
             'gradient.inner_product = "h1": expected one of "euclidean", "l2"',
         ),
-        ("checkpointing.snapshots=0", f"checkpointing.snapshots = 0: expected {COUNT}"),
-        ("checkpointing.snapshots=-1", f"checkpointing.snapshots = -1: expected {COUNT}"),
+        ("checkpointing.snapshots=0", f"checkpointing.snapshots = 0: expected {NUMBER}"),
+        ("checkpointing.snapshots=-1", f"checkpointing.snapshots = -1: expected {NUMBER}"),
         ("checkpointing.schedule=random", f'checkpointing.schedule = "random": {SCHEDULES}'),
         (
             "checkpointing.schedule=two_lvel",

@@ -45,7 +45,7 @@ def test_what_a_codec_frees_goes_to_more_snapshots() -> None:
             assert problem._store.nbytes <= 12 * ONE * 1.4
     assert len(digests) == 1
     assert 5 <= numbers["none"] <= 12
-    assert 8 <= numbers["lossless"]  # on so coarse a grid it packs little
+    assert numbers["lossless"] >= 8  # on so coarse a grid it packs little
     assert numbers["bounded"] > 2.5 * numbers["none"]
 
 

@@ -190,3 +190,31 @@ def test_a_gradient_beyond_the_wanted_error_is_computed_again(
     error, tolerance = gradients(PROBLEMS["euler"], 1e-5)
     assert 1e-7 < error < 1e-5
     assert tolerance < 1e-4
+
+
+def test_a_search_finds_the_same_misfit_in_a_quarter_of_the_memory() -> None:
+    pytest.importorskip("petsc4py")
+    twin: dict[str, dict[str, Any]] = {
+        "grid": {"nx": 40, "ny": 34, "x": [-4.95, 4.95], "y": [-4.95, 4.95]},
+        "physics": {"viscosity": 0.02},
+        "initial": {"center": [0.4, -0.3], "width": [1.9, 1.5], "amplitude": [0.7, 0.8]},
+        "truth": {
+            "twin": True, "center": [0, 0.2], "width": [1.5, 1.2], "amplitude": [1, -0.6],
+            "viscosity": 0.02,
+        },
+        "time": {"dt": 0.02, "steps": 80},
+        "objective": {"kind": "misfit"},
+        "observations": {"count": 6},
+        "gradient": {"controls": ["initial"]},
+        "background": {"smoothness": {"initial": 1e4}},
+        "checkpointing": {"snapshots": 20},
+    }  # fmt: skip
+    found = []
+    for snapshots in ({}, {"codec": "bounded", "tolerance": 1e-4}):
+        with Problem({**twin, "snapshots": snapshots}, MPI.COMM_SELF) as problem:
+            optimum = problem.optimize()
+            assert optimum.converged
+            found.append((optimum.objective, problem._store.nbytes))
+    (exact, whole), (lossy, packed) = found
+    assert abs(lossy - exact) < 0.01 * exact
+    assert packed < whole / 4
