@@ -78,11 +78,14 @@ def read(path: str | Path, label: str) -> Autoencoder:
                 raise ConfigError(
                     f"{label}: it was trained for the {name} {told[name]!r}, expected {here!r}"
                 )
+        for name in ("patch", "n_wide"):
+            if not isinstance(told[name], int):
+                raise ConfigError(f"{label}: it is damaged: its attribute {name} is {told[name]}")
         return _checked(file, told, label)
 
 
 def _checked(file: File, told: dict[str, Any], label: str) -> Autoencoder:
-    n_values = len(FIELDS) * int(told["patch"]) ** 2
+    n_values = len(FIELDS) * told["patch"] ** 2
     analysis = array(file, "analysis", (n_values, None), label).astype(np.float32)
     synthesis = array(file, "synthesis", (analysis.shape[1], n_values), label).astype(np.float32)
     sides = ([n_values, analysis.shape[1]], [analysis.shape[1], n_values])

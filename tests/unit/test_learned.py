@@ -169,6 +169,7 @@ def _flip(file: h5py.File) -> None:
         (_alter("patch", 5), r"/analysis has the shape \(32, 12\), expected \(50, any\)"),
         (_alter("decoder/0", np.zeros((3, 6))), r"/decoder/0 has the shape \(3, 6\), expected \("),
         (_alter("synthesis", "text"), "/synthesis holds object, not real numbers"),
+        (_alter("patch", "wide"), "it is damaged: its attribute patch is wide"),
         (_alter("n_wide", 2), "it is damaged: its checksum is not the one that was written"),
         (_flip, "it is damaged: its checksum is not the one that was written"),
     ],
