@@ -243,17 +243,17 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     codec_points, short = chosen.codec_points, min(steps, 200)
     if chosen.quick:
         codec_points, points, steps, short, rounds = 40, 32, 24, 12, 2
-    codecs = codec_rows(codec_points, short, rounds)
+    codecs = codec_rows(codec_points, steps, rounds)
     print(describe_machine(chosen.clock.__name__))
-    print(f"Codecs, {codec_points} points a side, states of {short} steps with rk4 and upwind\n")
+    print(f"Codecs, {codec_points} points a side, states of {steps} steps with rk4 and upwind\n")
     columns = ("states", "at", "codec", "ratio", "encode, copies", "decode, copies",
                "encode MB/s", "decode MB/s", "largest error")  # fmt: skip
-    print(table(columns, codecs))
+    print(table(columns, codecs), flush=True)
     gradients = gradient_rows(points, steps, chosen.few, rounds, chosen.clock)
     print(f"\nGradients, {points} points a side, {steps} steps, memory for {chosen.few} states\n")
     columns = ("method", "snapshots", "forward steps", "saves", "ratio", "MB", "seconds",
                "times faster", "gradient error")  # fmt: skip
-    print(table(columns, gradients))
+    print(table(columns, gradients), flush=True)
     disk = disk_rows(points, short, min(rounds, 3))
     print(f"\nAll states of {short} steps on a disk of 200 MB/s, rk4 and upwind\n")
     print(table(("codec", "seconds", "times faster", "gradient error"), disk))

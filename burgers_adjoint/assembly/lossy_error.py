@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from copy import deepcopy
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -41,12 +42,16 @@ class LossyError:
     Args:
         case: that is reversed, from its initial fields.
         observer: that is told everything, too.
+
+    Attributes:
+        seconds: that the last estimate took.
     """
 
     def __init__(self, case: Case, observer: Observer | None = None) -> None:
         self._case, self._observer = case, observer
         self._kept: Cotangents = []
         self._estimate: float | None = None
+        self.seconds = 0.0
         self._run: Run | None = None
 
     def follow(self, run: Run) -> None:
@@ -75,7 +80,9 @@ class LossyError:
             None where the run was carried on too late, or has too few steps.
         """
         if self._estimate is None:
+            start = perf_counter()
             self._estimate = self._estimated()
+            self.seconds = perf_counter() - start
         return self._estimate
 
     def _estimated(self) -> float | None:

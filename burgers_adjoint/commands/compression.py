@@ -4,7 +4,7 @@ from burgers_adjoint.assembly.encoding import encoded_part
 from burgers_adjoint.assembly.lossy_error import LossyError
 from burgers_adjoint.assembly.stores import Store
 from burgers_adjoint.output.summary import Compressed
-from burgers_adjoint.parallel.agreement import largest, last_arrival, of_every_rank, total
+from burgers_adjoint.parallel.agreement import largest, of_every_rank, total
 from burgers_adjoint.planning.checkpointing import Checkpointing
 
 
@@ -29,9 +29,8 @@ def compressed(
     reasons: dict[int, str] = {}
     for of_rank in reversed(of_every_rank(comm, told.instead)):
         reasons |= of_rank
-    start = last_arrival(comm)
     estimate = None if watch is None else watch.estimate()
-    seconds = last_arrival(comm) - start
+    seconds = 0.0 if watch is None else largest(comm, watch.seconds)
     return Compressed(
         codec=codec.name,
         lossless=codec.lossless,
