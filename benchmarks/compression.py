@@ -129,13 +129,18 @@ def ways(few: int, steps: int) -> dict[str, dict[str, Any]]:
     }  # fmt: skip
 
 
-def gradient_rows(points: int, steps: int, few: int, rounds: int, clock: Any) -> list[list[Any]]:
+def gradient_rows(
+    points: int, steps: int, few: int, rounds: int, clock: Any, only: str
+) -> list[list[Any]]:
     """Time over that of few snapshots as they are, memory and error, by method and way."""
     rows: list[list[Any]] = []
-    for method in METHODS:
-        competitors, errors, memory, ratios = {}, {}, {}, {}
+    for method in METHODS if not only else ["rk4, upwind"]:
+        competitors: dict[str, Reversal] = {}
+        errors, memory, ratios = {}, {}, {}
         exact: np.ndarray | None = None
         for name, sections in ways(few, steps).items():
+            if competitors and only not in name:
+                continue
             one = 2 * 8 * points * max(8, points - points // 8)
             if sections["checkpointing"].get("snapshots") == "as many as fit":
                 limit = {"memory": f"{few * one} B"}
@@ -238,6 +243,9 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--points", type=int, default=1024, help="of a side, gradients")
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--few", type=int, default=4, help="snapshots as they are, in the memory")
+    parser.add_argument(
+        "--only", default="", metavar="TEXT", help="gradients with rk4, those whose names have it"
+    )
     chosen = parser.parse_args(arguments)
     points, steps, rounds = chosen.points, chosen.steps, chosen.rounds
     codec_points, short = chosen.codec_points, min(steps, 200)
@@ -249,7 +257,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     columns = ("states", "at", "codec", "ratio", "encode, copies", "decode, copies",
                "encode MB/s", "decode MB/s", "largest error")  # fmt: skip
     print(table(columns, codecs), flush=True)
-    gradients = gradient_rows(points, steps, chosen.few, rounds, chosen.clock)
+    gradients = gradient_rows(points, steps, chosen.few, rounds, chosen.clock, chosen.only)
     print(f"\nGradients, {points} points a side, {steps} steps, memory for {chosen.few} states\n")
     columns = ("method", "snapshots", "forward steps", "saves", "ratio", "MB", "seconds",
                "times faster", "gradient error")  # fmt: skip

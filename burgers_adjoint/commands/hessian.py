@@ -7,10 +7,12 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from msgspec import UNSET
 
 from burgers_adjoint.assembly.case import Case
 from burgers_adjoint.assembly.runs import Gradient, executed
 from burgers_adjoint.assembly.stores import closed_at_end
+from burgers_adjoint.commands.compression import compressed
 from burgers_adjoint.commands.job import (
     is_continued,
     prepare_output,
@@ -96,6 +98,7 @@ def _multiplied(
         sweeps = last_arrival(comm) - start
         monitor.end()
         snapshot_bytes = largest(comm, store.nbytes)
+        packed = compressed(checkpointing, store)
     found, final = second.ended(executor), case.model.final[:2].copy()
     second.add_prior(directions, found)
     gradient = found.gradient or {}
@@ -105,6 +108,7 @@ def _multiplied(
     kind = checkpointing.store_kind
     summary.schedule = scheduled(kind, schedule, found.counts, executor.damages)
     summary.snapshot_bytes = snapshot_bytes
+    summary.compression = packed or UNSET
     summary.product_norms = [
         {name: case.controls[name].norm(part) for name, part in product.items()}
         for product in found.products
