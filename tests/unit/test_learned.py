@@ -15,6 +15,7 @@ from test_codecs import KINDS, arrays, there_and_back
 
 import burgers_adjoint as ba
 from burgers_adjoint.assembly.learned import EQUATION, codec_of, read, write
+from burgers_adjoint.commands.gradient import gradient as run_gradient
 from burgers_adjoint.commands.train import train
 from burgers_adjoint.config import from_dict
 from burgers_adjoint.errors import BurgersAdjointError, ConfigError, SnapshotError
@@ -306,3 +307,18 @@ def test_the_command_tells_errors_and_what_is_kept(
     done = subprocess.run(command, env=mpi_environment, capture_output=True, text=True, timeout=50)
     assert done.returncode == 2
     assert 'snapshots.learned = "": expected the path of the file' in done.stderr
+
+
+@pytest.mark.parametrize("more", [{}, {"tolerance": 1e-5}], ids=["unbounded", "bounded"])
+def test_only_errors_that_are_bounded_are_estimated(more: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "codec.h5"
+    write(path, autoencoder(), {})
+    sections = {
+        "grid": {"nx": 30, "ny": 23},
+        "time": {"steps": 60},
+        "snapshots": {"codec": "learned", "learned": str(path), **more},
+        "output": {"directory": str(tmp_path), "plots": False},
+    }
+    told = run_gradient(from_dict(sections), all_ranks(), Progress(shown=False)).compression
+    assert (told.gradient_error is None) == (more == {})
+    assert told.ratio > 1

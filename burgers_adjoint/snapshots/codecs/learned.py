@@ -101,7 +101,7 @@ class Learned(Codec):
 
     def __init__(self, autoencoder: Autoencoder, dense: Dense, bounded: bool = False) -> None:
         self.autoencoder = autoencoder
-        self.bounded = bounded
+        self.bounded = self.even = bounded
         self._dense = dense
         self._levels = levels(autoencoder.n_wide, autoencoder.n_latents)
 
