@@ -29,6 +29,8 @@ def compressed(
     reasons: dict[int, str] = {}
     for of_rank in reversed(of_every_rank(comm, told.instead)):
         reasons |= of_rank
+    if not codec.even:
+        watch = None
     estimate = None if watch is None else watch.estimate()
     seconds = 0.0 if watch is None else largest(comm, watch.seconds)
     return Compressed(

@@ -12,7 +12,7 @@ from burgers_adjoint.restart.keeper import Identity
 
 MAY_DIFFER = {
     "checkpointing", "snapshots", "restart", "parallel", "output", "check", "uncertainty",
-    "hessian",
+    "hessian", "train",
 }  # fmt: skip
 
 

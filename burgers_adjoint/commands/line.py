@@ -131,6 +131,7 @@ _command("resume", "Go on with the interrupted run of an output folder.", "DIR")
 _command("optimize", "Recover controls from observations; ends with 1 when not converged.")
 _command("uncertainty", "Tell how well observations determine the controls that a search finds.")
 _command("hessian", "Multiply directions with the second derivative of the objective.")
+_command("train", "Train the codec of snapshots.learned on runs like this one.")
 _command("report", "Write a page of a run, finished or not: one HTML file.", "DIR", of_a_file=True)
 _command("info", "Versions and the machine; with DIR, what that output folder holds.", "[DIR]")
 commands.commands["info"].params.append(
@@ -339,6 +340,15 @@ def _uncertainty(request: Request, comm: Any) -> int:
     return 0 if summary.converged else 1
 
 
+def _train(request: Request, comm: Any) -> int:
+    from burgers_adjoint.commands.train import train
+    from burgers_adjoint.output.tables import print_training
+
+    require_writable(request, comm)
+    report(request, comm, _shown(request, comm, prepare(request, comm), train), print_training)
+    return 0
+
+
 def _info(request: Request, comm: Any) -> int:
     from burgers_adjoint.commands.info import info
 
@@ -376,6 +386,7 @@ _COMMANDS: dict[str, Callable[[Request, Any], int]] = {
     "optimize": _optimize,
     "uncertainty": _uncertainty,
     "hessian": _sweep,
+    "train": _train,
     "resume": _resume,
     "report": _report,
     "info": _info,

@@ -197,6 +197,10 @@ def _check_codec(snapshots: Snapshots, automatic: bool) -> None:
             f"snapshots.tolerance = {show(snapshots.tolerance)}: expected none, as "
             f"snapshots.gradient_error = {show(wanted)} finds it"
         )
+    if codec == "learned" and not snapshots.learned:
+        raise ConfigError(
+            f'snapshots.learned = "": expected the path of a file that `train` has made, {shown}'
+        )
     if codec == "bounded" and wanted is None and snapshots.tolerance is None:
         raise ConfigError(
             "snapshots.tolerance is not set: expected the largest error of a point, such as 1e-6, "

@@ -87,7 +87,11 @@ def from_dict(data: Mapping[str, Any]) -> Config:
         background=replace(config.background, informed=_absolute(config.background.informed)),
         hessian=replace(config.hessian, directions=_absolute(config.hessian.directions)),
         output=replace(config.output, directory=home(config.output.directory)),
-        snapshots=replace(config.snapshots, directory=home(config.snapshots.directory)),
+        snapshots=replace(
+            config.snapshots,
+            directory=home(config.snapshots.directory),
+            learned=_absolute(config.snapshots.learned),
+        ),
     )
 
 

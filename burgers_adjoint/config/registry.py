@@ -166,5 +166,6 @@ CODECS = Registry(
         "float32": f"{_CODECS}.float32:Float32",
         "lossless": f"{_CODECS}.lossless:Lossless",
         "bounded": f"{_CODECS}.bounded:Bounded",
+        "learned": "burgers_adjoint.assembly.learned:learned",
     },
 )

@@ -11,6 +11,7 @@ from msgspec import Meta, Struct
 
 from burgers_adjoint.config.background import Background, Hessian, Uncertainty
 from burgers_adjoint.config.searching import Petsc, Tao
+from burgers_adjoint.config.training import Train
 from burgers_adjoint.config.values import Count, Points, Positive, Seed, Text
 
 
@@ -234,11 +235,13 @@ class Snapshots(Struct, frozen=True, forbid_unknown_fields=True):
         memory: per rank at most, or a share of what is free on a node, such as 0.5; for example "2
             GiB".
         codec: encodes snapshots: "float32" halves them; "lossless" keeps all bits; "bounded" keeps
-            errors within tolerance.
-        tolerance: largest error of a point in a snapshot, of "bounded"; for example 1e-6.
+            errors within tolerance; "learned" is what `train` makes.
+        tolerance: largest error of a point in a snapshot, of "bounded" and, if set, of "learned";
+            for example 1e-6.
         tolerance_kind: "relative": a share of the field's largest magnitude in the snapshot.
         gradient_error: finds the tolerance for a gradient with this relative error; for example
             1e-6.
+        learned: file of the codec "learned", which `train` makes: "codec.h5".
     """
 
     store: str = "memory"
@@ -253,6 +256,7 @@ class Snapshots(Struct, frozen=True, forbid_unknown_fields=True):
     tolerance: Positive | None = None
     tolerance_kind: Literal["relative", "absolute"] = "relative"
     gradient_error: Positive | None = None
+    learned: str = ""
 
 
 class Restart(Struct, frozen=True, forbid_unknown_fields=True):
@@ -342,6 +346,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     petsc: Petsc = Petsc()
     checkpointing: Checkpointing = Checkpointing()
     snapshots: Snapshots = Snapshots()
+    train: Train = Train()
     restart: Restart = Restart()
     parallel: Parallel = Parallel()
     output: Output = Output()

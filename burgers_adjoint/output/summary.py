@@ -231,6 +231,36 @@ class UncertaintySummary(Struct, kw_only=True):
     seconds: Seconds
 
 
+class Trained(Struct):
+    """How well a codec does on a run that it was not trained on.
+
+    error is the mean relative Euclidean error of its states, largest the largest error of a point
+    as a share of the largest magnitude in its state.
+    """
+
+    error: float
+    largest: float
+
+
+class TrainSummary(Struct, kw_only=True):
+    """What was trained, and what it took.
+
+    bytes are of a patch's code; kept is the kind in the file, kinds are those that were tried.
+    """
+
+    path: str
+    kept: str
+    kinds: dict[str, Trained]
+    patch: int
+    ratio: float
+    bytes: int
+    samples: int
+    without: str
+    losses: list[float]
+    ranks: int
+    seconds: Seconds
+
+
 class PlanSummary(Planned, kw_only=True):
     """What schedules and stores would take."""
 

@@ -15,6 +15,7 @@ from burgers_adjoint.output.summary import (
     Restarted,
     RunSummary,
     Scheduled,
+    TrainSummary,
     UncertaintySummary,
 )
 
@@ -162,6 +163,24 @@ def print_information(information: Mapping[str, Any], stream: TextIO, terminal: 
             )
         )
     rows.append(("compiled kernels", information["kernel_cache"]))
+    _print_table(_console(stream, terminal), ("", ""), rows)
+
+
+def print_training(summary: TrainSummary, stream: TextIO, terminal: bool) -> None:
+    """Print how well what was trained does, and which of it is kept."""
+    rows = [
+        ("codec", f"{summary.kept}, in {summary.path}"),
+        ("a patch", f"{summary.patch} x {summary.patch} points in {summary.bytes} bytes"),
+        ("  compression ratio", f"{summary.ratio:g}"),
+        *(
+            (f"error of {name}", f"{one.error:.3g} of a state, {one.largest:.3g} at a point")
+            for name, one in summary.kinds.items()
+        ),
+        *([("network", summary.without)] if summary.without else ()),
+        ("samples", f"{summary.samples} patches"),
+        ("seconds", ", ".join(f"{name} {one:.3g}" for name, one in summary.seconds.items())),
+        ("ranks", str(summary.ranks)),
+    ]
     _print_table(_console(stream, terminal), ("", ""), rows)
 
 

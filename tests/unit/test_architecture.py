@@ -24,6 +24,7 @@ ALLOWED = {
     "config": {"errors"},
     "checkpointing": {"errors", "protocols"},
     "snapshots": {"errors", "protocols", "checkpointing"},
+    "learning": {"errors", "snapshots"},
     "kernels": {"errors", "files"},
     "parallel": {"errors", "protocols", "config", "kernels"},
     "stepping": {"errors", "protocols", "kernels", "parallel"},
@@ -78,7 +79,7 @@ USERS = {
     "msgspec": {"config", "output", "assembly", "commands", "restart"},
     "checkpoint_schedules": {"checkpointing.interop"},
     "jax": {"bridges.jax"},
-    "torch": {"bridges.torch"},
+    "torch": {"bridges.torch", "learning.network"},
     "psutil": {"parallel.memory", "output.system"},
 }  # fmt: skip
 # These cost a second to import, or may be absent: only where and when they are used.

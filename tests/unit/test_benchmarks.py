@@ -423,3 +423,14 @@ def test_uncertainty_table(run) -> None:
     (seed,) = found["runs"]
     assert 0 < seed["within"] <= 1
     assert 0 < seed["posterior"] < seed["prior"]
+
+
+def test_learned_codecs_beside_others(run) -> None:
+    pytest.importorskip("pysz")
+    printed, found = run("learned")
+    assert "| smooth | binomial, same memory" in printed
+    rows = {(one["flow"], one["snapshots"]): one for one in found["runs"]}
+    assert rows["steep", "binomial, same memory"]["gradient_error"] == 0
+    assert 0 < rows["steep", "SZ3, within 0.0001"]["largest"] < 2e-4
+    assert rows["smooth", "linear"]["ratio"] > 5
+    assert 0 < rows["smooth", "linear"]["gradient_error"] < 1

@@ -458,7 +458,7 @@ SCHEDULES = (
             "girds.nx=3",
             "unknown section [girds], did you mean grid?; allowed: grid, physics, initial, time, "
             "objective, observations, gradient, controls, background, truth, uncertainty, hessian, "
-            "tao, petsc, checkpointing, snapshots, restart, parallel, output, check",
+            "tao, petsc, checkpointing, snapshots, train, restart, parallel, output, check",
         ),
         ("nx=3", "-s nx=3: expected SECTION.KEY=VALUE, for example -s grid.nx=200"),
         ("grid.nx", "-s grid.nx: expected SECTION.KEY=VALUE, for example -s grid.nx=200"),

@@ -24,6 +24,7 @@ class Codec(ABC):
         tolerances: (fields,), each > 0, which the store sets before it calls `encode`, the same on
             all ranks; of a bounded codec only.
         error: of another lossy codec: how large errors are, in words.
+        even: errors are of the same size all through a run, so that its beginning tells of them.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Codec(ABC):
     bounded: bool = False
     tolerances: np.ndarray
     error: str = "unbounded"
+    even: bool = True
 
     @abstractmethod
     def bound(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
