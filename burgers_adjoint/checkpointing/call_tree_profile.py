@@ -9,11 +9,12 @@ through a reversal on paper, in `peak_bytes`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Any, Self
 
+from burgers_adjoint.checkpointing.actions import Advance, FusedAction
 from burgers_adjoint.checkpointing.binomial import Binomial, least_forward_steps
 from burgers_adjoint.checkpointing.call_tree import (
     Part,
@@ -25,6 +26,7 @@ from burgers_adjoint.checkpointing.call_tree import (
     Variables,
 )
 from burgers_adjoint.checkpointing.call_tree_choice import Choice, Profile
+from burgers_adjoint.checkpointing.counts import Counts
 from burgers_adjoint.checkpointing.executor import Executor
 from burgers_adjoint.protocols import SnapshotStore, bytes_of
 
@@ -47,6 +49,7 @@ class SiteProfile:
 
 
 Sites = Mapping[str, SiteProfile]
+Clock = Callable[[], float]
 
 
 class ProfiledReversal(Reversal):
@@ -57,32 +60,35 @@ class ProfiledReversal(Reversal):
         peak: the most bytes of tapes and inputs that were held at once.
     """
 
-    def __init__(self, step: Site, recorded: Collection[str] = ()) -> None:
+    def __init__(
+        self, step: Site, recorded: Collection[str] = (), clock: Clock = perf_counter
+    ) -> None:
         super().__init__(step, recorded)
+        self._clock = clock
         self.sites = {site.path: SiteProfile() for site in step.below()}
         self.peak = self._held = 0
 
     def forward(self, site: Site, state: Variables, n: int) -> None:
-        start = perf_counter()
+        start = self._clock()
         site.part.forward(state, n)
         found = self.sites[site.path]
-        found.seconds += perf_counter() - start
+        found.seconds += self._clock() - start
         found.runs += 1
 
     def save(self, site: Site, state: Variables) -> Tape:
-        start = perf_counter()
+        start = self._clock()
         saved = super().save(site, state)
         found = self.sites[site.path]
-        found.seconds += perf_counter() - start
+        found.seconds += self._clock() - start
         size = bytes_of(saved)
         found.snapshot_bytes = max(found.snapshot_bytes, size)
         self._hold(size)
         return saved
 
     def restore(self, site: Site, saved: Tape, state: Variables) -> None:
-        start = perf_counter()
+        start = self._clock()
         super().restore(site, saved, state)
-        self.sites[site.path].seconds += perf_counter() - start
+        self.sites[site.path].seconds += self._clock() - start
         self._held -= bytes_of(saved)
 
     def record_part(self, site: Site, state: Variables, n: int) -> Tape:
@@ -184,12 +190,33 @@ class TreeProfile(Profile):
         return replace(self, sites={**self.sites, **known})
 
 
+class _Forward:
+    """An observer of a run that takes the time of its forward steps."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock, self._last = clock, clock()
+        self._seconds, self._steps = 0.0, 0
+
+    def __call__(self, action: FusedAction, counts: Counts) -> None:
+        now = self._clock()
+        if isinstance(action, Advance):
+            self._seconds += now - self._last
+            self._steps += action.step1 - action.step0
+        self._last = self._clock()
+
+    @property
+    def step_seconds(self) -> float:
+        """Of one step; 0 where a run has taken none but its last."""
+        return self._seconds / max(self._steps, 1)
+
+
 def profile_of(
     model: TreeModel,
     initial: TreeState,
     n_steps: int,
     choice: Choice,
     store: SnapshotStore[Any],
+    clock: Clock = perf_counter,
 ) -> TreeProfile:
     """Measure one gradient under a choice, which the model keeps.
 
@@ -199,20 +226,20 @@ def profile_of(
         n_steps: of the run.
         choice: to be measured.
         store: with as many slots as the choice has snapshots, each as large as a state.
+        clock: returns seconds.
 
     Raises:
         ConfigError: the step has no such site.
     """
-    reversal = ProfiledReversal(model.step, choice.recorded)
-    model.reversal = reversal
-    executor = Executor(model, Binomial(n_steps, choice.snapshots), store)
-    start = perf_counter()
-    counts = executor.run(initial)
-    seconds = perf_counter() - start
-    step_seconds = counts.seconds_forward / counts.forward_steps
+    reversal = ProfiledReversal(model.step, choice.recorded, clock)
+    model.reversal, forward = reversal, _Forward(clock)
+    executor = Executor(model, Binomial(n_steps, choice.snapshots), store, forward)
+    start = clock()
+    executor.run(initial)
+    seconds = clock() - start
     model.reversal = Reversal(model.step, choice.recorded)
     slot_bytes = bytes_of([model.new_snapshot()])
     return TreeProfile(
-        choice, seconds, n_steps, model.step, reversal.sites, slot_bytes, step_seconds,
+        choice, seconds, n_steps, model.step, reversal.sites, slot_bytes, forward.step_seconds,
         reversal.peak,
     )  # fmt: skip

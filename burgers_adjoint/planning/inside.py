@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from burgers_adjoint.checkpointing.call_tree_choice import (
     search,
 )
 from burgers_adjoint.checkpointing.call_tree_profile import (
+    Clock,
     SiteProfile,
     TreeProfile,
     first_choice,
@@ -73,6 +75,14 @@ class InsidePlan:
     def best(self) -> Round[Any]:
         """The round of all that took the least time."""
         return fastest([one for rounds in self.rounds.values() for one in rounds])
+
+    @property
+    def paths(self) -> dict[str, list[tuple[int, float]]]:
+        """Bytes and seconds of what each strategy went through."""
+        return {
+            name: [(one.profile.bytes, one.profile.seconds) for one in rounds]
+            for name, rounds in self.rounds.items()
+        }
 
     def rows(self) -> list[Row]:
         """The one list, what gives most for a byte first."""
@@ -140,6 +150,7 @@ def plan_tree(
     budget: int,
     comm: Comm,
     repeats: int = 1,
+    clock: Clock = perf_counter,
 ) -> InsidePlan:
     """Choose what is recorded in the step of a model. Collective.
 
@@ -150,19 +161,35 @@ def plan_tree(
         budget: bytes per rank for the snapshots of the time loop and what a step holds.
         comm: of the ranks that share the model.
         repeats: gradients that are run for each choice; the fastest counts.
+        clock: returns seconds.
 
     Raises:
         ConfigError: the budget does not hold one snapshot and what a step takes.
     """
 
     def measure(choice: Choice) -> TreeProfile:
-        store: MemoryStore[Any] = MemoryStore(model.new_snapshot, choice.snapshots)
-        found = [profile_of(model, initial(), n_steps, choice, store) for _ in range(repeats)]
-        agreed = [agreed_profile(one, comm) for one in found]
-        return min(agreed, key=lambda one: one.seconds)
+        return measured(model, initial, n_steps, choice, comm, repeats, clock)
 
     first = first_choice(model, initial().variables, n_steps, budget)
     return searched(measure, first, budget)
+
+
+def measured(
+    model: TreeModel,
+    initial: Callable[[], TreeState],
+    n_steps: int,
+    choice: Choice,
+    comm: Comm,
+    repeats: int = 1,
+    clock: Clock = perf_counter,
+) -> TreeProfile:
+    """The fastest of some gradients under a choice; see `plan_tree`. Collective."""
+    store: MemoryStore[Any] = MemoryStore(model.new_snapshot, choice.snapshots)
+    found = [
+        agreed_profile(profile_of(model, initial(), n_steps, choice, store, clock), comm)
+        for _ in range(repeats)
+    ]
+    return min(found, key=lambda one: one.seconds)
 
 
 def agreed_profile(profile: TreeProfile, comm: Comm) -> TreeProfile:
