@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from burgers_adjoint.checkpointing.call_tree import TreeModel, TreeState
+from burgers_adjoint.checkpointing.call_tree import Reversal, TreeModel, TreeState
 from burgers_adjoint.checkpointing.call_tree_choice import (
     STRATEGIES,
     Choice,
@@ -23,7 +23,8 @@ from burgers_adjoint.checkpointing.call_tree_profile import (
     first_choice,
     profile_of,
 )
-from burgers_adjoint.parallel.agreement import Comm, largest_each, total_each
+from burgers_adjoint.parallel.agreement import Comm, largest_each, smallest, total_each
+from burgers_adjoint.parallel.failure import agreed
 from burgers_adjoint.snapshots.memory import MemoryStore
 
 SLOT = "one snapshot more in the time loop"
@@ -155,7 +156,7 @@ def plan_tree(
     """Choose what is recorded in the step of a model. Collective.
 
     Args:
-        model: whose step is a tree; reverses all checkpointed afterwards, as before.
+        model: whose step is a tree; afterwards it reverses with the best choice.
         initial: returns a new state at the start of the run.
         n_steps: of the run.
         budget: bytes per rank for the snapshots of the time loop and what a step holds.
@@ -164,14 +165,19 @@ def plan_tree(
         clock: returns seconds.
 
     Raises:
-        ConfigError: the budget does not hold one snapshot and what a step takes.
+        ConfigError: on all ranks: the budget does not hold one snapshot and what a step takes.
     """
+    with agreed(comm):
+        first = first_choice(model, initial().variables, n_steps, budget)
+    # tiles, and so the states of ranks, have different sizes
+    first = replace(first, snapshots=int(smallest(comm, first.snapshots)))
 
     def measure(choice: Choice) -> TreeProfile:
         return measured(model, initial, n_steps, choice, comm, repeats, clock)
 
-    first = first_choice(model, initial().variables, n_steps, budget)
-    return searched(measure, first, budget)
+    found = searched(measure, first, budget)
+    model.reversal = Reversal(model.step, found.best.profile.choice.recorded)
+    return found
 
 
 def measured(

@@ -5,6 +5,7 @@ import pytest
 from mpi4py import MPI
 from split_cases import CHOICES, N_STEPS, bits, split, start
 
+from burgers_adjoint.errors import ConfigError
 from burgers_adjoint.planning.inside import plan_tree
 
 COMM = MPI.COMM_WORLD
@@ -17,12 +18,12 @@ def test_any_choice_has_the_bits_of_one_rank(choice: str) -> None:
         assert bits(split(COMM, choice), snapshots) == alone
 
 
-def test_all_ranks_choose_alike() -> None:
+@pytest.mark.parametrize("slots", [10, 12.5])
+def test_all_ranks_choose_alike(slots: float) -> None:
     model = split(COMM)
-    slot = model.new_snapshot().nbytes
-    found = plan_tree(
-        model, lambda: model.state(start(model)), N_STEPS, COMM.allreduce(12 * slot, MPI.MAX), COMM
-    )
+    size = COMM.allreduce(model.new_snapshot().nbytes, MPI.MAX)
+    found = plan_tree(model, lambda: model.state(start(model)), 9, int(slots * size), COMM)
+    assert 1 <= found.first.choice.snapshots < 8
     choices = COMM.allgather(
         [one.profile.choice for rounds in found.rounds.values() for one in rounds]
     )
@@ -30,3 +31,11 @@ def test_all_ranks_choose_alike() -> None:
     assert len({*map(str, COMM.allgather(str(found)))}) == 1
     assert found.best.profile.bytes <= found.budget
     assert np.isfinite(found.best.seconds)
+
+
+def test_a_budget_that_is_too_small_on_one_rank_is_refused_on_all() -> None:
+    model = split(COMM)
+    size = model.new_snapshot().nbytes
+    least, most = COMM.allreduce(size, MPI.MIN), COMM.allreduce(size, MPI.MAX)
+    with pytest.raises(ConfigError, match="do not hold one snapshot and what a step takes"):
+        plan_tree(model, lambda: model.state(start(model)), 9, (least + most) // 2, COMM)

@@ -1,20 +1,18 @@
 """The operator-split example: its adjoint is one, and checkpoints inside its step pay."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from mpi4py import MPI
-from split_cases import CHOICES, EXAMPLE, N_STEPS, SPLIT, bits, split, start
+from split_cases import CHOICES, N_STEPS, SPLIT, bits, split, start
 
 from burgers_adjoint.checkpointing.call_tree_check import dry_run
+from burgers_adjoint.errors import ConfigError
 from burgers_adjoint.planning.inside import SLOT, plan_tree
 from burgers_adjoint.verification import taylor_test
 
 ALONE = MPI.COMM_SELF
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("path", CHOICES["all"])
@@ -84,16 +82,20 @@ def test_plan_lists_sites_and_keeps_to_its_budget() -> None:
     assert "step/react" in found.best.profile.choice.recorded
 
 
-def test_the_example_writes_a_choice_that_it_takes(tmp_path: Path) -> None:
+def test_the_example_writes_a_choice_that_it_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def run(*arguments: str) -> list[str]:
-        command = [sys.executable, str(EXAMPLE), "--steps", "3", *arguments]
-        done = subprocess.run(
-            command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=50
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout.splitlines()
+        monkeypatch.setattr("sys.argv", ["operator_split.py", "--steps", "2", *arguments])
+        SPLIT.main()
+        return capsys.readouterr().out.splitlines()
 
     file = tmp_path / "inside.toml"
-    planned = run("--plan", "6000000", "--write", str(file))
+    planned = run("--plan", "2000000", "--write", str(file))
     assert planned[0].split()[:2] == ["site", "occurrences"]
-    assert run("--choice", str(file)) == planned[-4:]
+    assert run("--choice", str(file)) == planned[-4:] == run()
+    file.write_text(file.read_text(encoding="utf-8").replace("advect", "convect"))
+    with pytest.raises(
+        ConfigError, match=r"inside.toml is of another model: its step has step/tra"
+    ):
+        run("--choice", str(file))
