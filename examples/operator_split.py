@@ -239,10 +239,10 @@ def waves(x):
     return -x * (np.pi - np.abs(x)) * (4 / np.pi**2)
 
 
-def gradient_of(model, n_steps, snapshots, start=None):
-    """The gradient with binomial checkpoints around the step, and the model's inside it."""
-    store = MemoryStore(model.new_snapshot, snapshots)
-    executor = Executor(model, Binomial(n_steps, snapshots), store)
+def gradient_of(model, schedule, start=None, store=None):
+    """The gradient with a schedule around the step, and the model's choice inside it."""
+    store = store or MemoryStore(model.new_snapshot, schedule.slots)
+    executor = Executor(model, schedule, store)
     executor.run(start or model.start())
     return model.gradient(executor.cotangent)
 
@@ -273,7 +273,7 @@ def main():
                 text = to_toml(choice, paths, given.steps)
                 Path(given.write).write_text(text, encoding="utf-8")
     model.reversal = Reversal(model.step, choice.recorded)
-    gradient = gradient_of(model, given.steps, choice.snapshots)
+    gradient = gradient_of(model, Binomial(given.steps, choice.snapshots))
     size, bits = norm(comm, gradient), digest(model.tile.tile, [*model.final, *gradient], [])
     if comm.rank == 0:
         print(f"{model.substeps} sub-steps of diffusion, {given.steps} steps")

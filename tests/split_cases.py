@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
+from burgers_adjoint.checkpointing.schedule import Schedule
 from burgers_adjoint.parallel.grid import Grid
 from burgers_adjoint.parallel.reductions import digest, random_field
 
@@ -47,6 +48,6 @@ def start(model: Any) -> np.ndarray:
     return 0.6 * random_field(model.tile.tile, 5, 2) + np.array([0.2, -0.1])[:, None, None]
 
 
-def bits(model: Any, snapshots: int) -> str:
-    gradient = SPLIT.gradient_of(model, N_STEPS, snapshots, model.state(start(model)))
+def bits(model: Any, schedule: Schedule, store: Any = None) -> str:
+    gradient = SPLIT.gradient_of(model, schedule, model.state(start(model)), store)
     return digest(model.tile.tile, [*model.final, *gradient], [model.value])

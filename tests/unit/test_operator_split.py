@@ -7,6 +7,7 @@ import pytest
 from mpi4py import MPI
 from split_cases import CHOICES, N_STEPS, SPLIT, bits, split, start
 
+from burgers_adjoint.checkpointing.binomial import Binomial
 from burgers_adjoint.checkpointing.call_tree_check import dry_run
 from burgers_adjoint.errors import ConfigError
 from burgers_adjoint.planning.inside import SLOT, plan_tree
@@ -49,7 +50,7 @@ def test_the_gradient_passes_a_taylor_test() -> None:
         return float(model.value)
 
     at = start(model)
-    gradient = SPLIT.gradient_of(model, N_STEPS, 2, model.state(at))
+    gradient = SPLIT.gradient_of(model, Binomial(N_STEPS, 2), model.state(at))
     slope = float(np.sum(gradient * direction))
     sizes = [0.02 * 0.5**k for k in range(12)]
     result = taylor_test(lambda h: value(at + h * direction), value(at), slope, sizes)
@@ -58,7 +59,7 @@ def test_the_gradient_passes_a_taylor_test() -> None:
 
 
 def test_any_choice_gives_the_same_bits() -> None:
-    assert len({bits(split(ALONE, choice), 2) for choice in CHOICES}) == 1
+    assert len({bits(split(ALONE, choice), Binomial(N_STEPS, 2)) for choice in CHOICES}) == 1
 
 
 def test_parts_do_what_they_say() -> None:
