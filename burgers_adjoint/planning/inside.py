@@ -167,8 +167,9 @@ def plan_tree(
     Raises:
         ConfigError: on all ranks: the budget does not hold one snapshot and what a step takes.
     """
+    state = initial()
     with agreed(comm):
-        first = first_choice(model, initial().variables, n_steps, budget)
+        first = first_choice(model, state.variables, n_steps, budget)
     # tiles, and so the states of ranks, have different sizes
     first = replace(first, snapshots=int(smallest(comm, first.snapshots)))
 

@@ -15,6 +15,7 @@ from burgers_adjoint.assembly.runs import reverse
 from burgers_adjoint.assembly.stores import closed_at_end
 from burgers_adjoint.checkpointing.binomial import Binomial
 from burgers_adjoint.checkpointing.call_tree_choice import Choice, Profile
+from burgers_adjoint.errors import ConfigError, agreed_error
 from burgers_adjoint.parallel.agreement import largest, last_arrival
 from burgers_adjoint.planning.checkpointing import Checkpointing
 from burgers_adjoint.planning.inside import InsidePlan, searched
@@ -84,7 +85,11 @@ class EngineRuns:
         Raises:
             ConfigError: on all ranks: it holds none.
         """
-        return EngineProfile(Choice(frozenset(), 1), 0.0, self._predictor).start(budget)
+        nothing = Choice(frozenset(), 1)
+        try:
+            return EngineProfile(nothing, 0.0, self._predictor).start(budget)
+        except ConfigError as error:
+            raise agreed_error(error) from None
 
     def measure(self, choice: Choice) -> EngineProfile:
         """The fastest of some gradients."""
