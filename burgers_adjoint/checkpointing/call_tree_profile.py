@@ -80,7 +80,7 @@ class ProfiledReversal(Reversal):
         saved = super().save(site, state)
         found = self.sites[site.path]
         found.seconds += self._clock() - start
-        size = bytes_of(saved)
+        size = _size(saved)
         found.snapshot_bytes = max(found.snapshot_bytes, size)
         self._hold(size)
         return saved
@@ -89,22 +89,27 @@ class ProfiledReversal(Reversal):
         start = self._clock()
         super().restore(site, saved, state)
         self.sites[site.path].seconds += self._clock() - start
-        self._held -= bytes_of(saved)
+        self._held -= _size(saved)
 
     def record_part(self, site: Site, state: Variables, n: int) -> Tape:
         tape = super().record_part(site, state, n)
-        size, found = bytes_of(tape), self.sites[site.path]
+        size, found = _size(tape), self.sites[site.path]
         found.tape_bytes = max(found.tape_bytes, size)
         self._hold(size)
         return tape
 
     def adjoint_part(self, site: Site, tape: Tape, cotangent: Variables, n: int) -> None:
         super().adjoint_part(site, tape, cotangent, n)
-        self._held -= bytes_of(tape)
+        self._held -= _size(tape)
 
     def _hold(self, size: int) -> None:
         self._held += size
         self.peak = max(self.peak, self._held)
+
+
+def _size(held: Tape) -> int:
+    """Bytes of a tape or an input; `bytes_of` would take longer than a small part."""
+    return sum(one.nbytes for one in held)
 
 
 def peak_bytes(step: Site, sites: Sites, recorded: Collection[str]) -> int:
