@@ -4,7 +4,6 @@ The operator-split example, and Burgers with rk4 and upwind differences: both st
 choices by chance within the same memory, and against what binomial snapshots alone do.
 """
 
-import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -24,7 +23,7 @@ from burgers_adjoint.checkpointing.executor import Executor
 from burgers_adjoint.equations.burgers.preparation import prepare_kernels
 from burgers_adjoint.output.inside_picture import add_choices
 from burgers_adjoint.parallel.grid import Grid
-from burgers_adjoint.planning.inside import InsidePlan, measured, plan_tree
+from burgers_adjoint.planning.inside import InsidePlan, compared, measured, plan_tree, points
 from burgers_adjoint.planning.inside_engine import EngineRuns, plan_engine
 from burgers_adjoint.snapshots.memory import MemoryStore
 
@@ -90,26 +89,12 @@ def burgers_case(quick: bool) -> Case:
     return Case("Burgers, rk4 and upwind", plan, runs.measure, runs.measure)
 
 
-def by_chance(plan: InsidePlan, count: int) -> list[Choice]:
-    """Choices within the budget: half of them use all of it, the others fewer snapshots."""
-    numbers = random.Random(1)
-    found: list[Choice] = []
-    while len(found) < count:
-        recorded = frozenset(path for path in plan.first.paths if numbers.random() < 0.5)
-        full = plan.first.filled(recorded, plan.budget)
-        if full is not None:
-            fewer = numbers.randint(1, full.snapshots)
-            found.append(full if numbers.random() < 0.5 else Choice(recorded, fewer))
-    return found
-
-
 def compare(case: Case, count: int, rounds: int, clock: Callable[[], float]) -> dict[str, Any]:
     """Run choices by chance, then the best of them in turn with the plan's and with others."""
     plan, first = case.plan, case.plan.first
-    tried = [case.measure(choice) for choice in by_chance(plan, count)]
-    best = list(dict.fromkeys(one.choice for one in sorted(tried, key=lambda one: one.seconds)))
-    slots = sorted({max(1, first.choice.snapshots * part // 8) for part in range(1, 9)})
-    binomial = [case.measure(Choice(frozenset(), each)) for each in slots]
+    plan = compared(plan, case.measure, count)
+    tried = sorted(plan.by_chance, key=lambda one: one.seconds)
+    best = list(dict.fromkeys(one.choice for one in tried))
     chosen = plan.best.profile.choice
     finalists = {"chosen": chosen, "all checkpointed": first.choice}
     everything = first.filled(frozenset(first.paths), plan.budget)
@@ -131,8 +116,8 @@ def compare(case: Case, count: int, rounds: int, clock: Callable[[], float]) -> 
         "rows": rows,
         "predicted_over_realised": plan.best.seconds / plan.best.profile.seconds,
         "paths": plan.paths,
-        "at_random": [(one.bytes, one.seconds) for one in tried],
-        "binomial": [(one.bytes, one.seconds) for one in binomial],
+        "at_random": points(plan.by_chance),
+        "binomial": points(plan.binomial),
         "chosen": {"recorded": sorted(chosen.recorded), "snapshots": chosen.snapshots},
         "samples": samples.as_dict(),
     }

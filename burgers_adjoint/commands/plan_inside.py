@@ -16,10 +16,12 @@ from burgers_adjoint.output.summary import InsideSummary
 from burgers_adjoint.parallel.agreement import Comm
 from burgers_adjoint.parallel.failure import agreed
 from burgers_adjoint.parallel.memory import memory_limit
-from burgers_adjoint.planning.inside import InsidePlan
+from burgers_adjoint.planning.inside import InsidePlan, points
 from burgers_adjoint.planning.inside_engine import plan_engine
 from burgers_adjoint.planning.plan import SHARE_OF_FREE_MEMORY
 from burgers_adjoint.problem import Problem
+
+BY_CHANCE = 12  # choices that a picture shows beside those of the strategies
 
 
 def plan_inside(
@@ -30,7 +32,7 @@ def plan_inside(
     Args:
         config: what to plan; `snapshots.memory` is the budget.
         comm: all ranks.
-        draw: file for a picture of what was tried.
+        draw: file for a picture of what was tried; then other choices are run, too.
         write: TOML file for the configuration with the choice in it.
 
     Raises:
@@ -46,15 +48,16 @@ def plan_inside(
             problem = stack.enter_context(Problem(stages, comm))
             prepare_kernels(problem.case.model)
             kinds[keeps] = problem.case, problem.checkpointing
-        found = plan_engine(kinds, budget)
+        found = plan_engine(kinds, budget, by_chance=BY_CHANCE if draw is not None else 0)
         n_steps = kinds[False][0].n_steps
     choice: Choice = found.best.profile.choice
+    shown = found.paths, points(found.by_chance), points(found.binomial)
     with agreed(comm):
         if comm.rank == 0 and write is not None:
             write_text(
                 write, with_choice(config, bool(choice.recorded), choice.snapshots).to_toml()
             )
-        if comm.rank == 0 and draw is not None and not _drawn(found, draw):
+        if comm.rank == 0 and draw is not None and not draw_inside(draw, *shown):
             raise BurgersAdjointError("drawing a plan takes matplotlib: install it")
     return _summary(found, n_steps, comm), str(found)
 
@@ -68,14 +71,6 @@ def with_choice(config: Config, keeps: bool, snapshots: int | None = None) -> Co
     section = replace(config.checkpointing, schedule="binomial", snapshots=snapshots)
     store = replace(config.snapshots, store="memory")
     return replace(config, checkpointing=section, snapshots=store)
-
-
-def _drawn(found: InsidePlan, draw: str) -> bool:
-    first, slots = found.first, found.first.choice.snapshots
-    counts = sorted({max(1, slots * part // 8) for part in range(1, 9)})
-    choices = [Choice(frozenset(), count) for count in counts]
-    binomial = [(first.bytes_with(one), first.seconds_with(one)) for one in choices]
-    return draw_inside(draw, found.paths, binomial)
 
 
 def _summary(found: InsidePlan, n_steps: int, comm: Comm) -> InsideSummary:

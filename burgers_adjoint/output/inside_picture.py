@@ -41,7 +41,9 @@ def add_choices(
     axes.legend(frameon=False)
 
 
-def draw_inside(path: str | Path, paths: Mapping[str, Points], binomial: Points) -> bool:
+def draw_inside(
+    path: str | Path, paths: Mapping[str, Points], at_random: Points, binomial: Points
+) -> bool:
     """Draw what a plan has tried into a picture file; see `add_choices`.
 
     Returns:
@@ -55,7 +57,7 @@ def draw_inside(path: str | Path, paths: Mapping[str, Points], binomial: Points)
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=INCHES, layout="constrained")
-    add_choices(figure, paths, binomial=binomial)
+    add_choices(figure, paths, at_random, binomial)
     kind = Path(path).suffix.removeprefix(".") or "png"
     with replaced_when_complete(path) as partial:
         figure.savefig(partial, format=kind, dpi=150)

@@ -1,7 +1,8 @@
 """Chooses the checkpoints inside a step by measurement, together with those of the time loop."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Any
 
@@ -61,10 +62,14 @@ class InsidePlan:
     Attributes:
         budget: bytes for the snapshots of the time loop and what a step holds.
         rounds: by strategy, each from the same first choice on.
+        by_chance, binomial: other choices, and all checkpointed with fewer snapshots, measured to
+            be compared; see `compared`.
     """
 
     budget: int
     rounds: dict[str, list[Round[Any]]]
+    by_chance: list[Profile] = field(default_factory=list)
+    binomial: list[Profile] = field(default_factory=list)
 
     @property
     def first(self) -> Profile:
@@ -81,8 +86,7 @@ class InsidePlan:
     def paths(self) -> dict[str, list[tuple[int, float]]]:
         """Bytes and seconds of what each strategy went through."""
         return {
-            name: [(one.profile.bytes, one.profile.seconds) for one in rounds]
-            for name, rounds in self.rounds.items()
+            name: points([one.profile for one in rounds]) for name, rounds in self.rounds.items()
         }
 
     def rows(self) -> list[Row]:
@@ -136,12 +140,36 @@ class InsidePlan:
         return "\n".join(text)
 
 
+def points(profiles: Sequence[Profile]) -> list[tuple[int, float]]:
+    """Their bytes and seconds."""
+    return [(one.bytes, one.seconds) for one in profiles]
+
+
 def searched(measure: Callable[[Choice], Any], first: Choice, budget: int) -> InsidePlan:
     """Try both strategies from one first choice on. Collective where `measure` is."""
     measure(first)  # memory that is used for the first time takes longer
     profile = measure(first)
     found = {name: search(measure, profile, one, budget) for name, one in STRATEGIES.items()}
     return InsidePlan(budget, found)
+
+
+def compared(plan: InsidePlan, measure: Callable[[Choice], Any], count: int) -> InsidePlan:
+    """The plan with so many choices by chance, and with what binomial snapshots alone do.
+
+    Half of the choices use all of the budget, the others fewer snapshots.
+    """
+    first, numbers = plan.first, random.Random(1)
+    choices: list[Choice] = []
+    while len(choices) < count:
+        recorded = frozenset(path for path in first.paths if numbers.random() < 0.5)
+        full = first.filled(recorded, plan.budget)
+        if full is not None:
+            fewer = replace(full, snapshots=numbers.randint(1, full.snapshots))
+            choices.append(full if numbers.random() < 0.5 else fewer)
+    most = first.choice.snapshots
+    slots = sorted({max(1, most * part // 8) for part in range(1, 9)})
+    alone = [replace(first.choice, snapshots=each) for each in slots]
+    return replace(plan, by_chance=[*map(measure, choices)], binomial=[*map(measure, alone)])
 
 
 def plan_tree(

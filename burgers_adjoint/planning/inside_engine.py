@@ -18,7 +18,7 @@ from burgers_adjoint.checkpointing.call_tree_choice import Choice, Profile
 from burgers_adjoint.errors import ConfigError, agreed_error
 from burgers_adjoint.parallel.agreement import largest, last_arrival
 from burgers_adjoint.planning.checkpointing import Checkpointing
-from burgers_adjoint.planning.inside import InsidePlan, searched
+from burgers_adjoint.planning.inside import InsidePlan, compared, searched
 from burgers_adjoint.planning.prediction import Candidate, predict
 
 STAGES = "step/stages"
@@ -106,18 +106,21 @@ class EngineRuns:
         return EngineProfile(choice, min(seconds), self._predictor)
 
 
-def plan_engine(kinds: Kinds, budget: int, repeats: int = 3) -> InsidePlan:
+def plan_engine(kinds: Kinds, budget: int, repeats: int = 3, by_chance: int = 0) -> InsidePlan:
     """Choose for a case. Collective.
 
     Args:
         kinds: of the case; without kept stages alone where there are none.
         budget: bytes per rank.
         repeats: gradients that are run for each choice; the fastest counts.
+        by_chance: other choices that are run to be compared; see `compared`.
 
     Raises:
         ConfigError: on all ranks: the budget does not hold one snapshot.
     """
     runs = EngineRuns(kinds, repeats)
     found = searched(runs.measure, runs.first(budget), budget)
+    if by_chance:
+        found = compared(found, runs.measure, by_chance)
     assert len(runs.digests) == 1, f"gradients differ: {runs.digests}"
     return found

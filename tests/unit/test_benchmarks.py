@@ -406,11 +406,11 @@ def test_checkpoints_inside_a_step_run_and_keep_to_their_memory(
 ) -> None:
     printed, found = run("call_tree")
     split, burgers = found["cases"]
-    for case in (split, burgers):
-        assert len(case["at_random"]) == 4
-        assert f"\n{case['name']}: " in printed
-        sizes = [size for points in case["paths"].values() for size, _ in points]
-        sizes += [size for size, _ in case["at_random"] + case["binomial"]]
+    for one in (split, burgers):
+        assert len(one["at_random"]) == 4
+        assert f"\n{one['name']}: " in printed
+        sizes = [size for points in one["paths"].values() for size, _ in points]
+        sizes += [size for size, _ in one["at_random"] + one["binomial"]]
         assert all(size > 0 for size in sizes)
     assert "profiling takes" in printed
 
