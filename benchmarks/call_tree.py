@@ -4,16 +4,17 @@ The operator-split example, and Burgers with rk4 and upwind differences: both st
 choices by chance within the same memory, and against what binomial snapshots alone do.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from mpi4py import MPI
 
-from benchmarks.measure import describe_machine, interleave, options, table, write
+from benchmarks.measure import Samples, describe_machine, interleave, options, table, write
 from benchmarks.reversals import problem_of
 from burgers_adjoint.checkpointing.binomial import Binomial
 from burgers_adjoint.checkpointing.call_tree import Reversal
@@ -89,6 +90,18 @@ def burgers_case(quick: bool) -> Case:
     return Case("Burgers, rk4 and upwind", plan, runs.measure, runs.measure)
 
 
+def both_ways(
+    calls: Mapping[str, Callable[[], object]], rounds: int, clock: Callable[[], float]
+) -> Samples:
+    """Time calls in turn, half of the rounds in reverse order: what runs before one tells."""
+    half = -(-rounds // 2)
+    halves = [
+        interleave(dict(items), half, clock=clock).seconds
+        for items in ([*calls.items()], [*calls.items()][::-1])
+    ]
+    return Samples({name: np.concatenate([one[name] for one in halves]) for name in calls})
+
+
 def compare(case: Case, count: int, rounds: int, clock: Callable[[], float]) -> dict[str, Any]:
     """Run choices by chance, then the best of them in turn with the plan's and with others."""
     plan, first = case.plan, case.plan.first
@@ -103,7 +116,7 @@ def compare(case: Case, count: int, rounds: int, clock: Callable[[], float]) -> 
     others = [choice for choice in best if choice not in finalists.values()][:FINALISTS]
     finalists |= {f"by chance, {place + 1}": choice for place, choice in enumerate(others)}
     calls = {name: partial(case.run, choice) for name, choice in finalists.items()}
-    samples = interleave(calls, rounds, clock=clock)
+    samples = both_ways(calls, rounds, clock)
     rows = [
         (name, len(choice.recorded), choice.snapshots, first.bytes_with(choice) / 1e6,
          samples.median(name), samples.ratio(name, "chosen"))
@@ -118,7 +131,10 @@ def compare(case: Case, count: int, rounds: int, clock: Callable[[], float]) -> 
         "paths": plan.paths,
         "at_random": points(plan.by_chance),
         "binomial": points(plan.binomial),
-        "chosen": {"recorded": sorted(chosen.recorded), "snapshots": chosen.snapshots},
+        "finalists": {
+            name: {"recorded": sorted(choice.recorded), "snapshots": choice.snapshots}
+            for name, choice in finalists.items()
+        },
         "samples": samples.as_dict(),
     }
 
@@ -136,9 +152,8 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     ]
     pair = {"profiled": profiled, "plain": split.run}
     first = split.plan.first.choice
-    samples = interleave(
-        {name: partial(run, first) for name, run in pair.items()}, rounds, clock=chosen.clock
-    )
+    calls = {name: partial(run, first) for name, run in pair.items()}
+    samples = both_ways(calls, rounds, chosen.clock)
     overhead = samples.ratio("profiled", "plain") - 1
     print(f"\nprofiling takes {100 * overhead:.2g} % of a gradient with all checkpointed")
 
