@@ -4,7 +4,8 @@ import hashlib
 from collections.abc import Mapping
 
 from burgers_adjoint.config import Config
-from burgers_adjoint.errors import RestartError
+from burgers_adjoint.errors import ConfigError, RestartError
+from burgers_adjoint.files.whole import reason
 from burgers_adjoint.parallel.agreement import Comm, from_rank
 from burgers_adjoint.parallel.failure import agreed
 
@@ -13,14 +14,17 @@ def fingerprints(config: Config, comm: Comm) -> dict[str, str]:
     """SHA-256 of each file that a configuration names, by its key, on all ranks. Collective.
 
     Raises:
-        BurgersAdjointError: on all ranks: a file cannot be read.
+        ConfigError: on all ranks: a file cannot be read.
     """
     found: dict[str, str] = {}
     with agreed(comm):
         if comm.rank == 0:
             for key, path in _files(config).items():
-                with open(path, "rb") as file:
-                    found[key] = hashlib.file_digest(file, "sha256").hexdigest()
+                try:
+                    with open(path, "rb") as file:
+                        found[key] = hashlib.file_digest(file, "sha256").hexdigest()
+                except OSError as error:
+                    raise ConfigError(f"{key} = {path}: {reason(error)}") from error
     return dict(from_rank(comm, found))
 
 
@@ -33,6 +37,7 @@ def _files(config: Config) -> dict[str, str]:
         files["initial.path"] = config.initial.path
     if config.truth.twin and config.truth.kind == "file":
         files["truth.path"] = config.truth.path
+    files["background.informed"] = config.background.informed
     return {key: path for key, path in files.items() if path}
 
 

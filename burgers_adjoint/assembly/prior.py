@@ -49,7 +49,12 @@ class Prior:
         names = [*section.deviation, *section.smoothness, *section.covariances]
         if names:
             from burgers_adjoint.inverse.background import Background
+            from burgers_adjoint.inverse.informed import informed_directions
 
+            informed = []
+            if section.informed:
+                path, above = section.informed, section.informed_above
+                informed = informed_directions(path, above, controls, decomposition)
             self._background = Background(
                 decomposition,
                 layout,
@@ -57,6 +62,7 @@ class Prior:
                 section.deviation,
                 section.smoothness,
                 {name: self._covariance(name) for name in section.covariances},
+                informed,
             )
 
     def covariances(self) -> dict[str, Covariance]:

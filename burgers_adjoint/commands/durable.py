@@ -2,8 +2,8 @@
 
 import logging
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Literal
 
 import numpy as np
@@ -17,14 +17,13 @@ from burgers_adjoint.checkpointing.executor import Executor
 from burgers_adjoint.checkpointing.online import Online
 from burgers_adjoint.checkpointing.schedule import Schedule
 from burgers_adjoint.commands.identity import folder_of, identity_of
+from burgers_adjoint.commands.kept import kept_if_not_written
 from burgers_adjoint.commands.monitor import Monitor
 from burgers_adjoint.commands.rest import Rest
 from burgers_adjoint.commands.saved import ForwardSweep, GradientContents
 from burgers_adjoint.errors import (
-    BurgersAdjointError,
     ConfigError,
     RestartError,
-    RestartWriteError,
     agreed_error,
 )
 from burgers_adjoint.files.whole import reason, require_writable
@@ -55,6 +54,7 @@ class DurableRun:
         command: gradient or forward.
         resume: whether to go on with what the folder holds: "auto" if there is anything, "must",
             "never", or "refuse" to begin anew in place of an unfinished run.
+        also: what else another run must have in common with this one, by name.
 
     Attributes:
         found: the generation that the run goes on from, None for a new run.
@@ -66,11 +66,16 @@ class DurableRun:
     """
 
     def __init__(
-        self, case: Case, checkpointing: Checkpointing, command: str, resume: Resume
+        self,
+        case: Case,
+        checkpointing: Checkpointing,
+        command: str,
+        resume: Resume,
+        also: Mapping[str, Any] | None = None,
     ) -> None:
         self.case, self.comm, self._checkpointing = case, case.comm, checkpointing
         self.folder = folder_of(case.config)
-        self.identity = identity_of(case, command)
+        self.identity = identity_of(case, command, also or {})
         self.found: Manifest | None = None
         self.summary: RunSummary | None = None
         self._vital: dict[str, np.ndarray] = {}
@@ -211,6 +216,12 @@ class DurableRun:
         Raises:
             InterruptedRunError: on all ranks: the run is to stop, and everything is saved.
         """
+        return outcome(self.case, self.executed(schedule, store, monitor))
+
+    def executed(
+        self, schedule: Schedule, store: Store, monitor: Monitor
+    ) -> Executor[np.ndarray, Cotangent, Any]:
+        """An executor that has done what is left of both sweeps; see `reverse`."""
         case, model = self.case, self.case.model
         state = model.initial_state(case.fields)
 
@@ -232,7 +243,7 @@ class DurableRun:
             executor.run(state)
             self.keeper.finish()
         self._ended = time.perf_counter()
-        return outcome(case, executor)
+        return executor
 
     def _go_on(
         self, state: np.ndarray, store: Store, observer: Observer
@@ -350,27 +361,14 @@ class DurableRun:
         self._ended = time.perf_counter()
         return objective
 
-    @contextmanager
-    def kept_if_not_written(self, what: str) -> Iterator[None]:
+    def kept_if_not_written(self, what: str) -> AbstractContextManager[None]:
         """Save what was computed as restart data where the block cannot write it. Collective.
 
         Args:
             what: was computed, in words.
-
-        Raises:
-            BurgersAdjointError: of the block, with where that is now.
         """
-        try:
-            yield
-        except BurgersAdjointError as error:
-            if not error.agreed:
-                raise
-            try:
-                self.keeper.save_end()
-                kept = f"the {what} is saved: {self.identity.goes_on_with} writes it"
-            except RestartWriteError as another:
-                kept = f"nor can it be saved: {another}"
-            raise agreed_error(type(error)(f"{error}; {kept}")) from error
+        kept = f"the {what} is saved: {self.identity.goes_on_with} writes it"
+        return kept_if_not_written(self.keeper.save_end, kept, "nor can it be saved")
 
     def conclude(self, summary: RunSummary) -> None:
         """Note that the results are written: nothing is left to resume."""

@@ -93,6 +93,8 @@ class Facts:
             return "check" if self.checked else ""
         if self.summary.optimize:
             return "optimize"
+        if self.summary.product_norms:
+            return "hessian"
         return "gradient" if self.summary.gradient_norm else "forward"
 
 

@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 
 from burgers_adjoint.assembly.case import Case
-from burgers_adjoint.assembly.runs import Gradient, Reversal, reverse
+from burgers_adjoint.assembly.runs import Gradient, reverse
 from burgers_adjoint.assembly.stores import closed_at_end
 from burgers_adjoint.commands.job import (
     dumps_of,
@@ -15,6 +15,7 @@ from burgers_adjoint.commands.job import (
     is_continued,
     planned,
     prepare_output,
+    scheduled,
     seconds_of,
     seconds_since_start,
     summarize,
@@ -30,7 +31,6 @@ from burgers_adjoint.output.summary import (
     Dumped,
     PlanOutcome,
     RunSummary,
-    Scheduled,
     published_comparison,
 )
 from burgers_adjoint.parallel.agreement import Comm, largest, last_arrival
@@ -38,7 +38,6 @@ from burgers_adjoint.parallel.reductions import norm
 from burgers_adjoint.problem import Problem
 
 if TYPE_CHECKING:
-    from burgers_adjoint.checkpointing.schedule import Schedule
     from burgers_adjoint.commands.durable import Resume
 
 
@@ -93,7 +92,7 @@ def _gradient(problem: Problem, monitor: Monitor, resume: "Resume") -> RunSummar
     seconds = seconds_of(result.counts)
     own = seconds if durable is None else durable.of_this_job(seconds)
     summary = summarize(case, result.objective, result.final, result.gradient, startup, sweeps, own)
-    summary.schedule = _scheduled(problem, schedule, result)
+    summary.schedule = scheduled(checkpointing.store_kind, schedule, result.counts, result.damages)
     summary.snapshot_bytes = snapshot_bytes
     if dumps is not None:
         summary.dumps = Dumped(dumps.files, dumps.seconds, dumps.lost)
@@ -115,24 +114,6 @@ def _gradient(problem: Problem, monitor: Monitor, resume: "Resume") -> RunSummar
         durable.conclude(summary)
     monitor.conclude(summary.objective)
     return summary
-
-
-def _scheduled(problem: Problem, schedule: "Schedule", result: Reversal) -> Scheduled:
-    """What the summary tells of the schedule and of what came of it."""
-    counts = result.counts
-    return Scheduled(
-        name=schedule.name,
-        snapshots=schedule.snapshots,
-        snapshots_on_disk=schedule.snapshots_on_disk,
-        forward_steps=counts.forward_steps,
-        predicted_forward_steps=schedule.predicted_forward_steps,
-        snapshots_written=counts.saves,
-        kept_steps=counts.kept_steps,
-        store=problem.checkpointing.store_kind,
-        damaged=counts.damaged,
-        recomputed_steps=counts.recomputed_steps,
-        damages=result.damages,
-    )
 
 
 def _outcome(problem: Problem, seconds: float) -> PlanOutcome:

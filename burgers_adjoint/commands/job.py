@@ -30,13 +30,14 @@ from burgers_adjoint.output.results import (
     remove_leftovers,
     write_results,
 )
-from burgers_adjoint.output.summary import Planned, RunSummary, Seconds, to_line
+from burgers_adjoint.output.summary import Planned, RunSummary, Scheduled, Seconds, to_line
 from burgers_adjoint.output.system import versions
 from burgers_adjoint.parallel.agreement import Comm, largest
 from burgers_adjoint.parallel.failure import agreed
 from burgers_adjoint.problem import Problem
 
 if TYPE_CHECKING:
+    from burgers_adjoint.checkpointing.schedule import Schedule
     from burgers_adjoint.commands.durable import DurableRun, Resume
 
 
@@ -104,6 +105,30 @@ def planned(problem: Problem) -> Planned:
         disk_slots=found.disk_slots,
         costs=asdict(found.costs),
         options=found.rows(slot_bytes),
+    )
+
+
+def scheduled(store: str, schedule: "Schedule", counts: Counts, damages: list[str]) -> Scheduled:
+    """What the summary tells of a schedule and of what came of it.
+
+    Args:
+        store: kind of the store.
+        schedule: that was followed.
+        counts: what was done.
+        damages: what was wrong with each snapshot that was computed anew.
+    """
+    return Scheduled(
+        name=schedule.name,
+        snapshots=schedule.snapshots,
+        snapshots_on_disk=schedule.snapshots_on_disk,
+        forward_steps=counts.forward_steps,
+        predicted_forward_steps=schedule.predicted_forward_steps,
+        snapshots_written=counts.saves,
+        kept_steps=counts.kept_steps,
+        store=store,
+        damaged=counts.damaged,
+        recomputed_steps=counts.recomputed_steps,
+        damages=damages,
     )
 
 

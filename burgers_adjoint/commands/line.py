@@ -94,11 +94,11 @@ def _command(
     into_file = click.option(
         "-o", "directory", metavar="FILE", help="What to write, in place of report.html in DIR."
     )
-    runs = name in ("gradient", "forward", "check", "optimize", "uncertainty", "resume")
+    runs = name in ("gradient", "forward", "check", "optimize", "uncertainty", "hessian", "resume")
 
     @commands.command(name, help=help_text, context_settings=HELP)
     @click.argument("config", required=required, metavar=argument)
-    @(resume if name in ("gradient", "forward") else lambda command: command)
+    @(resume if name in ("gradient", "forward", "hessian") else lambda command: command)
     @(wait if runs else lambda command: command)
     @(overrides if not of_a_file else lambda command: command)
     @(into_folder if not of_a_file else into_file)
@@ -132,6 +132,7 @@ _command("check", "Test the gradient; ends with 1 when a test fails.")
 _command("resume", "Go on with the interrupted run of an output folder.", "DIR")
 _command("optimize", "Recover controls from observations; ends with 1 when not converged.")
 _command("uncertainty", "Tell how well observations determine the controls that a search finds.")
+_command("hessian", "Multiply directions with the second derivative of the objective.")
 _command("report", "Write a page of a run, finished or not: one HTML file.", "DIR", of_a_file=True)
 _command("info", "Versions and the machine; with DIR, what that output folder holds.", "[DIR]")
 commands.commands["info"].params.append(
@@ -228,6 +229,10 @@ def _sweep_alone(request: Request, comm: Any, config: Any) -> int:
             from burgers_adjoint.commands.forward import forward
 
             summary = forward(config, comm, progress, request.observe, resume)
+        elif request.command == "hessian":
+            from burgers_adjoint.commands.hessian import hessian
+
+            summary = hessian(config, comm, progress, resume)
         else:
             from burgers_adjoint.commands.gradient import gradient
 
@@ -380,6 +385,7 @@ _COMMANDS: dict[str, Callable[[Request, Any], int]] = {
     "check": _check,
     "optimize": _optimize,
     "uncertainty": _uncertainty,
+    "hessian": _sweep,
     "resume": _resume,
     "report": _report,
     "info": _info,

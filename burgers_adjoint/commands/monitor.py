@@ -228,10 +228,11 @@ class Monitor:
         fields: dict[str, np.ndarray] = {}
         cotangent = sweeps.cotangent
         if sweeps.state is not None:
-            fields |= dict(zip("uv", model.layout.interior(sweeps.state), strict=True))
+            # tangents may lie behind the two
+            fields |= dict(zip("uv", model.layout.interior(sweeps.state), strict=False))
         if cotangent is not None:
             names = ("cotangent u", "cotangent v")
-            fields |= dict(zip(names, model.layout.interior(cotangent.field), strict=True))
+            fields |= dict(zip(names, model.layout.interior(cotangent.field), strict=False))
         found = preview.gather(self.case.decomposition, fields)
         if found is None or self._status is None:
             return

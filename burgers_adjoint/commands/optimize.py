@@ -3,8 +3,7 @@
 import json
 import logging
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,7 @@ from burgers_adjoint.commands.job import (
     summarize,
     write_run,
 )
+from burgers_adjoint.commands.kept import kept_if_not_written
 from burgers_adjoint.commands.monitor import Monitor
 from burgers_adjoint.commands.room import hold_again, room_released
 from burgers_adjoint.config import Config
@@ -325,34 +325,18 @@ class Search:
         """Write everything; the output's seconds in the summary are those since the start."""
         case, final = self.case, self.case.model.final
         groups: dict[str, Gradient] = {"controls": found, "prior": self.prior, "truth": self.truth}
-        with self._kept_if_not_written(found, summary):
+        kept = (
+            f"what the search found is saved in {self.directory / BEST}: "
+            f"burgers-adjoint resume {self.directory} writes the results"
+        )
+        with kept_if_not_written(
+            lambda: self._save(found, ended=summary), kept, "nor can what the search found be saved"
+        ):
             write_run(case, self.directory, final, groups, summary, plot_recovery, "recovery.png")
         # Last, as a run that is interrupted before goes on.
         self._save(found, bool(summary.optimize and summary.optimize.converged))
         summary.seconds["output"] = largest(self.comm, time.perf_counter() - start)
         return summary
-
-    @contextmanager
-    def _kept_if_not_written(self, found: Values, summary: RunSummary) -> Iterator[None]:
-        """Save how the search has ended where the block cannot write its results. Collective.
-
-        Raises:
-            BurgersAdjointError: of the block, with where the controls are.
-        """
-        try:
-            yield
-        except BurgersAdjointError as error:
-            if not error.agreed:
-                raise
-            try:
-                self._save(found, ended=summary)
-                kept = (
-                    f"what the search found is saved in {self.directory / BEST}: "
-                    f"burgers-adjoint resume {self.directory} writes the results"
-                )
-            except BurgersAdjointError as another:
-                kept = f"nor can what the search found be saved: {another}"
-            raise agreed_error(type(error)(f"{error}; {kept}")) from error
 
     def _chi_square(self) -> float | None:
         """Misfit per observation over the variance of the noise, of the run just evaluated."""

@@ -147,7 +147,7 @@ def hold_room(
             wanted.append(("dumps", directory, sizes.dumps(dumped) - _on(dumps)))
         if durable is not None:
             there = sum(_on(durable.folder.glob(part)) for part in PARTS)
-            needed = sizes.restart(durable.identity.command == "gradient") - there
+            needed = sizes.restart(durable.identity.command != "forward") - there
             wanted.append(("restart data", durable.folder, needed))
         _require(wanted)
         reserve(directory / RESULTS, sizes.results())

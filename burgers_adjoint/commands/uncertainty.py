@@ -9,6 +9,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import ArrayLike
 
 from burgers_adjoint.assembly.case import Case
@@ -16,6 +17,8 @@ from burgers_adjoint.assembly.runs import Gradient, evaluate
 from burgers_adjoint.commands.best import found_by_search
 from burgers_adjoint.commands.optimize import optimize
 from burgers_adjoint.config import Config
+from burgers_adjoint.config.background import Background
+from burgers_adjoint.config.sections import Objective
 from burgers_adjoint.equations.burgers.controls import split
 from burgers_adjoint.errors import ConfigError, agreed_error
 from burgers_adjoint.inverse.control_file import read_values
@@ -24,7 +27,13 @@ from burgers_adjoint.output.folder import prepare_directory
 from burgers_adjoint.output.posterior_plots import plot_posterior
 from burgers_adjoint.output.progress import Progress
 from burgers_adjoint.output.results import BEST, POSTERIOR, POSTERIOR_PICTURE, write_results
-from burgers_adjoint.output.summary import Deviations, UncertaintySummary, to_line
+from burgers_adjoint.output.summary import (
+    Deviations,
+    Predicted,
+    UncertaintySummary,
+    to_line,
+    to_mapping,
+)
 from burgers_adjoint.output.system import versions
 from burgers_adjoint.parallel.agreement import Comm, largest, last_arrival
 from burgers_adjoint.parallel.failure import agreed
@@ -43,7 +52,7 @@ def uncertainty(config: Config, comm: Comm, progress: Progress) -> UncertaintySu
         BurgersAdjointError: on all ranks: a wrong configuration, a search that fails, a state that
             is not finite, or results that cannot be written.
     """
-    _require_misfit(config)
+    _require_posterior(config)
     converged = found_by_search(config, comm)
     if not converged:
         with _search_of(config, comm):
@@ -65,12 +74,13 @@ def uncertainty(config: Config, comm: Comm, progress: Progress) -> UncertaintySu
         progress.end()
         seconds = {"products": last_arrival(comm) - start}
         report = Report(case, posterior, controls, background)
+        report.predicted = _predicted(config, comm, posterior, controls)
         summary = report.summary(objective, converged, search.n_products, seconds)
         report.write(directory, summary)
         return summary
 
 
-def _require_misfit(config: Config) -> None:
+def _require_posterior(config: Config) -> None:
     terms = config.objective.weights or (config.objective.kind,)
     if "misfit" not in terms:
         raise agreed_error(
@@ -79,6 +89,27 @@ def _require_misfit(config: Config) -> None:
                 f"objective.kind or objective.weights, not {', '.join(terms)} alone"
             )
         )
+    if config.background.informed:
+        raise agreed_error(
+            ConfigError(
+                f"background.informed = {config.background.informed!r}: uncertainty wants the "
+                "whole background term, which is what is known before the observations"
+            )
+        )
+
+
+def _predicted(
+    config: Config, comm: Comm, posterior: Posterior, controls: Gradient
+) -> dict[str, Predicted]:
+    """What the controls lead to, and how far they leave it open, as [uncertainty] asks."""
+    found: dict[str, Predicted] = {}
+    for name in config.uncertainty.predict:
+        alone = replace(config, objective=Objective(kind=name), background=Background())
+        with Problem(alone, comm) as problem:
+            value, gradient = problem.value_and_gradient(controls)
+        before, after = posterior.spread(gradient)
+        found[name] = Predicted(before, after, value)
+    return found
 
 
 @contextmanager
@@ -98,6 +129,9 @@ class Report:
         posterior: there.
         controls: their values.
         background: J's part of it.
+
+    Attributes:
+        predicted: what the controls lead to, by name.
     """
 
     def __init__(
@@ -120,6 +154,7 @@ class Report:
                 name: controls[name] + departure for name, departure in sample.items()
             }
         self._before, self._after = before, after
+        self.predicted: dict[str, Predicted] = {}
         self._tiles: dict[str, np.ndarray] = {}
         self._numbers: dict[str, float] = {}
         for group, values in groups.items():
@@ -133,6 +168,7 @@ class Report:
         """What is told of it."""
         case, posterior, pairs = self._case, self._posterior, self._posterior.pairs
         scalars = [*self._numbers.values(), *pairs.values.tolist()]
+        scalars += [one.posterior for one in self.predicted.values()]
         return UncertaintySummary(
             objective=objective,
             converged=converged,
@@ -147,6 +183,7 @@ class Report:
                 name: Deviations(self._rms(name, self._before), self._rms(name, self._after))
                 for name in case.controls
             },
+            predicted=self.predicted,
             products=n_products,
             digest=digest(case.decomposition, [*self._tiles.values()], scalars),
             ranks=case.comm.size,
@@ -167,6 +204,9 @@ class Report:
         start, case, pairs = time.perf_counter(), self._case, self._posterior.pairs
         scalars: dict[str, ArrayLike] = {**self._numbers}
         scalars |= {"/eigenvalues": pairs.values, "/residuals": pairs.residuals}
+        for name, one in self.predicted.items():
+            for part, number in to_mapping(one).items():
+                scalars[f"/predicted/{name}/{part}"] = number
         attributes = {
             "config": case.config.to_toml(),
             "versions": to_line(versions()) if case.comm.rank == 0 else "",

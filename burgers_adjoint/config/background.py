@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from burgers_adjoint.config.values import Count, Positive, Seed
+from burgers_adjoint.config.values import Count, Positive, Seed, Text
 
 
 class Matern(Struct, frozen=True, forbid_unknown_fields=True):
@@ -35,6 +35,9 @@ class Background(Struct, frozen=True, forbid_unknown_fields=True):
         forcing: likewise; for example { kind = "matern", length = 1.0, deviation = 0.1 }.
         forcing_in_time: likewise, each knot for itself; for example { kind = "matern", length =
             1.0, deviation = 0.1 }.
+        informed: uncertainty.h5 of an earlier `uncertainty`: the directions in it that observations
+            determine are left out of the term.
+        informed_above: which directions these are: those of larger eigenvalues.
     """
 
     deviation: dict[str, float] = {}
@@ -43,6 +46,8 @@ class Background(Struct, frozen=True, forbid_unknown_fields=True):
     viscosity_field: Matern | None = None
     forcing: Matern | None = None
     forcing_in_time: Matern | None = None
+    informed: str = ""
+    informed_above: Annotated[float, Meta(gt=0)] = 1.0
 
     @property
     def covariances(self) -> dict[str, Matern]:
@@ -62,6 +67,8 @@ class Uncertainty(Struct, frozen=True, forbid_unknown_fields=True):
         batch: directions that go through a forward and a reverse sweep together.
         samples: of the controls, drawn after the observations.
         seed: of the samples and of the directions at the start.
+        predict: terms of an objective of which to tell how far the controls leave them open, at the
+            end of the run: ["final_energy"].
     """
 
     eigenpairs: Count = 32
@@ -69,4 +76,24 @@ class Uncertainty(Struct, frozen=True, forbid_unknown_fields=True):
     passes: Annotated[int, Meta(ge=2, le=100)] = 3
     batch: Count = 8
     samples: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 4
+    seed: Seed = 0
+    predict: tuple[Text, ...] = ()
+
+
+class Hessian(Struct, frozen=True, forbid_unknown_fields=True):
+    """What `hessian` multiplies.
+
+    Attributes:
+        kind: of the second derivative of J: the whole, or the part without the curvature of steps.
+        directions: HDF5 file with directions as /directions/0000/NAME and so on, a value for each
+            control; random ones when empty.
+        group: in that file; an uncertainty.h5 has some in "modes".
+        count: of random directions.
+        seed: of these.
+    """
+
+    kind: Literal["full", "gauss_newton"] = "full"
+    directions: str = ""
+    group: Text = "directions"
+    count: Count = 1
     seed: Seed = 0

@@ -111,6 +111,14 @@ def _check_names(config: Config) -> None:
     kind = config.truth.kind
     INITIAL_STATES.require(kind, f"truth.kind = {show(kind)}")
     TERMS.require(config.objective.kind, also=(SUM,))
+    predict = config.uncertainty.predict
+    for name in predict:
+        TERMS.require(name, f"uncertainty.predict = {show(predict)}: {name}")
+        if name == "misfit":
+            raise ConfigError(
+                f"uncertainty.predict = {show(predict)}: expected no misfit, which is what the "
+                "posterior comes from"
+            )
     controls = config.gradient.controls
     for name in controls:
         if name not in CONTROLS.names:
@@ -210,7 +218,12 @@ def no_field(name: str) -> str:
 
 
 def _check_covariances(config: Config) -> None:
-    controls = config.gradient.controls
+    controls, section = config.gradient.controls, config.background
+    if section.informed and not (section.deviation or section.smoothness or section.covariances):
+        raise ConfigError(
+            f"background.informed = {show(section.informed)}: expected a background term that "
+            "directions are left out of"
+        )
     for name, matern in config.background.covariances.items():
         shown = f"[background.{name}]"
         if name not in controls:

@@ -84,6 +84,8 @@ def from_dict(data: Mapping[str, Any]) -> Config:
         initial=replace(config.initial, path=_absolute(config.initial.path)),
         truth=replace(config.truth, path=_absolute(config.truth.path)),
         observations=replace(config.observations, path=_absolute(config.observations.path)),
+        background=replace(config.background, informed=_absolute(config.background.informed)),
+        hessian=replace(config.hessian, directions=_absolute(config.hessian.directions)),
         output=replace(config.output, directory=home(config.output.directory)),
         snapshots=replace(config.snapshots, directory=home(config.snapshots.directory)),
     )

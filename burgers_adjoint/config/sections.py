@@ -9,7 +9,7 @@ import msgspec
 import tomli_w
 from msgspec import Meta, Struct
 
-from burgers_adjoint.config.background import Background, Uncertainty
+from burgers_adjoint.config.background import Background, Hessian, Uncertainty
 from burgers_adjoint.config.searching import Petsc, Tao
 from burgers_adjoint.config.values import Count, Points, Positive, Seed, Text
 
@@ -325,6 +325,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     background: Background = Background()
     truth: Truth = Truth()
     uncertainty: Uncertainty = Uncertainty()
+    hessian: Hessian = Hessian()
     tao: Tao = Tao()
     petsc: Petsc = Petsc()
     checkpointing: Checkpointing = Checkpointing()

@@ -1,10 +1,11 @@
 """The background term: what is known of the controls before any observation."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from burgers_adjoint.equations.burgers.controls import as_value
+from burgers_adjoint.errors import ConfigError, agreed_error
 from burgers_adjoint.inverse.covariance import Covariance
 from burgers_adjoint.kernels.tile_layout import Layout
 from burgers_adjoint.parallel.decomposition import Decomposition
@@ -12,6 +13,7 @@ from burgers_adjoint.parallel.halo import Frame, Halo
 from burgers_adjoint.parallel.reductions import exact_sum
 
 Values = Mapping[str, np.ndarray | float]
+NOT_ORTHONORMAL = 1e-6  # of scalar products of directions that are
 
 
 class Background:
@@ -23,12 +25,20 @@ class Background:
     a field that departs from the prior does so smoothly (Tikhonov, of order one). Controls are laid
     out like their gradients; smoothness is for those that are fields of the whole domain.
 
+    With directions v that observations determine, J = 1/2 (m - prior)' A (m - prior) leaves those
+    alone: A becomes A - sum A v v' A, where v_i' A v_j = 1 or 0 (Nguyen, Wittmer and Bui-Thanh
+    2022, with eigenvectors of a Hessian in place of their active subspace).
+
     Args:
         decomposition, layout: of the fields.
         prior: value of every control that has a deviation, a smoothness or a covariance.
         deviation: standard deviation of a control from its prior, by name.
         smoothness: weight by name.
         covariances: by name.
+        informed: directions of all controls that the observations determine.
+
+    Raises:
+        ConfigError: on all ranks: the directions are not orthonormal in this term.
     """
 
     def __init__(
@@ -39,6 +49,7 @@ class Background:
         deviation: Mapping[str, float],
         smoothness: Mapping[str, float],
         covariances: Mapping[str, Covariance],
+        informed: Sequence[Values] = (),
     ) -> None:
         self._comm = decomposition.comm
         self._layout = layout
@@ -54,6 +65,17 @@ class Background:
         layout.interior(self._work)[...] = 1.0
         self._halo.exchange(self._work)
         self._there = [shifted.copy() for shifted in self._neighbours()]
+        self._informed: list[Values] = []  # A v
+        images = [self._whole({name: one[name] for name in self._prior})[1] for one in informed]
+        products = [[self._dot(image, one) for one in informed] for image in images]
+        if not np.allclose(products, np.eye(len(images)), rtol=0.0, atol=NOT_ORTHONORMAL):
+            raise agreed_error(
+                ConfigError(
+                    "the directions of background.informed are of another background term: "
+                    "expected the one that `uncertainty` was run with"
+                )
+            )
+        self._informed += images
 
     def _neighbours(self) -> list[np.ndarray]:
         """Views (ny, nx) of the points to the east, north, west and south of the work array."""
@@ -72,6 +94,24 @@ class Background:
         return self._of({name: values[name] - prior for name, prior in self._prior.items()})
 
     def _of(self, departures: Values) -> tuple[float, dict[str, np.ndarray | float]]:
+        total, gradient = self._whole(departures)
+        for image in self._informed:
+            along = self._dot(image, departures)
+            total -= 0.5 * along**2
+            for name, part in image.items():
+                gradient[name] = as_value(gradient[name] - along * np.asarray(part))
+        return total, gradient
+
+    def _dot(self, left: Values, right: Values) -> float:
+        """Scalar product of values of the controls that the term has. Collective."""
+        total = 0.0
+        for name, part in left.items():
+            product = np.asarray(part * right[name])
+            total += exact_sum(self._comm, product) if product.ndim else float(product)
+        return total
+
+    def _whole(self, departures: Values) -> tuple[float, dict[str, np.ndarray | float]]:
+        """What no observation has a part in."""
         total = 0.0
         gradient: dict[str, np.ndarray | float] = {}
         for name, departure in departures.items():

@@ -127,6 +127,17 @@ class Posterior:
         along = dots(self.whitening.comm, vectors, self.pairs.vectors)
         return self.whitening.departures(vectors - combined(along * shares, self.pairs.vectors))
 
+    def spread(self, gradient: Values) -> tuple[float, float]:
+        """Standard deviations, before and after the observations, of what has this gradient.
+
+        To first order: those of a number that is linear in the controls.
+        """
+        comm, pulled = self.whitening.comm, self.whitening.pulled_back([gradient])
+        before = float(dots(comm, pulled, pulled)[0, 0])
+        along = dots(comm, pulled, self.pairs.vectors)[0]
+        after = before - math.fsum(self._reductions * np.square(along))
+        return math.sqrt(before), math.sqrt(max(after, 0.0))
+
     @property
     def n_informed(self) -> int:
         """Directions of which the observations say more than the prior."""

@@ -28,6 +28,8 @@ GROUPS = {
     "prior": "first guess of the {}",
     "truth": "true {}",
     "deviation": "standard deviation of the {}",
+    "directions": "direction of the {}",
+    "products": "product of the second derivative with a direction, by the {}",
     "modes": "direction of the {} that observations determine",
     "samples": "random {} after the observations",
     "primal": "velocity",

@@ -123,6 +123,7 @@ class RunSummary(Struct, kw_only=True):
     checks: list[Check] = []
     schedule: Scheduled | None = None
     snapshot_bytes: int = 0
+    product_norms: list[dict[str, float]] | UnsetType = UNSET
     dumps: Dumped | UnsetType = UNSET
     plan: PlanOutcome | UnsetType = UNSET
     published: list[Compared] | UnsetType = UNSET
@@ -154,6 +155,12 @@ class Deviations(Struct):
     posterior: float
 
 
+class Predicted(Deviations):
+    """A number that the controls lead to, and its standard deviations to first order."""
+
+    value: float
+
+
 class UncertaintySummary(Struct, kw_only=True):
     """What observations say of controls; information in nats, see `inverse.posterior`.
 
@@ -170,6 +177,7 @@ class UncertaintySummary(Struct, kw_only=True):
     information_gain: float
     log_determinants: float
     deviation: dict[str, Deviations]
+    predicted: dict[str, Predicted] = {}
     products: int
     digest: str
     ranks: int

@@ -117,6 +117,11 @@ def uncertainty_rows(summary: UncertaintySummary) -> Iterable[tuple[str, str]]:
     )
     for name, one in summary.deviation.items():
         yield f"deviation of {name}", f"{one.posterior:.4g}, before {one.prior:.4g}"
+    for name, said in summary.predicted.items():
+        yield (
+            f"predicted {name}",
+            f"{said.value:.6g}, deviation {said.posterior:.4g}, before {said.prior:.4g}",
+        )
     yield "products", f"{summary.products}, in {summary.seconds['products']:.3g} s"
     yield "ranks", str(summary.ranks)
     yield "digest", summary.digest
@@ -184,6 +189,9 @@ def summary_rows(summary: RunSummary) -> Iterable[tuple[str, str]]:
     yield "objective", repr(float(summary.objective))
     for control, norm in summary.gradient_norm.items():
         yield f"gradient norm, {control}", f"{norm:.15g}"
+    for n, norms in enumerate(summary.product_norms or ()):
+        for control, norm in norms.items():
+            yield f"product {n}, {control}", f"norm {norm:.15g}"
     if summary.optimize:
         yield from _optimize_rows(summary.optimize)
     if summary.schedule is None:

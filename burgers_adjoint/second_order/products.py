@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from burgers_adjoint.assembly.own_objective import CurvedObjective
 from burgers_adjoint.assembly.runs import executed
 from burgers_adjoint.assembly.stores import Store, closed_at_end
 from burgers_adjoint.checkpointing.counts import Counts
+from burgers_adjoint.checkpointing.executor import Executor
 from burgers_adjoint.equations.burgers.controls import Inputs, as_value, copied
 from burgers_adjoint.equations.burgers.objectives.objective import Objective
 from burgers_adjoint.equations.burgers.preparation import prepare_kernels
@@ -29,7 +31,7 @@ from burgers_adjoint.stepping.directions import WithDirections
 from burgers_adjoint.stepping.engine import Engine
 from burgers_adjoint.stepping.model import Model
 from burgers_adjoint.stepping.primal import stretches
-from burgers_adjoint.stepping.stepper import Value
+from burgers_adjoint.stepping.stepper import Cotangent, Value
 
 Direction = Mapping[str, Value]
 Product = dict[str, Value]
@@ -65,12 +67,15 @@ class SecondOrder:
         n_directions: how many there are in every call.
         full: of the Hessian; else of its Gauss-Newton part, in which the tangents of states alone
             count, and not the curvature of the steps.
+        at_once: never keep tangents from a sweep before.
 
     Raises:
         ConfigError: on all ranks: there are no directions, or J has no second derivative.
     """
 
-    def __init__(self, case: Case, n_directions: int, full: bool = True) -> None:
+    def __init__(
+        self, case: Case, n_directions: int, full: bool = True, at_once: bool = False
+    ) -> None:
         self._case, self.n_directions, self.full = case, n_directions, full
         _require_second_order(case, n_directions)
         self._open = ExitStack()
@@ -95,7 +100,7 @@ class SecondOrder:
         inputs = Inputs(case.all_controls, case.fields, model)
         self.case = replace(case, setting=setting, model=model, objective=objective, inputs=inputs)
         self._driven_model: Model | None = None
-        self._looked = self._looked_at() if not full else []
+        self._looked = [] if full or at_once else self._looked_at()
         if self._looked:
             same = Objective(case.objective.terms, decomposition)  # whose `parts` are its own
             drive = ObjectiveOfTangents(same, case.model.layout, len(case.fields))
@@ -162,6 +167,17 @@ class SecondOrder:
                 a term of J has no second derivative.
             NumericalError: on all ranks: a state is not finite.
         """
+        self.set_directions(directions)
+        if self.driven:
+            found = self._driven()
+        else:
+            found = self.ended(executed(self.case, self.checkpointing.schedule(), self._store))
+        if prior:
+            self.add_prior(directions, found)
+        return found
+
+    def set_directions(self, directions: Sequence[Direction]) -> None:
+        """Take the case's inputs, and these directions beside them. Collective."""
         case, model, controls = self._case, self.case.model, self._case.controls
         for name, value in case.model.values.items():
             model.set_value(name, value)
@@ -175,16 +191,16 @@ class SecondOrder:
             of_steps.append({name: direction[name] for name in controls if controls[name].of_steps})
         self._engine.set_data(self._steps.directions(of_steps, case.decomposition.tile_shape))
         self.case.inputs.fields = np.concatenate(fields)
-        found = self._driven() if self.driven else self._reversed()
-        if prior:
-            found.objective = case.prior.added_to(found.objective, case.fields, found.gradient)
-            for direction, product in zip(directions, found.products, strict=True):
-                case.prior.add_product(direction, product)
-        return found
 
-    def _reversed(self) -> Products:
-        """One reversal of states beside their tangents."""
-        executor = executed(self.case, self.checkpointing.schedule(), self._store)
+    def add_prior(self, directions: Sequence[Direction], found: Products) -> None:
+        """Add the part of the background term. Collective."""
+        case = self._case
+        found.objective = case.prior.added_to(found.objective, case.fields, found.gradient)
+        for direction, product in zip(directions, found.products, strict=True):
+            case.prior.add_product(direction, product)
+
+    def ended(self, executor: Executor[np.ndarray, Cotangent, Any]) -> Products:
+        """What an executor of states beside their tangents ends with, without the prior."""
         assert executor.cotangent is not None
         stacked = self.case.model.gradient(executor.cotangent)
         parts = [

@@ -13,12 +13,13 @@ from burgers_adjoint.config import Config, from_dict
 from burgers_adjoint.errors import ConfigError
 from burgers_adjoint.output.progress import Progress
 from burgers_adjoint.parallel.failure import patient_barrier
+from burgers_adjoint.problem import Problem
 
 pytest.importorskip("petsc4py")
 COMM = MPI.COMM_WORLD
 
 
-def configured(folder: object, **section: object) -> Config:
+def configured(folder: object, informed: object = "", **section: object) -> Config:
     return from_dict(
         {
             "grid": {"nx": 13, "ny": 11, "x": [-1, 2], "y": [-1.5, 3]},
@@ -34,8 +35,16 @@ def configured(folder: object, **section: object) -> Config:
                 "deviation": {"viscosity": 0.02, "boundary": 0.3},
                 "initial": {"kind": "matern", "length": 1.5, "deviation": 0.5},
                 "viscosity_field": {"kind": "matern", "length": 2.0, "deviation": 0.01},
+                "informed": str(informed),
+                "informed_above": 0.01,
             },
-            "uncertainty": {"eigenpairs": 11, "oversampling": 4, "samples": 2, **section},
+            "uncertainty": {
+                "eigenpairs": 11,
+                "oversampling": 4,
+                "samples": 2,
+                "predict": ["final_energy"],
+                **section,
+            },
             "tao": {"gttol": 0.1},
             "output": {"directory": str(folder), "plots": False},
         }
@@ -56,6 +65,7 @@ def test_bits_are_those_of_one_rank(tmp_path_factory) -> None:
         assert summary.digest == alone.digest
         assert summary.eigenvalues == alone.eigenvalues
         assert summary.deviation == alone.deviation
+        assert summary.predicted == alone.predicted
         found: list[dict[str, np.ndarray]] = []
         for name in ("all", "alone"):
             with h5py.File(base / name / "uncertainty.h5") as file:
@@ -71,6 +81,16 @@ def test_bits_are_those_of_one_rank(tmp_path_factory) -> None:
         for path, values_of_all in found[0].items():
             np.testing.assert_array_equal(values_of_all, found[1][path], err_msg=path)
     patient_barrier(COMM)
+    left_out = configured(base / "some", informed=base / "all" / "uncertainty.h5")
+    gradients = []
+    for comm in (COMM, MPI.COMM_SELF):
+        with Problem(left_out, comm) as problem:
+            away = {"viscosity": 0.07, "initial": 1.5 * problem.controls()["initial"]}
+            objective, gradient = problem.value_and_gradient(away)
+            background = problem.case.objective.parts["background"]
+            assert background > 0.0
+            gradients.append((objective, background, problem.case.digest(np.zeros(0), gradient)))
+    assert gradients[0] == gradients[1]
 
 
 def test_what_has_no_posterior_is_refused_on_all_ranks(tmp_path_factory) -> None:

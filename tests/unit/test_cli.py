@@ -95,12 +95,12 @@ def test_options_may_stand_before_and_after_the_configuration():
         (
             ["optimise"],
             r"unknown command 'optimise', did you mean optimize\?; there are gradient, forward, "
-            "plan, check, resume, optimize, uncertainty, report, info, watch",
+            "plan, check, resume, optimize, uncertainty, hessian, report, info, watch",
         ),
         (
             ["solve", "run.toml"],
             "unknown command 'solve'; there are gradient, forward, plan, check, resume, "
-            "optimize, uncertainty, report, info, watch",
+            "optimize, uncertainty, hessian, report, info, watch",
         ),
         (["--fast"], r"No such option:? '?--fast"),
         (["-s"], "Option '-s' requires an argument"),

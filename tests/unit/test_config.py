@@ -452,8 +452,8 @@ SCHEDULES = (
         (
             "girds.nx=3",
             "unknown section [girds], did you mean grid?; allowed: grid, physics, initial, time, "
-            "objective, observations, gradient, controls, background, truth, uncertainty, tao, "
-            "petsc, checkpointing, snapshots, restart, parallel, output, check",
+            "objective, observations, gradient, controls, background, truth, uncertainty, hessian, "
+            "tao, petsc, checkpointing, snapshots, restart, parallel, output, check",
         ),
         ("nx=3", "-s nx=3: expected SECTION.KEY=VALUE, for example -s grid.nx=200"),
         ("grid.nx", "-s grid.nx: expected SECTION.KEY=VALUE, for example -s grid.nx=200"),
@@ -507,7 +507,8 @@ def test_wrong_values_are_named_with_what_is_allowed(override, message):
             "unknown key background.viscosity = "
             '{"kind": "matern", "length": 1.0, "deviation": 1.0}, did you mean viscosity_field?; '
             "allowed in [background]: deviation, smoothness, initial, viscosity_field, forcing, "
-            "forcing_in_time; viscosity is no field of the domain: it can have a deviation",
+            "forcing_in_time, informed, informed_above; "
+            "viscosity is no field of the domain: it can have a deviation",
         ),
     ],
 )

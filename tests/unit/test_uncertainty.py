@@ -59,6 +59,8 @@ VISCOUS = {
     "background": {"deviation": {"viscosity": 0.02}, "smoothness": {}},
 }
 
+NONE = {"deviation": {}, "smoothness": {}, "viscosity_field": None}
+
 
 def flat(values: dict) -> np.ndarray:
     return np.concatenate([np.ravel(values[name]) for name in sorted(values)])
@@ -93,6 +95,8 @@ def test_heat_conduction_has_the_posterior_in_closed_form() -> None:
         posterior = found_in(problem)
         modes = posterior.modes()
         deviations = posterior.deviations(modes)
+        weights = np.random.default_rng(3).normal(size=(2, 10, 12))
+        spreads = posterior.spread({"initial": weights})
     elliptic = laplacian_2d(10, 12, grid.dy, grid.dx, "mirrored") + 8.0 / length**2 * np.eye(120)
     prior = np.linalg.inv(elliptic @ elliptic)
     prior *= deviation**2 / prior[5 * 12 + 6, 5 * 12 + 6]
@@ -115,6 +119,11 @@ def test_heat_conduction_has_the_posterior_in_closed_form() -> None:
     for found, matrix in zip(deviations, (prior, expected), strict=True):
         spread = np.sqrt(np.diag(matrix)).reshape(10, 12)
         np.testing.assert_allclose(found["initial"], [spread, spread], rtol=1e-8)
+    of_weights = [
+        np.sqrt(weights.ravel() @ np.kron(np.eye(2), matrix) @ weights.ravel())
+        for matrix in (prior, expected)
+    ]
+    np.testing.assert_allclose(spreads, of_weights, rtol=1e-8)
     # variance along an eigenvector
     functional = np.linalg.solve(np.kron(np.eye(2), prior), v.T).T
     along = np.einsum("ni,ij,nj->n", functional, both, functional)
@@ -226,6 +235,41 @@ def test_command_takes_the_controls_of_a_search(tmp_path: Path) -> None:
         assert 0 < abs(away) < 0.1
         label = file["deviation/posterior/viscosity_field"].attrs["long_name"]
         assert label == b"standard deviation of the posterior viscosity field"
+
+
+def test_predictions_have_the_deviations_of_what_samples_lead_to(tmp_path: Path) -> None:
+    pytest.importorskip("petsc4py")
+    names = ["final_energy", "running_enstrophy"]
+    section = {"predict": names, "samples": 150}
+    config = configured(tmp_path, **VISCOUS, uncertainty=section)
+    summary = uncertainty(config, ALONE, Progress(shown=False))
+    assert list(summary.predicted) == names
+    with h5py.File(tmp_path / "uncertainty.h5") as file:
+        at, samples = file["controls"], list(file["samples"].values())
+        for name, said in summary.predicted.items():
+            alone = {"kind": name, "weights": {}}
+            with Problem(configured(**{**VISCOUS, "background": NONE}, objective=alone)) as problem:
+                value, *led_to = (
+                    problem.value({name: np.array(one[name]) for name in problem.case.controls})
+                    for one in (at, *samples)
+                )
+            assert said.value == value
+            assert np.std(led_to) == pytest.approx(said.posterior, rel=0.2)
+            assert said.posterior < said.prior
+            assert file[f"predicted/{name}/posterior"][()] == said.posterior
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("misfit", "expected no misfit, which is what the posterior comes from"),
+        ("final_energie", "did you mean final_energy?"),
+    ],
+)
+def test_what_cannot_be_predicted_is_told(name: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=r"uncertainty\.predict") as error:
+        configured(uncertainty={"predict": [name]})
+    assert message in str(error.value)
 
 
 def test_what_belongs_to_an_older_search_goes_with_it(tmp_path: Path) -> None:
