@@ -19,11 +19,12 @@ from burgers_adjoint.checkpointing.call_tree_check import dry_run
 from burgers_adjoint.checkpointing.call_tree_choice import Choice, from_toml, to_toml
 from burgers_adjoint.checkpointing.executor import Executor
 from burgers_adjoint.kernels.tile_layout import Layout
+from burgers_adjoint.output.inside_picture import draw_inside
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.grid import Grid
 from burgers_adjoint.parallel.halo import Frame, Halo
 from burgers_adjoint.parallel.reductions import digest, exact_sum, norm
-from burgers_adjoint.planning.inside import plan_tree
+from burgers_adjoint.planning.inside import plan_tree, points
 from burgers_adjoint.snapshots.memory import MemoryStore
 
 U = frozenset({"u", "v"})
@@ -254,6 +255,7 @@ def main():
     parser.add_argument("--choice", help="TOML file of what is recorded in a step")
     parser.add_argument("--plan", metavar="BYTES", type=int, help="choose for so many bytes")
     parser.add_argument("--write", metavar="FILE", help="where the choice of --plan goes")
+    parser.add_argument("--draw", metavar="FILE", help="a picture of what --plan tries")
     given = parser.parse_args()
     comm = MPI.COMM_WORLD
     grid = Grid(96, 64, (0.0, 4.0), (0.0, 3.0), periodic=True)
@@ -265,10 +267,15 @@ def main():
     if given.choice:
         choice = from_toml(Path(given.choice).read_text(encoding="utf-8"), paths, given.choice)
     if given.plan:
-        found = plan_tree(model, model.start, given.steps, given.plan, comm)
+        others = 20 if given.draw else 0
+        found = plan_tree(model, model.start, given.steps, given.plan, comm, by_chance=others)
         choice = found.best.profile.choice
         if comm.rank == 0:
             print(found)
+            if given.draw:
+                draw_inside(
+                    given.draw, found.paths, points(found.by_chance), points(found.binomial)
+                )
             if given.write:
                 text = to_toml(choice, paths, given.steps)
                 Path(given.write).write_text(text, encoding="utf-8")

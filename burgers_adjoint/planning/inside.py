@@ -180,6 +180,7 @@ def plan_tree(
     comm: Comm,
     repeats: int = 1,
     clock: Clock = perf_counter,
+    by_chance: int = 0,
 ) -> InsidePlan:
     """Choose what is recorded in the step of a model. Collective.
 
@@ -191,6 +192,7 @@ def plan_tree(
         comm: of the ranks that share the model.
         repeats: gradients that are run for each choice; the fastest counts.
         clock: returns seconds.
+        by_chance: other choices that are run to be compared; see `compared`.
 
     Raises:
         ConfigError: on all ranks: the budget does not hold one snapshot and what a step takes.
@@ -205,6 +207,8 @@ def plan_tree(
         return measured(model, initial, n_steps, choice, comm, repeats, clock)
 
     found = searched(measure, first, budget)
+    if by_chance:
+        found = compared(found, measure, by_chance)
     model.reversal = Reversal(model.step, found.best.profile.choice.recorded)
     return found
 

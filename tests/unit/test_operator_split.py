@@ -91,8 +91,9 @@ def test_the_example_writes_a_choice_that_it_takes(
         SPLIT.main()
         return capsys.readouterr().out.splitlines()
 
-    file = tmp_path / "inside.toml"
-    planned = run("--plan", "2000000", "--write", str(file))
+    file, picture = tmp_path / "inside.toml", tmp_path / "tried.png"
+    planned = run("--plan", "2000000", "--write", str(file), "--draw", str(picture))
+    assert picture.read_bytes().startswith(b"\x89PNG")
     assert planned[0].split()[:2] == ["site", "occurrences"]
     assert run("--choice", str(file)) == planned[-4:] == run()
     file.write_text(file.read_text(encoding="utf-8").replace("advect", "convect"))
