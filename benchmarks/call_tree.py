@@ -30,7 +30,16 @@ from burgers_adjoint.snapshots.memory import MemoryStore
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "operator_split.py"
 COMM = MPI.COMM_WORLD
-COLUMNS = ("choice", "recorded", "snapshots", "MB", "median s", "least s", "over chosen's least")
+COLUMNS = (
+    "choice",
+    "recorded",
+    "snapshots",
+    "MB",
+    "predicted s",
+    "median s",
+    "least s",
+    "over chosen's least",
+)
 FINALISTS = 3  # choices by chance that are compared with the plan in turn
 
 
@@ -126,7 +135,8 @@ def compare(case: Case, count: int, rounds: int, clock: Callable[[], float]) -> 
     samples = both_ways(calls, rounds, clock)
     rows = [
         (name, len(choice.recorded), choice.snapshots, first.bytes_with(choice) / 1e6,
-         samples.median(name), least(samples, name), least(samples, name, "chosen"))
+         first.seconds_with(choice), samples.median(name),
+         least(samples, name), least(samples, name, "chosen"))
         for name, choice in finalists.items()
     ]  # fmt: skip
     print(f"\n{case.name}: {first.n_steps} steps, {plan.budget / 1e6:.3g} MB\n\n{plan}\n")
