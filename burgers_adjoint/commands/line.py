@@ -123,9 +123,11 @@ commands.commands["forward"].params.append(
     )
 )
 _command("plan", "Predict steps, memory and time of all schedules and stores, without the run.")
-commands.commands["plan"].params.append(
-    click.Option(["--draw"], metavar="FILE", help="Draw the schedule into a picture (.png, .pdf).")
-)
+commands.commands["plan"].params += [
+    click.Option(["--draw"], metavar="FILE", help="Draw the schedule into a picture (.png, .pdf)."),
+    click.Option(["--inside"], is_flag=True, help="Choose, by runs, what to keep of a step, too."),
+    click.Option(["--write"], metavar="FILE", help="Write the configuration that --inside finds."),
+]
 _command("check", "Test the gradient; ends with 1 when a test fails.")
 _command("resume", "Go on with the interrupted run of an output folder.", "DIR")
 _command("optimize", "Recover controls from observations; ends with 1 when not converged.")
@@ -282,8 +284,16 @@ def _plan(request: Request, comm: Any) -> int:
     from burgers_adjoint.output.tables import print_plan
 
     config = prepare(request, comm)
+    if request.write and not request.inside:
+        raise agreed_error(ConfigError("--write needs --inside: it writes what that finds"))
     require_writable(request, comm)
-    report(request, comm, plan(config, comm, request.draw), print_plan)
+    if request.inside:
+        from burgers_adjoint.commands.plan_inside import plan_inside
+
+        found, text = plan_inside(config, comm, request.draw, request.write)
+        report(request, comm, found, lambda _, stream, terminal: print(text, file=stream))
+    else:
+        report(request, comm, plan(config, comm, request.draw), print_plan)
     return 0
 
 

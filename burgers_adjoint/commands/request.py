@@ -29,6 +29,8 @@ class Request:
     observe: str | None = None
     resume: str | None = None
     draw: str | None = None
+    inside: bool = False
+    write: str | None = None
     keys: bool = False
     wait: float = 0.0
     port: int | None = None
@@ -58,7 +60,7 @@ def require_writable(request: Request, comm: Any) -> None:
     json = None if request.json == "-" else request.json
     with agreed(comm):
         if comm.rank == 0:
-            for path in (json, request.draw, request.observe):
+            for path in (json, request.draw, request.observe, request.write):
                 if path is not None:
                     require_writable(path)
 

@@ -271,6 +271,17 @@ class PlanSummary(Planned, kw_only=True):
     seconds: Seconds
 
 
+class InsideSummary(Struct, kw_only=True):
+    """What keeping more of a step would spare, what was tried, and what is best of it."""
+
+    steps: int
+    ranks: int
+    budget: int
+    sites: list[dict[str, Any]]
+    tried: list[dict[str, Any]]
+    chosen: dict[str, Any]
+
+
 def published_comparison(
     config: Config, objective: float, pointwise_square_norm: float | None
 ) -> list[Compared]:

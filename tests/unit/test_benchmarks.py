@@ -401,6 +401,20 @@ def test_overlap(run: Callable[..., tuple[str, dict[str, Any]]]) -> None:
     assert row["ratio"] > 0
 
 
+def test_checkpoints_inside_a_step_run_and_keep_to_their_memory(
+    run: Callable[..., tuple[str, dict[str, Any]]],
+) -> None:
+    printed, found = run("call_tree")
+    split, burgers = found["cases"]
+    for one in (split, burgers):
+        assert len(one["at_random"]) == 4
+        assert f"\n{one['name']}: " in printed
+        sizes = [size for points in one["paths"].values() for size, _ in points]
+        sizes += [size for size, _ in one["at_random"] + one["binomial"]]
+        assert all(size > 0 for size in sizes)
+    assert "profiling takes" in printed
+
+
 def test_kept_stages_are_compared_with_recomputed_ones(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
