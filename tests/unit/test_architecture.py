@@ -75,7 +75,7 @@ USERS = {
     "matplotlib": {"output"},
     "rich": {"output"},
     "xxhash": {"snapshots"},
-    "click": {"commands.line", "commands.group"},
+    "click": {"commands.line", "commands.offered", "commands.group"},
     "msgspec": {"config", "output", "assembly", "commands", "restart"},
     "checkpoint_schedules": {"checkpointing.interop"},
     "jax": {"bridges.jax"},
