@@ -14,8 +14,8 @@ from burgers_adjoint.equations.burgers.equation import Burgers
 from burgers_adjoint.errors import ConfigError
 from burgers_adjoint.files.hdf5 import File, array, new_file, opened
 from burgers_adjoint.files.whole import replaced_when_complete
-from burgers_adjoint.kernels.compilation import compiled
-from burgers_adjoint.snapshots.codecs.learned import Autoencoder, Learned, dense
+from burgers_adjoint.kernels.dense import dense
+from burgers_adjoint.snapshots.codecs.learned import Autoencoder, Learned
 
 FORMAT = "burgers_adjoint learned codec 1"
 EQUATION = "2D viscous Burgers"
@@ -36,7 +36,7 @@ def learned(section: Snapshots) -> Learned:
 
 def codec_of(autoencoder: Autoencoder, bounded: bool = False) -> Learned:
     """What encodes with the autoencoder, by compiled code."""
-    return Learned(autoencoder, compiled(dense), bounded)
+    return Learned(autoencoder, dense, bounded)
 
 
 def write(path: str | Path, one: Autoencoder, record: Mapping[str, Any]) -> None:

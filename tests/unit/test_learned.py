@@ -19,11 +19,12 @@ from burgers_adjoint.commands.gradient import gradient as run_gradient
 from burgers_adjoint.commands.train import train
 from burgers_adjoint.config import from_dict
 from burgers_adjoint.errors import BurgersAdjointError, ConfigError, SnapshotError
+from burgers_adjoint.kernels.dense import dense
 from burgers_adjoint.learning.network import torch_or_error
 from burgers_adjoint.output.progress import Progress
 from burgers_adjoint.parallel.library import all_ranks
 from burgers_adjoint.snapshots.codecs.codec import CodecCannot
-from burgers_adjoint.snapshots.codecs.learned import Learned, dense
+from burgers_adjoint.snapshots.codecs.learned import Learned
 
 NETS = [False, True]
 over_networks = pytest.mark.parametrize("network", NETS, ids=["linear", "network"])
@@ -88,7 +89,10 @@ def test_fields_beside_a_state_are_encoded_like_one() -> None:
 
 def test_compiled_code_has_the_bits_of_the_formula() -> None:
     for network in NETS:
-        compiled, plain = CODECS[network, False], Learned(autoencoder(network=network), dense)
+        compiled, plain = (
+            CODECS[network, False],
+            Learned(autoencoder(network=network), dense.py_func),
+        )
         array = state(9, 10)
         assert compiled.encode(array) == plain.encode(array)
 
