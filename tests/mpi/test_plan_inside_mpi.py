@@ -31,6 +31,6 @@ def test_all_ranks_find_the_same() -> None:
 
 
 def test_too_little_memory_is_refused_on_all_ranks() -> None:
-    with pytest.raises(ConfigError, match="1000 bytes do not hold one snapshot") as caught:
-        plan_inside(config_with("1 kB"), COMM)
+    with pytest.raises(ConfigError, match="100 bytes do not hold one snapshot") as caught:
+        plan_inside(config_with("100 B"), COMM)
     assert caught.value.agreed
