@@ -71,7 +71,7 @@ def _forward(
             )
         prepare_kernels(case.model, reverse=False)
         observer = new_recorder(case)
-    durable = durable_run(problem, "forward", resume)
+    durable = durable_run(case, problem.checkpointing, "forward", resume)
     if durable is not None and durable.summary is not None:
         return durable.summary
     directory = prepare_output(case, durable, groups=0, dumped=2)

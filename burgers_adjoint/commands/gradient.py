@@ -5,26 +5,21 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
-from msgspec import UNSET
 
 from burgers_adjoint.assembly.case import Case
 from burgers_adjoint.assembly.lossy_error import LossyError
-from burgers_adjoint.assembly.runs import Gradient
+from burgers_adjoint.assembly.runs import Gradient, Reversal
 from burgers_adjoint.assembly.stores import closed_at_end
-from burgers_adjoint.commands.compression import compressed
 from burgers_adjoint.commands.job import (
     dumps_of,
     durable_run,
     is_continued,
     planned,
     prepare_output,
-    scheduled,
-    seconds_of,
-    seconds_since_start,
-    summarize,
     write_run,
 )
 from burgers_adjoint.commands.monitor import Monitor
+from burgers_adjoint.commands.reversal import summary_of, swept
 from burgers_adjoint.commands.room import room_released
 from burgers_adjoint.config import Config
 from burgers_adjoint.equations.burgers.preparation import prepare_kernels
@@ -36,7 +31,7 @@ from burgers_adjoint.output.summary import (
     RunSummary,
     published_comparison,
 )
-from burgers_adjoint.parallel.agreement import Comm, largest, last_arrival
+from burgers_adjoint.parallel.agreement import Comm
 from burgers_adjoint.parallel.reductions import norm
 from burgers_adjoint.problem import Problem
 
@@ -70,7 +65,7 @@ def gradient(
 def _gradient(problem: Problem, monitor: Monitor, resume: "Resume") -> RunSummary:
     case, checkpointing = problem.case, problem.checkpointing
     config, comm = case.config, case.comm
-    durable = durable_run(problem, "gradient", resume)
+    durable = durable_run(case, checkpointing, "gradient", resume)
     if durable is not None and durable.summary is not None:
         return durable.summary
     directory = prepare_output(case, durable, groups=1, dumped=4)
@@ -79,38 +74,26 @@ def _gradient(problem: Problem, monitor: Monitor, resume: "Resume") -> RunSummar
     dumps = dumps_of(case, directory, durable)
     with closed_at_end(checkpointing.store(schedule), config.snapshots.keep) as store:
         prepare_kernels(case.model)
-        startup = seconds_since_start(comm)
-        known = schedule.n_steps
-        total = None if known is None else schedule.predicted_forward_steps + known
-        monitor.begin("gradient", total)
-        start = last_arrival(comm)
-        if durable is None:
-            result, watch = checkpointing.reversed(schedule, store, monitor)
-        else:
+
+        def run() -> tuple[Reversal, LossyError | None]:
+            if durable is None:
+                return checkpointing.reversed(schedule, store, monitor)
             watch = LossyError(case, monitor) if store.lossy else None
-            result = durable.reverse(schedule, store, watch or monitor)
-            schedule = durable.schedule_used
-        sweeps = last_arrival(comm) - start
-        monitor.end()
-        snapshot_bytes = largest(comm, store.nbytes)
-        packed = compressed(checkpointing, store, watch)
-    seconds = seconds_of(result.counts)
-    own = seconds if durable is None else durable.of_this_job(seconds)
-    summary = summarize(case, result.objective, result.final, result.gradient, startup, sweeps, own)
-    summary.schedule = scheduled(checkpointing.store_kind, schedule, result.counts, result.damages)
-    summary.snapshot_bytes = snapshot_bytes
-    summary.compression = packed or UNSET
+            return durable.reverse(schedule, store, watch or monitor), watch
+
+        done = swept(checkpointing, durable, monitor, "gradient", schedule, store, run)
+    result = done.found
+    summary = summary_of(
+        case, checkpointing, durable, done,
+        result.objective, result.final, result.gradient, result.counts, result.damages,
+    )  # fmt: skip
     if dumps is not None:
         summary.dumps = Dumped(dumps.files, dumps.seconds, dumps.lost)
     if config.checkpointing.schedule == "auto":
-        summary.plan = _outcome(problem, sweeps - (0.0 if dumps is None else dumps.seconds))
+        summary.plan = _outcome(problem, done.seconds - (0.0 if dumps is None else dumps.seconds))
     summary.published = published_comparison(
         config, result.objective, _pointwise_squares(comm, result.gradient)
     )
-    if durable is not None:
-        whole = checkpointing.schedule()
-        planned_steps = None if whole.n_steps is None else whole.predicted_forward_steps
-        summary.restart = durable.report(result.counts.forward_steps, planned_steps, seconds)
     reported = {"gradient": _in_inner_product(case, result.gradient)}
     with nullcontext() if durable is None else durable.kept_if_not_written("gradient"):
         write_run(

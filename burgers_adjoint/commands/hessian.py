@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import closing, nullcontext
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from msgspec import UNSET
 
 from burgers_adjoint.assembly.case import Case
 from burgers_adjoint.assembly.runs import Gradient, executed
 from burgers_adjoint.assembly.stores import closed_at_end
-from burgers_adjoint.commands.compression import compressed
+from burgers_adjoint.checkpointing.executor import Executor
 from burgers_adjoint.commands.job import (
+    durable_run,
     is_continued,
     prepare_output,
-    scheduled,
-    seconds_of,
-    seconds_since_start,
-    summarize,
     write_run,
 )
 from burgers_adjoint.commands.monitor import Monitor
+from burgers_adjoint.commands.reversal import summary_of, swept
 from burgers_adjoint.commands.room import room_released
 from burgers_adjoint.config import Config
 from burgers_adjoint.equations.burgers.controls import split
@@ -32,14 +30,15 @@ from burgers_adjoint.inverse.control_file import read_values
 from burgers_adjoint.output.plots import plot_results
 from burgers_adjoint.output.progress import Progress
 from burgers_adjoint.output.summary import RunSummary
-from burgers_adjoint.parallel.agreement import Comm, from_rank, largest, last_arrival
+from burgers_adjoint.parallel.agreement import Comm, from_rank
 from burgers_adjoint.parallel.failure import agreed
 from burgers_adjoint.parallel.reductions import digest
 from burgers_adjoint.problem import Problem
-from burgers_adjoint.second_order.products import Products, SecondOrder
+from burgers_adjoint.second_order.products import SecondOrder
+from burgers_adjoint.stepping.stepper import Cotangent
 
 if TYPE_CHECKING:
-    from burgers_adjoint.commands.durable import DurableRun, Resume
+    from burgers_adjoint.commands.durable import Resume
 
 
 def hessian(
@@ -77,47 +76,34 @@ def _multiplied(
     second: SecondOrder, directions: list[Gradient], monitor: Monitor, resume: Resume
 ) -> RunSummary:
     case, checkpointing = second.case, second.checkpointing
-    config, comm = case.config, case.comm
-    durable = _durable(second, directions, resume)
+    config = case.config
+    also = {"kind": config.hessian.kind, "directions": _digest(case, directions)}
+    durable = durable_run(case, checkpointing, "hessian", resume, {"hessian": also})
     if durable is not None and durable.summary is not None:
         return durable.summary
     directory = prepare_output(case, durable, groups=1 + 2 * len(directions))
     monitor.prepare(is_continued(durable), limits=durable is None)
     schedule = checkpointing.schedule() if durable is None else durable.schedule()
     with closed_at_end(checkpointing.store(schedule), config.snapshots.keep) as store:
-        startup = seconds_since_start(comm)
-        known = schedule.n_steps
-        total = None if known is None else schedule.predicted_forward_steps + known
-        monitor.begin("hessian", total)
-        start = last_arrival(comm)
-        if durable is None:
-            executor = executed(case, schedule, store, monitor, monitor.follow)
-        else:
-            executor = durable.executed(schedule, store, monitor)
-            schedule = durable.schedule_used
-        sweeps = last_arrival(comm) - start
-        monitor.end()
-        snapshot_bytes = largest(comm, store.nbytes)
-        packed = compressed(checkpointing, store)
-    found, final = second.ended(executor), case.model.final[:2].copy()
+
+        def run() -> tuple[Executor[np.ndarray, Cotangent, Any], None]:
+            if durable is None:
+                return executed(case, schedule, store, monitor, monitor.follow), None
+            return durable.executed(schedule, store, monitor), None
+
+        done = swept(checkpointing, durable, monitor, "hessian", schedule, store, run)
+    found, final = second.ended(done.found), case.model.final[:2].copy()
     second.add_prior(directions, found)
     gradient = found.gradient or {}
-    seconds = seconds_of(found.counts)
-    own = seconds if durable is None else durable.of_this_job(seconds)
-    summary = summarize(case, found.objective, final, gradient, startup, sweeps, own)
-    kind = checkpointing.store_kind
-    summary.schedule = scheduled(kind, schedule, found.counts, executor.damages)
-    summary.snapshot_bytes = snapshot_bytes
-    summary.compression = packed or UNSET
+    summary = summary_of(
+        case, checkpointing, durable, done,
+        found.objective, final, gradient, found.counts, done.found.damages,
+    )  # fmt: skip
     summary.product_norms = [
         {name: case.controls[name].norm(part) for name, part in product.items()}
         for product in found.products
     ]
-    summary.digest = _digest(case, found)
-    if durable is not None:
-        whole = checkpointing.schedule()
-        planned_steps = None if whole.n_steps is None else whole.predicted_forward_steps
-        summary.restart = durable.report(found.counts.forward_steps, planned_steps, seconds)
+    summary.digest = _digest(case, [gradient, *found.products], [found.objective])
     groups = {"gradient": gradient} if gradient else {}
     for name, several in (("directions", directions), ("products", found.products)):
         groups |= {f"{name}/{n:04d}": one for n, one in enumerate(several)}
@@ -129,39 +115,14 @@ def _multiplied(
     return summary
 
 
-def _durable(second: SecondOrder, directions: list[Gradient], resume: Resume) -> DurableRun | None:
-    """What keeps restart data, where it is asked for: of these directions and no others."""
-    case = second.case
-    if not case.config.restart.enabled:
-        return None
-    from burgers_adjoint.commands.durable import DurableRun
-
-    tiles, numbers = _parts(case, "directions", directions)
-    also: dict[str, Any] = {
-        "hessian": {
-            "kind": case.config.hessian.kind,
-            "directions": digest(case.decomposition, tiles, numbers),
-        }
-    }
-    return DurableRun(case, second.checkpointing, "hessian", resume, also)
-
-
-def _digest(case: Case, found: Products) -> str:
-    """Fingerprint of the bits of J, its gradient and all products, alike for all rank counts."""
-    values = [found.gradient or {}, *found.products]
-    tiles, numbers = _parts(case, "products", values)
-    return digest(case.decomposition, tiles, [found.objective, *numbers])
-
-
-def _parts(case: Case, group: str, several: list[Gradient]) -> tuple[list[np.ndarray], list[float]]:
-    """Tiles and numbers of some values of controls, in their order."""
-    tiles: list[np.ndarray] = []
-    numbers: list[float] = []
+def _digest(case: Case, several: list[Gradient], numbers: Sequence[float] = ()) -> str:
+    """Fingerprint of the bits of some values of controls, alike for all rank counts. Collective."""
+    tiles, scalars = list[np.ndarray](), list(numbers)
     for values in several:
-        more, others = split(group, case.controls, values)
-        tiles += more.values()
-        numbers += others.values()
-    return tiles, numbers
+        fields, others = split("values", case.controls, values)
+        tiles += fields.values()
+        scalars += others.values()
+    return digest(case.decomposition, tiles, scalars)
 
 
 def _directions(case: Case) -> list[Gradient]:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -30,14 +30,14 @@ from burgers_adjoint.output.results import (
     remove_leftovers,
     write_results,
 )
-from burgers_adjoint.output.summary import Planned, RunSummary, Scheduled, Seconds, to_line
+from burgers_adjoint.output.summary import Planned, RunSummary, Seconds, to_line
 from burgers_adjoint.output.system import versions
 from burgers_adjoint.parallel.agreement import Comm, largest
 from burgers_adjoint.parallel.failure import agreed
+from burgers_adjoint.planning.checkpointing import Checkpointing
 from burgers_adjoint.problem import Problem
 
 if TYPE_CHECKING:
-    from burgers_adjoint.checkpointing.schedule import Schedule
     from burgers_adjoint.commands.durable import DurableRun, Resume
 
 
@@ -49,13 +49,19 @@ def seconds_since_start(comm: Comm) -> float:
     return float(largest(comm, since))
 
 
-def durable_run(problem: Problem, command: str, resume: "Resume") -> "DurableRun | None":
-    """What keeps restart data of a run, where it is asked for."""
-    if not problem.case.config.restart.enabled:
+def durable_run(
+    case: Case,
+    checkpointing: Checkpointing,
+    command: str,
+    resume: "Resume",
+    also: Mapping[str, Any] | None = None,
+) -> "DurableRun | None":
+    """What keeps restart data of a run, where it is asked for; see `DurableRun`. Collective."""
+    if not case.config.restart.enabled:
         return None
     from burgers_adjoint.commands.durable import DurableRun
 
-    return DurableRun(problem.case, problem.checkpointing, command, resume)
+    return DurableRun(case, checkpointing, command, resume, also)
 
 
 def prepare_output(
@@ -105,30 +111,6 @@ def planned(problem: Problem) -> Planned:
         disk_slots=found.disk_slots,
         costs=asdict(found.costs),
         options=found.rows(slot_bytes),
-    )
-
-
-def scheduled(store: str, schedule: "Schedule", counts: Counts, damages: list[str]) -> Scheduled:
-    """What the summary tells of a schedule and of what came of it.
-
-    Args:
-        store: kind of the store.
-        schedule: that was followed.
-        counts: what was done.
-        damages: what was wrong with each snapshot that was computed anew.
-    """
-    return Scheduled(
-        name=schedule.name,
-        snapshots=schedule.snapshots,
-        snapshots_on_disk=schedule.snapshots_on_disk,
-        forward_steps=counts.forward_steps,
-        predicted_forward_steps=schedule.predicted_forward_steps,
-        snapshots_written=counts.saves,
-        kept_steps=counts.kept_steps,
-        store=store,
-        damaged=counts.damaged,
-        recomputed_steps=counts.recomputed_steps,
-        damages=damages,
     )
 
 
