@@ -1,8 +1,5 @@
 """The operator-split example on a small grid, with fields that are everywhere different."""
 
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -11,8 +8,8 @@ from mpi4py import MPI
 from burgers_adjoint.checkpointing.schedule import Schedule
 from burgers_adjoint.parallel.grid import Grid
 from burgers_adjoint.parallel.reductions import digest, random_field
+from tests.examples import load_example
 
-EXAMPLE = Path(__file__).parents[1] / "examples" / "operator_split.py"
 N_STEPS = 5
 CHOICES = {
     "nothing": (),
@@ -25,16 +22,7 @@ CHOICES = {
 }  # fmt: skip
 
 
-def load_example() -> ModuleType:
-    spec = spec_from_file_location("operator_split", EXAMPLE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-SPLIT = load_example()
+SPLIT = load_example("operator_split")
 
 
 def split(comm: MPI.Comm, choice: str = "nothing") -> Any:

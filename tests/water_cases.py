@@ -2,10 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from importlib.util import module_from_spec, spec_from_file_location
 from itertools import product
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -15,8 +12,9 @@ from burgers_adjoint.assembly.composition import model_of
 from burgers_adjoint.parallel.grid import Grid
 from burgers_adjoint.parallel.reductions import random_field
 from burgers_adjoint.stepping.model import Model
+from tests.examples import FOLDER, load_example
 
-EXAMPLE = Path(__file__).parents[1] / "examples" / "shallow_water.py"
+EXAMPLE = FOLDER / "shallow_water.py"
 CASES = list(product(("euler", "ssprk3", "rk4"), (False, True)))
 N_STEPS, DT = 9, 0.004
 
@@ -25,16 +23,7 @@ def case_name(case: Any) -> str:
     return f"{case[0]}-{'closed' if case[1] else 'periodic'}"
 
 
-def load_example() -> ModuleType:
-    spec = spec_from_file_location("shallow_water", EXAMPLE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-WATER = load_example()
+WATER = load_example("shallow_water")
 
 
 def water(case: tuple[str, bool], comm: MPI.Comm, equation: Any = None, **options: Any) -> Model:

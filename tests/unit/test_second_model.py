@@ -1,7 +1,5 @@
 import subprocess
 import sys
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -9,19 +7,15 @@ import pytest
 
 from burgers_adjoint.checkpointing.binomial import Binomial, least_forward_steps
 from burgers_adjoint.checkpointing.store_all import StoreAll
+from tests.examples import FOLDER, load_example
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "heat.py"
+EXAMPLE = FOLDER / "heat.py"
 N_STEPS = 200
 
 
 @pytest.fixture(scope="module")
 def heat() -> ModuleType:
-    spec = spec_from_file_location("heat", EXAMPLE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_example("heat")
 
 
 @pytest.fixture
