@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from burgers_adjoint.files.whole import replaced_when_complete
+from burgers_adjoint.output.plots import figure_saved
 
 INCHES = (7.0, 5.0)
 COLORS = ("tab:blue", "tab:red")
@@ -58,9 +58,7 @@ def draw_inside(
 
     figure = Figure(figsize=INCHES, layout="constrained")
     add_choices(figure, paths, at_random, binomial)
-    kind = Path(path).suffix.removeprefix(".") or "png"
-    with replaced_when_complete(path) as partial:
-        figure.savefig(partial, format=kind, dpi=150)
+    figure_saved(figure, path)
     return True
 
 

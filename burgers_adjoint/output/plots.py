@@ -238,7 +238,8 @@ def panel(
     bar.formatter.set_powerlimits((-2, 3))
 
 
-def figure_saved(figure: Any, path: str | Path) -> None:
-    """Write a figure, whole or not at all."""
+def figure_saved(figure: Any, path: str | Path, dpi: int = 150) -> None:
+    """Write a figure, whole or not at all, as what the path ends with; a PNG where with nothing."""
+    kind = Path(path).suffix.removeprefix(".") or "png"
     with replaced_when_complete(path) as partial:
-        figure.savefig(partial, format="png", dpi=150)
+        figure.savefig(partial, format=kind, dpi=dpi)

@@ -18,7 +18,7 @@ from burgers_adjoint.checkpointing.actions import (
 )
 from burgers_adjoint.checkpointing.fusion import Limits, fused
 from burgers_adjoint.checkpointing.schedule import Schedule
-from burgers_adjoint.files.whole import replaced_when_complete
+from burgers_adjoint.output.plots import figure_saved
 
 INCHES = (7.0, 8.0)
 POINTS_PER_INCH = 72
@@ -139,7 +139,5 @@ def draw_schedule(schedule: Schedule, path: str | Path) -> bool:
     legend = figure.legend(loc="outside lower center", ncols=2, frameon=False)
     for line in legend.get_lines():
         line.set_linewidth(1.5)
-    kind = Path(path).suffix.removeprefix(".") or "png"
-    with replaced_when_complete(path) as partial:
-        figure.savefig(partial, format=kind, dpi=200)
+    figure_saved(figure, path, dpi=200)
     return True
