@@ -15,10 +15,9 @@ from burgers_adjoint.output.inside_picture import draw_inside
 from burgers_adjoint.output.summary import InsideSummary
 from burgers_adjoint.parallel.agreement import Comm
 from burgers_adjoint.parallel.failure import agreed
-from burgers_adjoint.parallel.memory import memory_limit
 from burgers_adjoint.planning.inside import InsidePlan, points
 from burgers_adjoint.planning.inside_engine import plan_engine
-from burgers_adjoint.planning.plan import SHARE_OF_FREE_MEMORY
+from burgers_adjoint.planning.plan import memory_given
 from burgers_adjoint.problem import Problem
 
 BY_CHANCE = 12  # choices that a picture shows beside those of the strategies
@@ -38,8 +37,7 @@ def plan_inside(
     Raises:
         BurgersAdjointError: on all ranks: a wrong configuration, or a file that cannot be made.
     """
-    budget = memory_limit(comm, config.snapshots.memory or SHARE_OF_FREE_MEMORY)
-    assert budget is not None
+    budget = memory_given(comm, config.snapshots.memory)
     keeping = (False, True) if len(INTEGRATORS[config.time.integrator].b) > 1 else (False,)
     with ExitStack() as stack:
         kinds = {}

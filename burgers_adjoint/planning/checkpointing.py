@@ -13,14 +13,18 @@ from burgers_adjoint.assembly.variants import with_snapshots
 from burgers_adjoint.checkpointing.counts import Observer
 from burgers_adjoint.checkpointing.schedule import Schedule
 from burgers_adjoint.equations.burgers.preparation import prepare_kernels
-from burgers_adjoint.errors import ConfigError, agreed_error
+from burgers_adjoint.errors import ConfigError
 from burgers_adjoint.parallel.agreement import from_rank
-from burgers_adjoint.parallel.memory import memory_limit
 from burgers_adjoint.planning.encoded import encoded, encoded_options, states_of
-from burgers_adjoint.planning.plan import SHARE_OF_FREE_MEMORY, Option, Plan, make_plan
+from burgers_adjoint.planning.plan import (
+    SHARE_OF_FREE_MEMORY,
+    Option,
+    Plan,
+    make_plan,
+    slots_in_memory,
+)
 from burgers_adjoint.planning.tolerance import piloted, reversed_within
 
-NO_CODEC = "none"
 USUAL_SNAPSHOTS = 30  # to find a tolerance with, where their number follows from it
 
 
@@ -52,23 +56,14 @@ class Checkpointing:
         wanted = case.config.checkpointing.snapshots
         if isinstance(wanted, int):
             return wanted
-        memory = case.config.snapshots.memory or SHARE_OF_FREE_MEMORY
-        limit, n_bytes = memory_limit(case.comm, memory), stores.largest_memory_bytes
-        assert limit is not None
-        buffer_bytes = 0
+        n_bytes, buffer_bytes = stores.largest_memory_bytes, 0
         if stores.encoding is not None:
             self._find_tolerance(stores, USUAL_SNAPSHOTS)
             n_bytes = encoded(case, stores.encoding, states_of(case)).slot_bytes
             stores.encoding.limited = False
             buffer_bytes = stores.encoding.buffer_bytes
-        if buffer_bytes + n_bytes > limit:
-            raise agreed_error(
-                ConfigError(
-                    f"snapshots.memory = {memory!r} is {limit} bytes per rank: one snapshot "
-                    f"takes {buffer_bytes + n_bytes}"
-                )
-            )
-        most = (limit - buffer_bytes) // n_bytes
+        memory = case.config.snapshots.memory or SHARE_OF_FREE_MEMORY
+        most = slots_in_memory(case.comm, memory, n_bytes, buffer_bytes)
         return int(most if case.model.n_steps is None else min(most, max(1, case.n_steps - 1)))
 
     @property
@@ -93,12 +88,10 @@ class Checkpointing:
             return plan
         if plan.memory_slots >= case.n_steps - 1:
             return plan
-        makers = {NO_CODEC: self.stores}
-        for name in self._codecs():
-            stores = _stores(with_snapshots(case, codec=name))
-            makers[name] = stores
+        makers = self._encoding_stores()
+        for stores in makers.values():
             plan = plan.with_options(self._encoded_options(stores, plan))
-        self.stores = makers[plan.best.candidate.codec]
+        self.stores = makers.get(plan.best.candidate.codec, self.stores)
         return plan
 
     def _planned(self, stores: StoreMaker, configured: tuple[Schedule, str] | None) -> Plan:
@@ -110,13 +103,12 @@ class Checkpointing:
             encoding.limited = encoding.limited and not self._measured
         return make_plan(case.model, case.fields, case.n_steps, stores, configured, slot_bytes)
 
-    def _codecs(self) -> list[str]:
-        """Those that "auto" may take, on all ranks."""
-        wanted, found = self._case.config.snapshots.gradient_error, []
+    def _encoding_stores(self) -> dict[str, StoreMaker]:
+        """Makers with each codec that "auto" may take, on all ranks; by its name."""
+        wanted, found = self._case.config.snapshots.gradient_error, dict[str, StoreMaker]()
         for name in ("lossless",) if wanted is None else ("lossless", "bounded"):
             with suppress(ConfigError):  # its package is not installed
-                _stores(with_snapshots(self._case, codec=name))
-                found.append(name)
+                found[name] = _stores(with_snapshots(self._case, codec=name))
         return found
 
     def _encoded_options(self, stores: StoreMaker, plan: Plan) -> list[Option]:

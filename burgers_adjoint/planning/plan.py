@@ -91,7 +91,7 @@ def make_plan(
     """
     comm, section = model.comm, maker.config.snapshots
     size = slot_bytes or maker.largest_memory_bytes
-    memory_slots = _slots_in_memory(comm, section.memory, size)
+    memory_slots = slots_in_memory(comm, section.memory, size)
     disk_slots, no_disk = 0, ""
     try:
         disk_slots = maker.free_disk_slots(SHARE_OF_FREE_DISK)
@@ -122,17 +122,28 @@ def make_plan(
     return Plan(options, costs, size, memory_slots, disk_slots, no_disk)
 
 
-def _slots_in_memory(comm: Comm, memory: str | float | None, size: int) -> int:
+def memory_given(comm: Comm, memory: str | float | None) -> int:
+    """Bytes per rank for snapshots: as configured, else a share of what is free. Collective."""
     limit = memory_limit(comm, memory or SHARE_OF_FREE_MEMORY)
     assert limit is not None
-    if limit < size:
+    return limit
+
+
+def slots_in_memory(comm: Comm, memory: str | float | None, size: int, beside: int = 0) -> int:
+    """How many snapshots of a size the memory given holds, beside some other bytes. Collective.
+
+    Raises:
+        ConfigError: on all ranks: it does not hold one.
+    """
+    limit = memory_given(comm, memory)
+    if limit < beside + size:
         raise agreed_error(
             ConfigError(
                 f"snapshots.memory = {memory!r} is {limit} bytes per rank: one snapshot takes "
-                f"{size}"
+                f"{beside + size}"
             )
         )
-    return limit // size
+    return (limit - beside) // size
 
 
 def _row(option: Option, slot_bytes: int) -> dict[str, Any]:
