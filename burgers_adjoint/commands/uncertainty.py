@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -73,8 +73,8 @@ def uncertainty(config: Config, comm: Comm, progress: Progress) -> UncertaintySu
         posterior = search.found(lambda n: progress.update(n * case.n_steps))
         progress.end()
         seconds = {"products": last_arrival(comm) - start}
-        report = Report(case, posterior, controls, background)
-        report.predicted = _predicted(config, comm, posterior, controls)
+        predicted = _predicted(config, comm, posterior, controls)
+        report = Report(case, posterior, controls, background, predicted)
         summary = report.summary(objective, converged, search.n_products, seconds)
         report.write(directory, summary)
         return summary
@@ -129,13 +129,16 @@ class Report:
         posterior: there.
         controls: their values.
         background: J's part of it.
-
-    Attributes:
         predicted: what the controls lead to, by name.
     """
 
     def __init__(
-        self, case: Case, posterior: Posterior, controls: Gradient, background: float
+        self,
+        case: Case,
+        posterior: Posterior,
+        controls: Gradient,
+        background: float,
+        predicted: Mapping[str, Predicted],
     ) -> None:
         section = case.config.uncertainty
         self._case, self._posterior, self._background = case, posterior, background
@@ -154,7 +157,7 @@ class Report:
                 name: controls[name] + departure for name, departure in sample.items()
             }
         self._before, self._after = before, after
-        self.predicted: dict[str, Predicted] = {}
+        self._predicted = dict(predicted)
         self._tiles: dict[str, np.ndarray] = {}
         self._numbers: dict[str, float] = {}
         for group, values in groups.items():
@@ -168,7 +171,7 @@ class Report:
         """What is told of it."""
         case, posterior, pairs = self._case, self._posterior, self._posterior.pairs
         scalars = [*self._numbers.values(), *pairs.values.tolist()]
-        scalars += [one.posterior for one in self.predicted.values()]
+        scalars += [one.posterior for one in self._predicted.values()]
         return UncertaintySummary(
             objective=objective,
             converged=converged,
@@ -183,7 +186,7 @@ class Report:
                 name: Deviations(self._rms(name, self._before), self._rms(name, self._after))
                 for name in case.controls
             },
-            predicted=self.predicted,
+            predicted=self._predicted,
             products=n_products,
             digest=digest(case.decomposition, [*self._tiles.values()], scalars),
             ranks=case.comm.size,
@@ -204,7 +207,7 @@ class Report:
         start, case, pairs = time.perf_counter(), self._case, self._posterior.pairs
         scalars: dict[str, ArrayLike] = {**self._numbers}
         scalars |= {"/eigenvalues": pairs.values, "/residuals": pairs.residuals}
-        for name, one in self.predicted.items():
+        for name, one in self._predicted.items():
             for part, number in to_mapping(one).items():
                 scalars[f"/predicted/{name}/{part}"] = number
         attributes = {

@@ -65,7 +65,6 @@ class Background:
         layout.interior(self._work)[...] = 1.0
         self._halo.exchange(self._work)
         self._there = [shifted.copy() for shifted in self._neighbours()]
-        self._informed: list[Values] = []  # A v
         images = [self._whole({name: one[name] for name in self._prior})[1] for one in informed]
         products = [[self._dot(image, one) for one in informed] for image in images]
         if not np.allclose(products, np.eye(len(images)), rtol=0.0, atol=NOT_ORTHONORMAL):
@@ -75,7 +74,7 @@ class Background:
                     "expected the one that `uncertainty` was run with"
                 )
             )
-        self._informed += images
+        self._informed = images  # A v
 
     def _neighbours(self) -> list[np.ndarray]:
         """Views (ny, nx) of the points to the east, north, west and south of the work array."""

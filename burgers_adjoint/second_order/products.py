@@ -113,7 +113,7 @@ class SecondOrder:
 
         None, too, where `snapshots.memory` does not allow their tangents beside the snapshots.
         """
-        case, most = self._case, Checkpointing(self._case).snapshots
+        case, most = self._case, self._of_states.snapshots
         limit = memory_limit(case.comm, case.config.snapshots.memory)
         if case.model.n_steps is None:
             return []
@@ -138,9 +138,14 @@ class SecondOrder:
         return self._driven_model is not None
 
     @cached_property
+    def _of_states(self) -> Checkpointing:
+        """Makes schedules and stores for states alone."""
+        return Checkpointing(self._case)
+
+    @cached_property
     def checkpointing(self) -> Checkpointing:
         """Makes the schedules and stores of the reversals."""
-        return Checkpointing(self._case if self.driven else self.case)
+        return self._of_states if self.driven else Checkpointing(self.case)
 
     @cached_property
     def _store(self) -> Store:

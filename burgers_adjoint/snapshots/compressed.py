@@ -57,8 +57,6 @@ class CompressedStore(SnapshotStore[Any]):
     Attributes:
         lossy: whether what is loaded may differ from what was saved.
         compression: what was encoded so far.
-        on_save: is told step and array of what is saved, before it is encoded, and what will be
-            loaded of it; None for nobody.
     """
 
     def __init__(
