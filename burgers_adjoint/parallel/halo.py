@@ -141,26 +141,32 @@ class Halo:
                 decomposition.comm.Send_init(self._sent[part], dest=neighbour, tag=number)
             )
 
-    def exchange(self, *arrays: np.ndarray) -> None:
-        """Fill the halo of all arrays, each (n_fields of it, rows, pitch)."""
+    def exchange(self, *arrays: Any) -> None:
+        """Fill the halo of all arrays, each (n_fields of it, rows, pitch).
+
+        Those that are not NumPy's pack and unpack themselves.
+        """
         self.start(*arrays)
         self.finish(*arrays)
 
-    def start(self, *arrays: np.ndarray) -> None:
+    def start(self, *arrays: Any) -> None:
         """Send the edges of all arrays, which may be changed afterwards, but for their halo."""
         if not len(self._outgoing):
             return
         start = perf_counter()
         first_field = 0
         for array in arrays:
-            pack(array, self._outgoing, first_field, self._sent)
+            if isinstance(array, np.ndarray):
+                pack(array, self._outgoing, first_field, self._sent)
+            else:
+                array.pack(self._outgoing, first_field, self._sent)
             first_field += array.shape[0]
         assert first_field == self.n_fields
         if self._requests:
             MPI.Prequest.Startall(self._requests)
         self.seconds += perf_counter() - start
 
-    def finish(self, *arrays: np.ndarray) -> None:
+    def finish(self, *arrays: Any) -> None:
         """Fill the halo of the arrays of `start` with what the neighbours have sent."""
         if not len(self._outgoing):
             return
@@ -169,7 +175,10 @@ class Halo:
             MPI.Prequest.Waitall(self._requests)
         first_field = 0
         for array in arrays:
-            unpack(self._buffer, self._incoming, first_field, array)
+            if isinstance(array, np.ndarray):
+                unpack(self._buffer, self._incoming, first_field, array)
+            else:
+                array.unpack(self._buffer, self._incoming, first_field)
             first_field += array.shape[0]
         self.seconds += perf_counter() - start
 

@@ -32,8 +32,14 @@ def new_bins() -> np.ndarray:
     return np.zeros(N_BINS + 1, dtype=np.int64)
 
 
-def add_to_bins(values: np.ndarray, totals: np.ndarray) -> None:
-    """Add values to bins, exactly: the order of calls does not matter."""
+def add_to_bins(values: Any, totals: np.ndarray) -> None:
+    """Add values to bins, exactly: the order of calls does not matter.
+
+    Arrays that add themselves to bins do so, with the same result.
+    """
+    if not isinstance(values, np.ndarray) and hasattr(values, "add_to_bins"):
+        values.add_to_bins(totals)
+        return
     bits = np.ascontiguousarray(values, dtype=np.float64).reshape(-1).view(np.uint64)
     for start in range(0, bits.size, CHUNK):
         add_bits(bits[start : start + CHUNK], totals)

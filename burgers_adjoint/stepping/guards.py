@@ -1,6 +1,7 @@
 """Whether the states of a run stay finite."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -90,14 +91,26 @@ class FiniteGuard:
     def _find_not_finite(self, state: np.ndarray) -> tuple[int, int, int] | None:
         """First (field, row, column) in global order that is not finite on any rank."""
         ny, nx = self._grid.shape
-        bad = ~np.isfinite(self._layout.interior(state))
+        place = _first_not_finite(self._layout.interior(state))
         first = end = len(self._names) * ny * nx
-        if bad.any():
-            fields, rows, columns = np.nonzero(bad)
-            rows = rows + self._decomposition.rows.start
-            columns = columns + self._decomposition.columns.start
-            first = int(np.min((fields * ny + rows) * nx + columns))
+        if place is not None:
+            # points of a tile are in the same order among all as among themselves
+            field, row, column = place
+            row += self._decomposition.rows.start
+            column += self._decomposition.columns.start
+            first = (field * ny + row) * nx + column
         first = smallest(self._decomposition.comm, first)
         if first == end:
             return None
         return first // (ny * nx), first // nx % ny, first % nx
+
+
+def _first_not_finite(values: Any) -> tuple[int, ...] | None:
+    """Indices of the first value in C order that is not finite; arrays may find it themselves."""
+    if not isinstance(values, np.ndarray):
+        found: tuple[int, ...] | None = values.first_not_finite()
+        return found
+    bad = ~np.isfinite(values)
+    if not bad.any():
+        return None
+    return tuple(int(place) for place in np.unravel_index(np.argmax(bad), bad.shape))
