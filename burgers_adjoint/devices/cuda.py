@@ -36,21 +36,21 @@ class Cuda:
     def __init__(self, local_rank: int = 0) -> None:
         self._cupy = _cupy()
         self._runtime = runtime = self._cupy.cuda.runtime
-        number = local_rank % self._number_of_cards()
-        # threads other than this one would use the first card
-        self._card = self._cupy.cuda.Device(number)
+        self._number = number = local_rank % self._number_of_cards()
         self._kinds = {
             "to device": runtime.memcpyHostToDevice,
             "to host": runtime.memcpyDeviceToHost,
             "on device": runtime.memcpyDeviceToDevice,
         }
         self._functions: dict[tuple[str, str], Any] = {}
+        self._shared_bytes: dict[tuple[str, str], int] = {}
         self._events = self._cupy.cuda.Event
-        with self._card:
-            self._pool = self._cupy.cuda.MemoryPool()
-            self.main = self.stream()
-            self.name = runtime.getDeviceProperties(number)["name"].decode()
-            self.n_processors = int(self._card.attributes["MultiProcessorCount"])
+        self._use()
+        self._pool = self._cupy.cuda.MemoryPool()
+        self.main = self.stream()
+        self.name = runtime.getDeviceProperties(number)["name"].decode()
+        attributes = self._cupy.cuda.Device(number).attributes
+        self.n_processors = int(attributes["MultiProcessorCount"])
 
     def _number_of_cards(self) -> int:
         try:
@@ -62,45 +62,50 @@ class Cuda:
             raise ConfigError(f'parallel.device = "cuda" needs an NVIDIA card, {OTHERWISE}')
         return n_cards
 
+    def _use(self) -> None:
+        """Turn the calling thread to this card; threads start with the first one."""
+        self._runtime.setDevice(self._number)
+
     def allocate(self, n_bytes: int, zeroed: bool = True) -> CudaMemory:
         """See `device.Device`."""
-        with self._card:
-            try:
-                pointer = self._pool.malloc(max(n_bytes, 1))
-            except self._cupy.cuda.memory.OutOfMemoryError as error:
-                free, total = self.memory_info()
-                raise ConfigError(
-                    f"{self.name} has no room for {n_bytes} bytes more: {free} of {total} bytes "
-                    "are free; take a smaller grid, fewer directions at once or more cards, "
-                    f"{OTHERWISE}"
-                ) from error
-            if zeroed:
-                self._runtime.memsetAsync(pointer.ptr, 0, n_bytes, self.main.ptr)
+        self._use()
+        try:
+            pointer = self._pool.malloc(max(n_bytes, 1))
+        except self._cupy.cuda.memory.OutOfMemoryError as error:
+            free, total = self.memory_info()
+            raise ConfigError(
+                f"{self.name} has no room for {n_bytes} bytes more: {free} of {total} bytes are "
+                f"free; take a smaller grid, fewer directions at once or more cards, {OTHERWISE}"
+            ) from error
+        if zeroed and n_bytes:
+            self._runtime.memsetAsync(pointer.ptr, 0, n_bytes, self.main.ptr)
         return CudaMemory(pointer, n_bytes)
 
     def pinned(self, n_bytes: int) -> np.ndarray:
         """See `device.Device`."""
-        with self._card:
-            pointer = self._cupy.cuda.alloc_pinned_memory(max(n_bytes, 1))
+        self._use()
+        pointer = self._cupy.cuda.alloc_pinned_memory(max(n_bytes, 1))
         return np.frombuffer(pointer, dtype=np.uint8, count=n_bytes)
 
     def stream(self) -> Stream:
         """See `device.Device`."""
-        with self._card:
-            return self._cupy.cuda.Stream(non_blocking=True)
+        self._use()
+        return self._cupy.cuda.Stream(non_blocking=True)
 
     def function(self, source: str, name: str, shared_bytes: int = 0) -> Function:
         """See `device.Device`."""
         key = source, name
-        with self._card:
-            if key not in self._functions:
-                module = self._cupy.RawModule(
-                    code=DEVICE + source, options=NVRTC_OPTIONS, backend="nvrtc"
-                )
-                self._functions[key] = module.get_function(name)
-            function = self._functions[key]
-            if shared_bytes > max(SHARED_WITHOUT_ASKING, function.max_dynamic_shared_size_bytes):
-                function.max_dynamic_shared_size_bytes = shared_bytes
+        if key not in self._functions:
+            self._use()
+            module = self._cupy.RawModule(
+                code=DEVICE + source, options=NVRTC_OPTIONS, backend="nvrtc"
+            )
+            self._functions[key] = module.get_function(name)
+        function = self._functions[key]
+        if shared_bytes > self._shared_bytes.get(key, SHARED_WITHOUT_ASKING):
+            self._use()
+            function.max_dynamic_shared_size_bytes = shared_bytes
+            self._shared_bytes[key] = shared_bytes
         return function
 
     def launch(
@@ -114,7 +119,8 @@ class Cuda:
     ) -> None:
         """See `device.Device`."""
         frame = (np.int32(n) for n in (*blocks, threads, shared_bytes // 8))
-        with self._card, stream or self.main:
+        self._use()
+        with stream or self.main:
             function(blocks, (threads,), (*frame, *arguments), shared_mem=shared_bytes)
 
     def copy(
@@ -133,35 +139,35 @@ class Cuda:
             return
         where = (stream or self.main).ptr
         number = self._kinds[kind]
-        with self._card:
-            if height == 1 or target_pitch == source_pitch == width:
-                self._runtime.memcpyAsync(target, source, width * height, number, where)
-            else:
-                self._runtime.memcpy2DAsync(
-                    target, target_pitch, source, source_pitch, width, height, number, where
-                )
+        self._use()
+        if height == 1 or target_pitch == source_pitch == width:
+            self._runtime.memcpyAsync(target, source, width * height, number, where)
+        else:
+            self._runtime.memcpy2DAsync(
+                target, target_pitch, source, source_pitch, width, height, number, where
+            )
 
     def record(self, stream: Stream) -> Event:
         """See `device.Device`."""
-        with self._card:
-            event = self._events(block=False, disable_timing=True)
-            event.record(stream)
+        self._use()
+        event = self._events(block=False, disable_timing=True)
+        event.record(stream)
         return event
 
     def wait(self, stream: Stream, event: Event) -> None:
         """See `device.Device`."""
-        with self._card:
-            stream.wait_event(event)
+        self._use()
+        stream.wait_event(event)
 
     def synchronize(self, stream: Stream | Event | None = None) -> None:
         """See `device.Device`."""
-        with self._card:
-            (self.main if stream is None else stream).synchronize()
+        self._use()
+        (self.main if stream is None else stream).synchronize()
 
     def memory_info(self) -> tuple[int, int]:
         """See `device.Device`."""
-        with self._card:
-            free, total = self._runtime.memGetInfo()
+        self._use()
+        free, total = self._runtime.memGetInfo()
         return int(free) + int(self._pool.free_bytes()), int(total)
 
 

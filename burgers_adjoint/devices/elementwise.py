@@ -33,8 +33,8 @@ def operation_of(ufunc: np.ufunc) -> str | None:
 
 
 @cache
-def source_of(operation: str, numbers: tuple[bool, ...]) -> str:
-    """The kernel, named like the operation, whose operands are numbers or not."""
+def kernel_of(operation: str, numbers: tuple[bool, ...]) -> tuple[str, str]:
+    """Name and text of the kernel of an operation whose operands are numbers or not."""
     operands, parameters, values = ["double* out"], [], []
     for letter, is_number in zip("ab", numbers, strict=False):
         if is_number:
@@ -44,7 +44,8 @@ def source_of(operation: str, numbers: tuple[bool, ...]) -> str:
             operands.append(f"const double* at_{letter}")
             values.append(f"const double {letter} = *at_{letter};")
     body = " ".join([*values, f"*out = {OPERATIONS[operation]};"])
-    return entries.kernel(f"device_{operation}", operands, parameters, body)
+    name = "_".join([operation, *("number" if one else "array" for one in numbers)])
+    return name, entries.kernel(name, operands, parameters, body)
 
 
 def compute(device: Device, operation: str, out: tuple[int, View], *given: Operand) -> None:
@@ -59,6 +60,6 @@ def compute(device: Device, operation: str, out: tuple[int, View], *given: Opera
     """
     arrays = [one for one in given if isinstance(one, tuple)]
     numbers = [np.float64(one) for one in given if not isinstance(one, tuple)]
-    source = source_of(operation, tuple(not isinstance(one, tuple) for one in given))
+    name, source = kernel_of(operation, tuple(not isinstance(one, tuple) for one in given))
     if out[1].size:
-        entries.start(device, source, f"device_{operation}", [out, *arrays], numbers)
+        entries.start(device, source, name, [out, *arrays], numbers)
