@@ -21,8 +21,8 @@ PLACES = {
     "__main__": 1.0, "commands": 1.0, "problem": 1.0, "checking": 1.0, "bridges": 2.0,
     "planning": 1.0, "assembly": 1.0, "inverse": 1.0, "equations": 1.0, "observing": 1.0,
     "restart": 1.9, "stepping": 1.0, "output": 2.8, "parallel": 0.72, "snapshots": 3.5,
-    "config": 0.3, "checkpointing": 3.1, "errors": 0.3, "files": 2.5, "kernels": 1.2,
-    "protocols": 2.1, "verification": 4.2, "learning": 3.7,
+    "config": 0.3, "checkpointing": 3.2, "errors": 0.3, "files": 2.5, "kernels": 1.2,
+    "protocols": 2.1, "verification": 4.2, "learning": 3.7, "devices": 0.72,
 }  # fmt: skip
 COLOURS = ("#f6dfb8", "#cfe0f2", "#ececec")  # the two halves, and what belongs to neither
 COLUMN, ROW, WIDTH, HEIGHT, MARGIN = 215, 58, 138, 30, 20

@@ -27,7 +27,8 @@ ALLOWED = {
     "learning": {"errors", "snapshots"},
     "kernels": {"errors", "files"},
     "parallel": {"errors", "protocols", "config", "kernels"},
-    "stepping": {"errors", "protocols", "kernels", "parallel"},
+    "devices": {"errors", "parallel"},
+    "stepping": {"errors", "protocols", "kernels", "parallel", "devices"},
     "observing": {"errors", "kernels", "parallel", "stepping"},
     "equations": {
         "errors", "protocols", "files", "kernels", "parallel", "stepping", "observing",
@@ -38,7 +39,7 @@ ALLOWED = {
     "restart": {"errors", "protocols", "files", "config", "parallel"},
     "assembly": {
         "errors", "protocols", "files", "config", "checkpointing", "snapshots", "kernels",
-        "parallel", "stepping", "observing", "equations", "output", "inverse",
+        "parallel", "devices", "stepping", "observing", "equations", "output", "inverse",
     },
     "planning": {
         "errors", "protocols", "checkpointing", "snapshots", "parallel", "stepping", "equations",
@@ -63,7 +64,10 @@ ALLOWED = {
 # What composes a run may import everything that lies below it.
 COMPOSING = {"commands"}
 # What knows no PDE and no MPI, and what knows no schedule and no store.
-HALVES = ({"checkpointing", "snapshots"}, {"kernels", "parallel", "stepping", "equations"})
+HALVES = (
+    {"checkpointing", "snapshots"},
+    {"kernels", "parallel", "devices", "stepping", "equations"},
+)
 
 # For each foreign package the parts or modules that may import it, all others may not.
 USERS = {
@@ -81,9 +85,10 @@ USERS = {
     "jax": {"bridges.jax"},
     "torch": {"bridges.torch", "learning.network"},
     "psutil": {"parallel.memory", "output.system"},
+    "cupy": {"devices.cuda"},
 }  # fmt: skip
 # These cost a second to import, or may be absent: only where and when they are used.
-LAZY = {"checkpoint_schedules", "jax", "jinja2", "matplotlib", "petsc4py", "rich", "torch"}
+LAZY = {"checkpoint_schedules", "cupy", "jax", "jinja2", "matplotlib", "petsc4py", "rich", "torch"}
 # Of another PDE's users, who have neither MPI nor Burgers, and of those who ask for help alone.
 STANDARD_LIBRARY_ONLY = {"errors", "protocols", "checkpointing", "snapshots"}
 FILES = {
