@@ -241,7 +241,7 @@ class Problem:
             state, bins = model.initial_state(self.case.fields), model.objective.new_bins()
             for n in primal.stretches(model, state, bins, 0, lambda n: n % every == 0):
                 if n % every == 0 or n == model.n_steps:
-                    yield n, model.layout.interior(state).copy()
+                    yield n, model.fields_of(state).copy()
                     self._require_open()
 
     def check(self, controls: Mapping[str, Any] | None = None) -> CheckSummary:

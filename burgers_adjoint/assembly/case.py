@@ -116,7 +116,7 @@ def assemble(
     except ConfigError as error:
         raise agreed_error(error) from None
     fields = initial_fields(config, grid, decomposition)
-    recipe = recipe_of(config)
+    recipe = recipe_of(config, comm)
     limits = recipe.limits(grid)
     require_stable(config, limits, decomposition, fields, config.physics.viscosity)
     require_tiles(config, decomposition)

@@ -59,12 +59,12 @@ class FinalSum:
     def add_value(self, state: np.ndarray, n: int, last: bool, bins: np.ndarray) -> None:
         if last:
             with np.errstate(over="ignore", invalid="ignore"):  # the sum says so, on all ranks
-                values, _ = self._function(self._layout.interior(state))
+                values, _ = self._function(np.asarray(self._layout.interior(state)))
             add_to_bins(values, bins[0])
 
     def add_derivative(self, state: np.ndarray, n: int, last: bool, out: np.ndarray) -> None:
         if last:
-            _, derivatives = self._function(self._layout.interior(state))
+            _, derivatives = self._function(np.asarray(self._layout.interior(state)))
             self._layout.interior(out)[...] += derivatives
 
     def value(self, bins: np.ndarray) -> float:
@@ -81,7 +81,7 @@ class InitialState:
         self._layout = layout
 
     def pull_back(self, cotangent: Cotangent) -> np.ndarray:
-        return self._layout.interior(cotangent.field).copy()
+        return np.array(self._layout.interior(cotangent.field))
 
 
 class Parameter:

@@ -22,6 +22,6 @@ class DumpViewer:
 
     def see(self, n: int, state: np.ndarray, cotangent: Cotangent | None) -> None:
         """Write the state at the start of step n, or at the end of the run, and the cotangent."""
-        interior = self.model.layout.interior
-        fields = {} if cotangent is None else {"cotangent": interior(cotangent.field)}
-        self.dumps.write(n, self.model.time_steps.time(n), interior(state), fields)
+        fields_of = self.model.fields_of
+        fields = {} if cotangent is None else {"cotangent": fields_of(cotangent.field)}
+        self.dumps.write(n, self.model.time_steps.time(n), fields_of(state), fields)

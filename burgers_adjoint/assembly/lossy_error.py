@@ -92,7 +92,7 @@ class LossyError:
         (whole, _), (half, _) = self._kept
         if not 0 < half < whole:
             return None
-        found = model.layout.interior(run.cotangent.field)
+        found = model.fields_of(run.cotangent.field)
         size = norm(model.comm, found)
         if size == 0:
             return 0.0
@@ -111,4 +111,4 @@ class LossyError:
         n_steps = self._kept[0][0]
         schedule = Binomial(n_steps, min(SNAPSHOTS, max(1, n_steps - 1)))
         Executor(first_steps, schedule, store).run(model.state_of(self._case.fields))
-        return [model.layout.interior(cotangent.field) for _, cotangent in self._kept]
+        return [model.fields_of(cotangent.field) for _, cotangent in self._kept]

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from burgers_adjoint.assembly.backends import backend_of
 from burgers_adjoint.config import Config
 from burgers_adjoint.config.registry import ADVECTION, CONTROLS, INTEGRATORS
 from burgers_adjoint.equations.burgers.controls import Control, Kind, Traits, make_controls
@@ -13,6 +14,7 @@ from burgers_adjoint.equations.burgers.objectives.energy import FinalEnergy
 from burgers_adjoint.equations.burgers.objectives.objective import Objective
 from burgers_adjoint.equations.burgers.stability import StepLimits
 from burgers_adjoint.errors import ConfigError, agreed_error
+from burgers_adjoint.parallel.agreement import Comm
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.grid import Grid
 from burgers_adjoint.stepping import parts
@@ -22,6 +24,7 @@ from burgers_adjoint.stepping.along import (
     ObjectiveAlong,
     TwiceDifferentiableObjective,
 )
+from burgers_adjoint.stepping.backend import PROCESSOR, Backend
 from burgers_adjoint.stepping.directions import WithDirections
 from burgers_adjoint.stepping.engine import Engine
 from burgers_adjoint.stepping.equation import Steps
@@ -56,6 +59,7 @@ class Recipe:
         overlap: advance the interior while the halo is under way.
         directions: along how many steps have derivatives beside them.
         full: whether these are of whole cotangents, or what Gauss-Newton takes of them.
+        backend: where the steps are taken.
     """
 
     controls: tuple[str, ...] = ("initial", "viscosity")
@@ -69,6 +73,7 @@ class Recipe:
     overlap: bool = False
     directions: int = 0
     full: bool = True
+    backend: Backend = PROCESSOR
 
     @property
     def kinds(self) -> dict[str, Kind]:
@@ -84,7 +89,7 @@ class Recipe:
         try:
             return Engine(
                 self.steps(grid), self.tableau, decomposition, time_steps, self.wanted,
-                self.steps_per_exchange, self.overlap,
+                self.steps_per_exchange, self.overlap, self.backend,
             )  # fmt: skip
         except ConfigError as error:
             raise agreed_error(error) from None
@@ -193,8 +198,12 @@ class Recipe:
         return make_controls(self.kinds, decomposition, stepper.layout, self.traits, self.controls)
 
 
-def recipe_of(config: Config) -> Recipe:
-    """The configured recipe."""
+def recipe_of(config: Config, comm: Comm) -> Recipe:
+    """The configured recipe. Collective.
+
+    Raises:
+        ConfigError: on all ranks: there is no such device as the configuration asks for.
+    """
     time, physics, parallel = config.time, config.physics, config.parallel
     section = config.controls
     return Recipe(
@@ -202,6 +211,7 @@ def recipe_of(config: Config) -> Recipe:
         physics.smooth_speed,
         Traits(section.scale, section.lower, section.upper, section.knots),
         time.stages == "keep", parallel.steps_per_exchange, parallel.overlap,
+        backend=backend_of(parallel.device, comm),
     )  # fmt: skip
 
 
@@ -212,6 +222,12 @@ def require_tiles(config: Config, decomposition: Decomposition) -> None:
         ConfigError: on all ranks: they are too small, or have no interior.
     """
     steps, smallest = config.parallel.steps_per_exchange, min(decomposition.smallest_tile)
+    if config.parallel.overlap and config.parallel.device != "cpu":
+        message = (
+            "parallel.overlap = true: halos are exchanged while the interior is advanced on the "
+            'processor alone: leave it out, or set parallel.device = "cpu"'
+        )
+        raise agreed_error(ConfigError(message))
     alone = decomposition.size == 1 and not decomposition.periodic
     scheme, tableau = ADVECTION[config.physics.advection], INTEGRATORS[config.time.integrator]
     layers = (steps or 0) * len(tableau.b) * scheme.reach

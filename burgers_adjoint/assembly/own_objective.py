@@ -64,7 +64,7 @@ class OwnTerm:
         return last if self._steps is None else n in self._steps
 
     def _fields(self, state: np.ndarray) -> np.ndarray:
-        fields = self._layout.interior(state).copy()
+        fields = np.array(self._layout.interior(state))
         fields.flags.writeable = False
         return fields
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from burgers_adjoint.assembly.device_stores import Room, device_of, pinned_store, resident
 from burgers_adjoint.assembly.encoding import encoding_of
 from burgers_adjoint.checkpointing.schedule import Schedule
 from burgers_adjoint.config import Config
@@ -39,7 +40,6 @@ from burgers_adjoint.parallel.agreement import (
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.failure import agreed
 from burgers_adjoint.parallel.library import calls_from_threads
-from burgers_adjoint.parallel.memory import memory_limit, require_memory
 from burgers_adjoint.protocols import SnapshotStore
 from burgers_adjoint.snapshots.agreed import AgreedStore
 from burgers_adjoint.snapshots.block import Block
@@ -75,13 +75,13 @@ class StoreMaker:
         decomposition: whose tiles they are.
         new_buffer: returns a new buffer for this rank's part, an array or what is one to NumPy.
         new_state: returns a new working state, which holds this rank's part with its halo and
-            padding; None where snapshots are more than states.
+            padding, on the host or on a device; None where snapshots are more than states.
         own_points: returns the view of a state's own points, of a buffer's shape.
 
     Attributes:
         encoding: what encodes snapshots; None where they are kept as they are.
         exchanges: whether stores swap states instead of copying to buffers, on all ranks: where
-            halo and padding are small.
+            halo and padding are small, or where states are on a device.
         slot_bytes: of this rank's part of a snapshot, on disk.
         memory_bytes: of it in memory.
         largest_slot_bytes, largest_memory_bytes: of the rank that has most.
@@ -92,29 +92,33 @@ class StoreMaker:
         config: Config,
         decomposition: Decomposition,
         new_buffer: Callable[[], Any],
-        new_state: Callable[[], np.ndarray] | None = None,
+        new_state: Callable[[], Any] | None = None,
         own_points: Callable[[Any], np.ndarray] = np.asarray,
     ) -> None:
         self.config = config
         self.comm: Any = decomposition.comm
         self._decomposition = decomposition
-        self._new_plain = _resident(new_buffer)
+        self._new_plain = resident(new_buffer)
         self.encoding = encoding_of(config.snapshots, self.comm, new_buffer)
         if self.encoding is not None:
             new_buffer, new_state = partial(Block, self.encoding.room), None
-        self.new_buffer = self._new_place = _resident(new_buffer)
+        self.new_buffer = self._new_place = resident(new_buffer)
         self._own_points: Callable[[Any], np.ndarray] = np.asarray
         sample = np.asarray(new_buffer())
         self._shape, self._dtype = sample.shape, sample.dtype
         self.slot_bytes = self.memory_bytes = sample.nbytes
-        state_bytes = sample.nbytes if new_state is None else new_state().nbytes
-        sizes = np.array([sample.nbytes, state_bytes, state_bytes > LARGEST_STATE * sample.nbytes])
+        state = sample if new_state is None else new_state()
+        state_bytes, self._device = state.nbytes, device_of(state)
+        self._room = Room(self.comm, config.snapshots, self._device)
+        # copies to the host would cost more than any halo on the device
+        too_large = self._device is None and state_bytes > LARGEST_STATE * sample.nbytes
+        sizes = np.array([sample.nbytes, state_bytes, too_large])
         agreed_sizes = largest_each(self.comm, sizes)
         self.largest_slot_bytes, self.largest_memory_bytes, too_large = map(int, agreed_sizes)
         self.exchanges = False
         if new_state is not None and not too_large:
             self.exchanges = True
-            self._new_place, self._own_points = _resident(new_state), own_points
+            self._new_place, self._own_points = resident(new_state), own_points
             self.memory_bytes = state_bytes
         else:
             self.largest_memory_bytes = self.largest_slot_bytes
@@ -136,10 +140,14 @@ class StoreMaker:
             buffers = max(1, min(self.buffers_of(kind), max(2, slots - near)))
         # encoded snapshots take what they take: the store looks at it as it fills
         known = buffers + (near if self.encoding is None else 0)
-        require_memory(self.comm, known * self.memory_bytes)
-        self._require_limit(known * self.largest_memory_bytes)
+        self._room.require(
+            known * self.memory_bytes,
+            known * self.largest_memory_bytes,
+            "checkpointing.snapshots" if near else "snapshots.buffers",
+        )
         new_place = self._new_place if self.encoding is None else Block
-        memory: Store = MemoryStore(new_place, near, self.exchanges)
+        with agreed(self.comm):  # a device may have less than it said
+            memory: Store = MemoryStore(new_place, near, self.exchanges)
         if near == slots:
             return self._encoded(memory, near, buffers * self.largest_memory_bytes)
         make_far = self._kind(kind).make_far
@@ -151,7 +159,7 @@ class StoreMaker:
     def _half_encoded(self, near: int, far: int) -> Store:
         """Snapshots that come and go often as they are, the others encoded, all in memory."""
         plain_bytes = int(largest(self.comm, near * np.asarray(self._new_plain()).nbytes))
-        self._require_limit(plain_bytes)
+        self._room.require_limit(plain_bytes)
         blocks = self._encoded(MemoryStore(Block, far), far, plain_bytes)
         return TieredStore(MemoryStore(self._new_plain, near), blocks, near)
 
@@ -159,7 +167,7 @@ class StoreMaker:
         """The store, and in front of it what encodes its snapshots, if anything does."""
         if self.encoding is None:
             return store
-        limit = memory_limit(self.comm, self.config.snapshots.memory)
+        limit = self._room.limit()
         if limit is not None:
             limit -= other_bytes
         return self.encoding.before(store, near, limit)
@@ -201,7 +209,7 @@ class StoreMaker:
         """How many of a schedule's slots go to memory where others can go to disk."""
         if schedule.memory_slots < schedule.slots:
             return schedule.memory_slots
-        limit = memory_limit(self.comm, self.config.snapshots.memory)
+        limit = self._room.limit()
         if limit is None:
             # a number: "as many as fit" is for stores in memory
             return min(schedule.slots, int(self.config.checkpointing.snapshots))
@@ -222,17 +230,6 @@ class StoreMaker:
         kind: StoreKind = STORES[name]
         return kind
 
-    def _require_limit(self, n_bytes: int) -> None:
-        limit = memory_limit(self.comm, self.config.snapshots.memory)
-        if limit is not None and n_bytes > limit:
-            raise agreed_error(
-                ConfigError(
-                    f"the snapshots need {n_bytes} bytes of memory per rank, snapshots.memory = "
-                    f"{self.config.snapshots.memory!r} allows {limit}: use fewer "
-                    "(checkpointing.snapshots), or a store on disk (snapshots.store)"
-                )
-            )
-
     def in_files(self, capacity: int, asynchronous: bool) -> Store:
         """A new store of a file per rank."""
         return self._disk(capacity, False, asynchronous)
@@ -240,6 +237,11 @@ class StoreMaker:
     def in_shared_file(self, capacity: int, asynchronous: bool) -> Store:
         """A new store of one file for all ranks."""
         return self._disk(capacity, True, asynchronous)
+
+    def in_pinned_memory(self, capacity: int, asynchronous: bool) -> Store:
+        """A new store of page-locked memory, of states on a device."""
+        sizes, section = (self.memory_bytes, self.largest_memory_bytes), self.config.snapshots
+        return pinned_store(self.comm, section, self._device, self._new_place, capacity, sizes)
 
     def _disk(self, capacity: int, shared: bool, asynchronous: bool) -> Store:
         from burgers_adjoint.snapshots.write_behind import WriteBehindStore
@@ -255,15 +257,14 @@ class StoreMaker:
         swapped = self.exchanges and asynchronous and not shared
         store: Any = self._slow(capacity, shared, swapped, section.keep)
         if asynchronous:
-            store = WriteBehindStore(
-                store,
-                self._new_place if swapped else self.new_buffer,
-                capacity,
-                section.buffers,
-                # The moves of a file that ranks share have to be the same on all of them.
-                threaded=shared or bool(section.asynchronous) or idle_share(comm) > 0,
-                exchanges=swapped,
-            )
+            # The moves of a file that ranks share have to be the same on all of them.
+            threaded = shared or bool(section.asynchronous) or idle_share(comm) > 0
+            new_buffer = self._new_place if swapped else self.new_buffer
+            with agreed(comm):
+                store = WriteBehindStore(
+                    store, new_buffer, capacity, section.buffers, threaded=threaded,
+                    exchanges=swapped,
+                )  # fmt: skip
         return AgreedStore(store, partial(agreed, comm))
 
     def _slow(self, capacity: int, shared: bool, swapped: bool, keep: bool) -> Any:
@@ -360,17 +361,7 @@ MEMORY = StoreKind(_all_slots, None)
 HDF5 = StoreKind(_no_slots, StoreMaker.in_files)
 HDF5_SHARED = StoreKind(_no_slots, StoreMaker.in_shared_file, asynchronous=False)
 TIERED = StoreKind(StoreMaker.slots_that_fit, StoreMaker.in_files)
-
-
-def _resident(new_array: Callable[[], Any]) -> Callable[[], Any]:
-    """Arrays whose memory is there from the start: if it is too much, the run does not begin."""
-
-    def new() -> Any:
-        array = new_array()
-        np.asarray(array).fill(0.0)
-        return array
-
-    return new
+PINNED = StoreKind(_no_slots, StoreMaker.in_pinned_memory)
 
 
 def idle_share(comm: Comm) -> float:

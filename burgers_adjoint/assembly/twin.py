@@ -60,7 +60,7 @@ def true_case(config: Config, comm: Comm, process_grid: tuple[int, int]) -> Case
         try:
             for name, bump in true_bumps(config.truth, case.grid, case.controls).items():
                 case.inputs.set(name, bump)
-            limits = recipe_of(case.config).limits(case.grid)
+            limits = recipe_of(case.config, case.comm).limits(case.grid)
             viscosity = highest_viscosity(case)
             require_stable(case.config, limits, case.decomposition, case.fields, viscosity)
         except BurgersAdjointError:

@@ -164,7 +164,7 @@ class Checker:
         d, w = (random_field(self.case.decomposition, self.seed + k, 2) for k in (1, 2))
         of_steps = {name: one for name, one in self.case.controls.items() if one.of_steps}
         directions = {name: one.random(self.seed + 4) for name, one in of_steps.items()}
-        tangent = model.layout.interior(model.tangent_step(model.state_of(d), state, directions, 0))
+        tangent = model.fields_of(model.tangent_step(model.state_of(d), state, directions, 0))
         cotangent = model.new_cotangent()
         model.layout.interior(cotangent.field)[...] = w
         model.stepper.adjoint(cotangent, [state], 0)

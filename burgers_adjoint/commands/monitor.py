@@ -229,10 +229,10 @@ class Monitor:
         cotangent = sweeps.cotangent
         if sweeps.state is not None:
             # tangents may lie behind the two
-            fields |= dict(zip("uv", model.layout.interior(sweeps.state), strict=False))
+            fields |= dict(zip("uv", model.fields_of(sweeps.state), strict=False))
         if cotangent is not None:
             names = ("cotangent u", "cotangent v")
-            fields |= dict(zip(names, model.layout.interior(cotangent.field), strict=False))
+            fields |= dict(zip(names, model.fields_of(cotangent.field), strict=False))
         found = preview.gather(self.case.decomposition, fields)
         if found is None or self._status is None:
             return

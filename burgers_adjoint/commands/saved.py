@@ -32,14 +32,14 @@ class GradientContents:
         """Working state, or later the cotangent."""
         model, cotangent = self.case.model, self.executor.cotangent
         if cotangent is not None:
-            return model.tile_fields(cotangent)
+            return {name: np.asarray(field) for name, field in model.tile_fields(cotangent).items()}
         state = self.executor.state
         assert state is not None
-        return {"state": model.layout.interior(state)}
+        return {"state": model.fields_of(state)}
 
     def own_points(self, snapshot: np.ndarray) -> np.ndarray:
         """The tile's own points of a snapshot in the store."""
-        return self.case.model.own_points(snapshot)
+        return np.asarray(self.case.model.own_points(snapshot))
 
     def final_fields(self) -> Fields:
         """The final state."""
@@ -99,7 +99,7 @@ class ForwardSweep:
 
     def sweep_fields(self) -> Fields:
         """The working state."""
-        return {"state": self.case.model.layout.interior(self.state)}
+        return {"state": self.case.model.fields_of(self.state)}
 
     def own_points(self, snapshot: np.ndarray) -> np.ndarray:
         """There are no snapshots."""

@@ -223,7 +223,7 @@ class Snapshots(Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         store: "memory"; "hdf5": a file per rank; "hdf5_shared": one file of all; "tiered": memory,
-            then a file per rank.
+            then a file per rank; "pinned": of states on a device, in the host's memory.
         driver: of hdf5_shared: "direct" moves bytes past HDF5; "mpio" is HDF5's own, for an h5py
             with MPI; "auto": the faster one, by a trial.
         alignment: of snapshots in the file of hdf5_shared, such as the stripe of Lustre: "1 MiB".
@@ -289,11 +289,13 @@ class Parallel(Struct, frozen=True, forbid_unknown_fields=True):
         steps_per_exchange: steps that share an exchange of halos; chosen from the tile when not
             given; for example 8.
         overlap: advance the interior while the halo is under way: ranks of whole rows.
+        device: where the steps are taken: cpu, or cuda, an NVIDIA card for each rank or for some.
     """
 
     process_grid: tuple[Count, Count] | None = None
     steps_per_exchange: Annotated[int, Meta(ge=1, le=1024)] | None = None
     overlap: bool = False
+    device: Literal["cpu", "cuda"] = "cpu"
 
 
 class Output(Struct, frozen=True, forbid_unknown_fields=True):

@@ -93,7 +93,8 @@ class Device(Protocol):
             blocks: of it, (x, y).
             threads: of a block.
             shared_bytes: dynamic shared memory of a block.
-            arguments: numbers np.int32, np.int64 and np.float64; addresses np.uint64.
+            arguments: numbers np.int32, np.int64 and np.float64; addresses np.uint64; structs of
+                doubles, by value, arrays of no axes and a dtype with a field.
             stream: of it; the main one when not given.
         """
         ...

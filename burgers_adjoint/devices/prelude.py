@@ -13,14 +13,14 @@
 On a device the two FORs declare where a thread is; on the host they are loops, a block after the
 other. So nothing but what lies in shared memory or in a state outlives a barrier, no body is left
 by `return` or `continue`, and no barrier lies in a branch that depends on the thread. Shared memory
-and states start with no meaning.
+starts with no meaning, states with zeros on a device.
 
 Operations are rounded one by one: add_, sub_, mul_, div_, sqrt_, fma_ and abs_. Bits of a double
 are bits_(x), a uint64. ATOMIC_ADD, ATOMIC_MIN and ATOMIC_MAX take a pointer to uint64 and a value.
 """
 
 NVRTC_OPTIONS = ("--fmad=false", "-std=c++17")
-HOST_OPTIONS = ("-std=c++17", "-O2", "-ffp-contract=off", "-fno-strict-aliasing")
+HOST_OPTIONS = ("-std=c++17", "-O1", "-ffp-contract=off", "-fno-strict-aliasing")
 
 DEVICE = """\
 typedef long long int64;
@@ -31,7 +31,8 @@ typedef unsigned long long uint64;
 #define FOR_BLOCKS(bx, by) const int bx = blockIdx.x, by = blockIdx.y;
 #define FOR_THREADS(t) const int t = threadIdx.x;
 #define SHARED(s) extern __shared__ double s[];
-#define THREAD_STATES(S, s) S s;
+// zeros: of what is read before it is written the compiler may assume anything
+#define THREAD_STATES(S, s) S s = {};
 #define STATE(s, t) s
 #define BARRIER __syncthreads();
 #define ATOMIC_ADD(p, v) atomicAdd((p), (uint64)(v))

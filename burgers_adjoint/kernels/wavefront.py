@@ -10,7 +10,7 @@ it, where a kind's fixes take the place of what is computed.
 """
 
 import hashlib
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -19,7 +19,7 @@ import numpy as np
 from burgers_adjoint.kernels.compilation import compiled_copy
 from burgers_adjoint.kernels.lanes import DOUBLE_BYTES, row_kernel
 from burgers_adjoint.kernels.programs import Buffer, Kind, Level
-from burgers_adjoint.kernels.tile_layout import LINE, Layout
+from burgers_adjoint.kernels.tile_layout import LINE, Layout, aligned_zeros
 
 # Columns of the table of levels. Rows of a level: [ROW0, ROW1) are in the domain, SOUTH and NORTH
 # of them on its boundary, [OWN0, OWN1) the tile's own; the rest of [CLEAR0, CLEAR1) is beyond it.
@@ -117,27 +117,17 @@ class Kernel(Protocol):
 
 
 class RowPool:
-    """Memory for rows, which grows as sweeps ask for it.
+    """Memory for rows, which grows as sweeps ask for it."""
 
-    Args:
-        zeros: makes an array.
-        address: tells where it is.
-    """
-
-    def __init__(
-        self,
-        zeros: Callable[[tuple[int, ...]], np.ndarray],
-        address: Callable[[np.ndarray], int],
-    ) -> None:
-        self._zeros, self._address = zeros, address
-        self._rows = zeros((0,))
+    def __init__(self) -> None:
+        self._rows = aligned_zeros((0,))
         self.address = 0
 
     def require(self, n_rows: int, pitch: int) -> None:
         """Have room for so many rows of so many doubles, of zeros at first."""
         if self._rows.size < n_rows * pitch:
-            self._rows = self._zeros((n_rows, pitch))
-            self.address = self._address(self._rows)
+            self._rows = aligned_zeros((n_rows, pitch))
+            self.address = self._rows.__array_interface__["data"][0]
 
 
 _KERNELS: dict[str, Any] = {}  # of this process, by their names

@@ -79,7 +79,7 @@ class SecondOrder:
         self._case, self.n_directions, self.full = case, n_directions, full
         _require_second_order(case, n_directions)
         self._open = ExitStack()
-        recipe = replace(recipe_of(case.config), directions=n_directions, full=full)
+        recipe = replace(recipe_of(case.config, case.comm), directions=n_directions, full=full)
         grid, decomposition = case.grid, case.decomposition
         time_steps = case.setting.time_steps
         with ExitStack() as undone:
@@ -225,7 +225,7 @@ class SecondOrder:
         looked, n_fields = set(self._looked), len(case.fields)
         for n in stretches(model, state, bins, 0, looked.__contains__):
             if n in looked:
-                own = model.layout.interior(state)
+                own = model.fields_of(state)
                 for j, seen in enumerate(tangents):
                     first = n_fields * (1 + j)
                     seen[n] = own[first : first + n_fields].copy()

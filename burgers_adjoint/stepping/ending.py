@@ -99,7 +99,7 @@ class Ending:
         return n0
 
     def _is_steady(self, state: np.ndarray, before: np.ndarray, n: int) -> bool:
-        change = float(np.abs(self._layout.interior(state) - before).max())
+        change = float(np.max(np.abs(self._layout.interior(state) - before)))
         change = largest(self._decomposition.comm, change)
         assert self.time_steps.steady is not None
         return change < self.time_steps.steady * self.time_steps.length(n)
@@ -121,7 +121,7 @@ class Ending:
         if steps.chosen > n:
             return
         assert self._limits is not None
-        speeds = self._limits.speeds(self._layout.interior(state))
+        speeds = self._limits.speeds(np.asarray(self._layout.interior(state)))
         speeds = largest_or_inf(self._decomposition.comm, speeds)
         if np.isinf(speeds).any():
             self._guard.reached = n

@@ -11,30 +11,23 @@ import numpy as np
 from burgers_adjoint.errors import ConfigError
 from burgers_adjoint.kernels.programs import Buffer, Level
 from burgers_adjoint.kernels.tile_layout import Layout
-from burgers_adjoint.kernels.wavefront import Frame, RowPool
+from burgers_adjoint.kernels.wavefront import Frame
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.stepping.backend import PROCESSOR, Backend
 from burgers_adjoint.stepping.equation import Steps, with_tangent
 from burgers_adjoint.stepping.numbers import StepNumbers
-from burgers_adjoint.stepping.passes import Arrays, Finder, Pass, SplitPass, WholePass
+from burgers_adjoint.stepping.passes import Arrays, Finder, Pass
 from burgers_adjoint.stepping.runge_kutta import StepKinds
-from burgers_adjoint.stepping.step_kernels import StepKernels
+from burgers_adjoint.stepping.split_pass import SplitPass
 from burgers_adjoint.stepping.step_levels import WORKING, StepLevels
 from burgers_adjoint.stepping.stepper import Cotangent, Directions, Value
+from burgers_adjoint.stepping.sweep_lengths import SweepLengths
 from burgers_adjoint.stepping.tableaux import Tableau
 from burgers_adjoint.stepping.tile_data import TileData, tile_frame
 from burgers_adjoint.stepping.time_steps import TimeSteps
 
-# Rows of that many bytes in between stay in the cache while a sweep passes over them: sixteen steps
-# of forward Euler on rows of 2048 points, more than a second-level cache of 1 MiB holds, are still
-# as fast as eight.
-SWEEP_BYTES = 2**21
-LONGEST_SWEEP = 16
 # Where every state is kept, sixteen steps are slower than four, whose targets stay in the cache.
 LONGEST_SWEEP_ALONG = 4
-# A sweep of the adjoint needs rows of every step's state too, and k steps need about k (k + 1)
-# layers of halo. Measured: more than eight steps gain nothing, and on two ranks more than four.
-LONGEST_ADJOINT_SWEEP, LONGEST_WITH_HALO = 8, 4
 
 
 class Engine:
@@ -75,7 +68,7 @@ class Engine:
     ) -> None:
         self.equation, self.decomposition = equation, decomposition
         self.n_stages, self.n_fields = len(tableau.b), len(equation.fields)
-        self._tableau, self._time_steps = tableau, time_steps
+        self._tableau, self._time_steps, self._backend = tableau, time_steps, backend
         self._alone = decomposition.size == 1 and not decomposition.periodic
         kinds = StepKinds(equation, tableau, wanted, bounded=not decomposition.periodic)
         self._wanted = kinds.wanted
@@ -84,18 +77,17 @@ class Engine:
         self._forward = StepLevels(kinds, split=layers > thinnest)
         layers += (self.n_stages - 1) * equation.reach
         self._backward = StepLevels(kinds, split=layers > thinnest)
-        self.steps_per_sweep = steps_per_exchange or self._choose_steps(thinnest)
-        self.adjoint_steps_per_sweep = self._choose_adjoint_steps(thinnest)
+        lengths = SweepLengths(kinds, decomposition, thinnest, backend.most_steps)
+        self.steps_per_sweep = steps_per_exchange or lengths.forward()
+        self.adjoint_steps_per_sweep = lengths.adjoint(self.steps_per_sweep, self._backward)
         self.layout = Layout(*decomposition.tile_shape, halo=self._n_layers())
         self.data = TileData(equation, self.layout, decomposition, backend)
         self._frame = tile_frame(self.layout, decomposition)
-        self._memory = RowPool(backend.zeros, backend.address)
         self._numbers = StepNumbers(kinds, time_steps)
-        self.kernels = StepKernels(kinds, self._forward, self._backward, backend)
+        self._whole = backend.passes(kinds, self._forward, self._backward)
         self._passes: dict[Hashable, Any] = {}
-        self._backend = backend
         # alone there is nothing to wait for, and thin tiles have no interior
-        overlaps = overlap and not (self._alone or self._forward.split)
+        overlaps = overlap and backend.in_place and not (self._alone or self._forward.split)
         self._spare = self.data.new_array(self.n_fields) if overlaps else None
         self._stages: dict[Any, np.ndarray] = {}
         self._kept_step: int | None = None
@@ -114,20 +106,6 @@ class Engine:
                 f"equation reads {reach} points on each side: use fewer ranks"
             )
         return min(smallest)
-
-    def _choose_steps(self, thinnest: float) -> int:
-        """Steps per sweep whose rows in between stay in the cache, the same on every rank."""
-        widest = -(-self.decomposition.shape[1] // self.decomposition.process_grid[1])
-        rows = 4 if self.n_stages == 1 else 6 * self.n_stages
-        steps = min(LONGEST_SWEEP, SWEEP_BYTES // (rows * self.n_fields * 8 * widest))
-        return max(1, min(steps, int(min(thinnest, 1e6) // (self.n_stages * self.equation.reach))))
-
-    def _choose_adjoint_steps(self, thinnest: float) -> int:
-        longest = LONGEST_ADJOINT_SWEEP if self._alone else LONGEST_WITH_HALO
-        steps = min(self.steps_per_sweep, longest) if self.n_stages == 1 else 1
-        while steps > 1 and self._backward.n_layers(steps, adjoint=True) > thinnest:
-            steps -= 1
-        return steps
 
     def _n_layers(self) -> int:
         """Layers of halo of the arrays."""
@@ -162,6 +140,10 @@ class Engine:
         self._numbers.forget()
         self.forget_stages()
 
+    def new_array(self, n_fields: int) -> np.ndarray:
+        """Zeros of shape (n_fields, rows, pitch)."""
+        return self.data.new_array(n_fields)
+
     def new_cotangent(self) -> Cotangent:
         """A cotangent of zeros, with the densities that were asked for."""
         densities = {}
@@ -195,13 +177,15 @@ class Engine:
         """The pass of a key, made when it is called for the first time."""
         if key not in self._passes:
             levels = self._forward if role == "forward" else self._backward
-            work = self.kernels.of(role), frame or self._frame, self._memory, self._backend
-            made: Pass
-            if levels.split:
-                made = SplitPass(make(), *work, self.data, self.equation.reach)
-            else:
-                made = WholePass(make(), *work)
-            self._passes[key] = made
+
+            def whole(part: Sequence[Level]) -> Pass:
+                return self._whole(role, part, frame or self._frame)
+
+            self._passes[key] = (
+                SplitPass(make(), whole, self.data, self.equation.reach)
+                if levels.split
+                else whole(make())
+            )
         found: Pass = self._passes[key]
         return found
 
@@ -232,7 +216,7 @@ class Engine:
     def _levels_between(self, n_steps: int) -> list[Level]:
         """Levels from an array to another one, which may be the same."""
         ends = [Buffer(self.n_fields, end, alias=WORKING) for end in ("source", "target")]
-        if n_steps * self.n_stages == 1:
+        if n_steps * self.n_stages == 1 and self._backend.in_place:
             return self._forward.aside(*ends)
         between = [Buffer(self.n_fields) for _ in range(n_steps - 1)]
         return self._forward.forward([ends[0], *between, ends[1]])

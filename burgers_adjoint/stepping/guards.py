@@ -22,6 +22,7 @@ class FiniteGuard:
         grid, decomposition, layout: of the states.
         time_steps: of the run.
         names: of the fields, for the message.
+        new_array: makes an array like a state, of so many fields.
         advance: takes steps n0 .. n1-1 of a state in place.
 
     Attributes:
@@ -35,11 +36,12 @@ class FiniteGuard:
         layout: Layout,
         time_steps: TimeSteps,
         names: Sequence[str],
+        new_array: Callable[[int], np.ndarray],
         advance: Callable[[np.ndarray, int, int], None],
     ) -> None:
         self._grid, self._decomposition, self._layout = grid, decomposition, layout
         self._time_steps, self._names, self._advance = time_steps, names, advance
-        self._last_finite = np.zeros((len(names), *decomposition.tile_shape))
+        self._last_finite = layout.interior(new_array(len(names)))
         self._finite_until = 0
         self.reached = 0
 

@@ -61,8 +61,9 @@ class Model(AdjointModel[np.ndarray, Cotangent, Any]):
         n_stages = len(self.stepper.stage_fields()) if parts.keep_stages else 0
         self._n_stages, self.keeps = n_stages, n_stages > 0
         self._guard = FiniteGuard(
-            self.grid, self.decomposition, self.layout, self.time_steps, parts.names, self._repeat
-        )
+            self.grid, self.decomposition, self.layout, self.time_steps, parts.names,
+            self.stepper.new_array, self._repeat,
+        )  # fmt: skip
         self._ending = Ending(
             self.time_steps, parts.limits, self.values, self.layout, self.decomposition, self._guard
         )
@@ -311,7 +312,7 @@ class Model(AdjointModel[np.ndarray, Cotangent, Any]):
 
     def new_state(self) -> np.ndarray:
         """A working state of zeros, (n_fields, rows, pitch)."""
-        return self.layout.new_array(self.stepper.n_fields)
+        return self.stepper.new_array(self.stepper.n_fields)
 
     def new_snapshot(self) -> Snapshot:
         """A buffer for the tile's own points of a state and, where kept, of the stages."""
@@ -325,7 +326,7 @@ class Model(AdjointModel[np.ndarray, Cotangent, Any]):
         Raises:
             ValueError: the snapshot keeps stages, and no `keep` came before.
         """
-        if isinstance(out, np.ndarray):
+        if not isinstance(out, Snapshot):
             out[...] = state
             return
         out.state[...] = self.layout.interior(state)
@@ -338,7 +339,7 @@ class Model(AdjointModel[np.ndarray, Cotangent, Any]):
     def restore(self, snapshot: Snapshot | np.ndarray, state: np.ndarray) -> None:
         """Copy a snapshot to the state, and its stages to where they are at hand."""
         self.stepper.forget_stages()
-        if isinstance(snapshot, np.ndarray):
+        if not isinstance(snapshot, Snapshot):
             state[...] = snapshot
             return
         self.layout.interior(state)[...] = snapshot.state
@@ -349,9 +350,13 @@ class Model(AdjointModel[np.ndarray, Cotangent, Any]):
 
     def own_points(self, snapshot: Snapshot | np.ndarray) -> np.ndarray:
         """The tile's own points of the state in a snapshot, a view (n_fields, ny, nx)."""
-        if isinstance(snapshot, np.ndarray):
+        if not isinstance(snapshot, Snapshot):
             return self.layout.interior(snapshot)
         return snapshot.state
+
+    def fields_of(self, state: np.ndarray) -> np.ndarray:
+        """The tile's own points of a state, (n_fields, ny, nx); a view where it is on the host."""
+        return np.asarray(self.layout.interior(state))
 
     def tile_fields(self, cotangent: Cotangent) -> dict[str, np.ndarray]:
         """All that a cotangent has of each point of the tile: views (k, ny, nx), by name."""

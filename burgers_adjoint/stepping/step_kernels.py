@@ -1,8 +1,7 @@
 """The compiled sweeps of an equation's steps: one for each direction, made when it is needed."""
 
 from burgers_adjoint.kernels.programs import Buffer, Kind, Level, kinds_of
-from burgers_adjoint.kernels.wavefront import Kernel
-from burgers_adjoint.stepping.backend import Backend
+from burgers_adjoint.kernels.wavefront import Kernel, kernel_of
 from burgers_adjoint.stepping.runge_kutta import StepKinds
 from burgers_adjoint.stepping.step_levels import StepLevels
 
@@ -13,13 +12,9 @@ class StepKernels:
     Args:
         kinds: of the steps.
         forward, backward: make their levels.
-        backend: where they run.
     """
 
-    def __init__(
-        self, kinds: StepKinds, forward: StepLevels, backward: StepLevels, backend: Backend
-    ) -> None:
-        self._backend = backend
+    def __init__(self, kinds: StepKinds, forward: StepLevels, backward: StepLevels) -> None:
         self._kinds, self._forward, self._backward = kinds, forward, backward
         self._made: dict[str, tuple[list[Kind], Kernel]] = {}
 
@@ -27,7 +22,7 @@ class StepKernels:
         """The kinds that a role's sweeps are made of, and their kernel."""
         if role not in self._made:
             kinds = kinds_of(self._all_levels(role))
-            self._made[role] = kinds, self._backend.compile(kinds)
+            self._made[role] = kinds, kernel_of(kinds)
         return self._made[role]
 
     def _all_levels(self, role: str) -> list[Level]:

@@ -100,6 +100,10 @@ class Stepper(Protocol):
         """
         ...
 
+    def new_array(self, n_fields: int) -> np.ndarray:
+        """Zeros of shape (n_fields, rows, pitch), where the steps are taken."""
+        ...
+
     def new_cotangent(self) -> Cotangent:
         """A cotangent of zeros, with the densities that were asked for."""
         ...

@@ -73,7 +73,7 @@ class TileData:
         if (depth, n_fields) not in self._halos:
             edges = Edges(self.layout.rows, self.layout.columns)
             corners = depth > self._equation.reach
-            self._halos[depth, n_fields] = self._backend.halo(
+            self._halos[depth, n_fields] = Halo(
                 self._decomposition, edges, depth, n_fields, corners
             )
         return self._halos[depth, n_fields]

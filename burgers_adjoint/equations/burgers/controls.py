@@ -123,9 +123,9 @@ class Control:
     def pull_back(self, cotangent: Cotangent) -> Value:
         """Derivative of J by the control, from the cotangent at step 0. Collective."""
         if self.kind.density is None:
-            return self.masked(self.layout.interior(cotangent.field))
+            return self.masked(np.asarray(self.layout.interior(cotangent.field)))
         density = self.layout.interior(cotangent.densities[self.kind.density])
-        return density.reshape(self.shape) if self.shape else self._sum(density)
+        return np.asarray(density).reshape(self.shape) if self.shape else self._sum(density)
 
     def dot(self, value: Value, other: Value) -> float:
         """Sum of the products of all values, on all ranks. Collective."""

@@ -1,0 +1,139 @@
+"""Room for snapshots in memory, the host's or that of a device which has the states."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from burgers_adjoint.config.sections import Snapshots
+from burgers_adjoint.errors import ConfigError, agreed_error
+from burgers_adjoint.parallel.agreement import Comm, smallest
+from burgers_adjoint.parallel.failure import agreed
+from burgers_adjoint.parallel.memory import memory_limit, require_memory
+from burgers_adjoint.protocols import SnapshotStore
+from burgers_adjoint.snapshots.agreed import AgreedStore
+
+
+def device_of(array: Any) -> Any:
+    """The `devices.device.Device` that an array is on; None for the host's arrays."""
+    return None if isinstance(array, np.ndarray) else getattr(array, "device", None)
+
+
+def resident(new_array: Callable[[], Any]) -> Callable[[], Any]:
+    """Arrays whose memory is there from the start: if it is too much, the run does not begin."""
+
+    def new() -> Any:
+        array = new_array()
+        if device_of(array) is None:  # a device's memory is taken when the array is made
+            np.asarray(array).fill(0.0)
+        return array
+
+    return new
+
+
+class Room:
+    """The memory that stores take for snapshots; all methods are collective.
+
+    Args:
+        comm: all ranks.
+        section: [snapshots].
+        device: whose memory it is; None for the host's.
+    """
+
+    def __init__(self, comm: Comm, section: Snapshots, device: Any = None) -> None:
+        self._comm, self._section, self._device = comm, section, device
+
+    def limit(self) -> int | None:
+        """Bytes per rank that `snapshots.memory` allows; None for no limit."""
+        comm, wanted = self._comm, self._section.memory
+        if self._device is None or wanted is None or isinstance(wanted, str):
+            return memory_limit(comm, wanted)
+        with agreed(comm):
+            free, _ = self._device.memory_info()
+        return int(smallest(comm, int(wanted * free)))
+
+    def require(self, n_bytes: int, largest_bytes: int, fewer: str) -> None:
+        """Refuse, before the run, what there is no room for.
+
+        Args:
+            n_bytes: that this rank is about to take.
+            largest_bytes: that the rank which takes most is about to take.
+            fewer: what there should be less of on the device.
+
+        Raises:
+            ConfigError: on all ranks, with the sizes.
+        """
+        if self._device is None:
+            require_memory(self._comm, n_bytes)
+        else:
+            with agreed(self._comm):
+                # ranks that share a card and ask for too much together meet it as they take it
+                free, _ = self._device.memory_info()
+                if n_bytes > free:
+                    raise ConfigError(
+                        f"the snapshots need {n_bytes} bytes of the device's memory per rank, "
+                        f"{free} are free on {self._device.name}: use fewer ({fewer}), "
+                        'or snapshots.store = "pinned"'
+                    )
+        self.require_limit(largest_bytes)
+
+    def require_limit(self, n_bytes: int) -> None:
+        """Refuse more than `snapshots.memory` allows.
+
+        Raises:
+            ConfigError: on all ranks, with the sizes.
+        """
+        limit = self.limit()
+        if limit is not None and n_bytes > limit:
+            raise agreed_error(
+                ConfigError(
+                    f"the snapshots need {n_bytes} bytes of memory per rank, snapshots.memory = "
+                    f"{self._section.memory!r} allows {limit}: use fewer "
+                    "(checkpointing.snapshots), or a store on disk (snapshots.store)"
+                )
+            )
+
+
+def pinned_store(
+    comm: Any,
+    section: Snapshots,
+    device: Any,
+    new_state: Callable[[], Any],
+    capacity: int,
+    sizes: tuple[int, int],
+) -> SnapshotStore[Any]:
+    """A new store of states in page-locked memory, with buffers on their device. Collective.
+
+    Args:
+        comm: all ranks.
+        section: [snapshots].
+        device: that has the states; None where they are on the host, or are not kept as states.
+        new_state: returns a new one.
+        capacity: number of slots.
+        sizes: bytes of a state, and of one on the rank that has most.
+
+    Raises:
+        ConfigError: on all ranks: there is no such device, or no room.
+    """
+    from burgers_adjoint.snapshots.pinned import PinnedStore
+    from burgers_adjoint.snapshots.write_behind import WriteBehindStore
+
+    if device is None:
+        raise _refused(
+            'is for states on a device (parallel.device = "cuda"): use "memory"',
+        )
+    if section.asynchronous is False:
+        raise _refused("copies beside the steps: expected no snapshots.asynchronous = false")
+    n_bytes, largest_bytes = (capacity * size for size in sizes)
+    Room(comm, section).require(n_bytes, largest_bytes, "checkpointing.snapshots")
+    with agreed(comm):
+        slow = PinnedStore(device, capacity, sizes[0])
+        store = WriteBehindStore(
+            slow, new_state, capacity, section.buffers, threaded=True, exchanges=True
+        )
+    return AgreedStore(store, partial(agreed, comm))
+
+
+def _refused(why: str) -> ConfigError:
+    return agreed_error(ConfigError(f'snapshots.store = "pinned" {why}'))

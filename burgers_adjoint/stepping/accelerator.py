@@ -1,0 +1,126 @@
+"""The seam's second side: sweeps of blocks of threads, on arrays of a graphics processor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from burgers_adjoint.devices.array import DeviceArray
+from burgers_adjoint.devices.device import Device
+from burgers_adjoint.kernels.cuda_source import Source
+from burgers_adjoint.kernels.marching import March
+from burgers_adjoint.kernels.programs import Level
+from burgers_adjoint.kernels.tiling import Tiling, tiling_of
+from burgers_adjoint.kernels.wavefront import Frame
+from burgers_adjoint.stepping.backend import Passes
+from burgers_adjoint.stepping.passes import Arrays, Finder, Pass
+from burgers_adjoint.stepping.runge_kutta import StepKinds
+from burgers_adjoint.stepping.step_levels import StepLevels
+
+FAR = 2**29  # a row or column that no tile has
+
+
+class Accelerator:
+    """A backend on a device; see `backend.Backend`.
+
+    Args:
+        device: it.
+        tiling: of all sweeps; chosen for each when not given.
+        most_steps: see `backend.Backend`.
+    """
+
+    in_place = False
+
+    def __init__(
+        self,
+        device: Device,
+        tiling: Tiling | None = None,
+        most_steps: tuple[int, int] = (4, 2),
+    ) -> None:
+        self.device, self.tiling = device, tiling
+        self.most_steps: tuple[int, int] | None = most_steps
+        self._spares: dict[tuple[int, tuple[int, ...]], DeviceArray] = {}
+
+    def passes(self, kinds: StepKinds, forward: StepLevels, backward: StepLevels) -> Passes:
+        def whole(role: str, levels: Sequence[Level], frame: Frame) -> Pass:
+            return MarchPass(levels, frame, self)
+
+        return whole
+
+    def zeros(self, shape: tuple[int, ...]) -> DeviceArray:
+        return DeviceArray.zeros(self.device, shape)
+
+    def spare(self, number: int, shape: tuple[int, ...]) -> DeviceArray:
+        """Memory for new values of so many arrays; what it holds is of no meaning."""
+        if (number, shape) not in self._spares:
+            self._spares[number, shape] = self.zeros(shape)
+        return self._spares[number, shape]
+
+
+class MarchPass:
+    """A program as one launch.
+
+    Args:
+        levels: of the program.
+        frame: of the tile.
+        backend: where it runs.
+
+    Raises:
+        ConfigError: no block of the device has room for the rows of the sweep.
+    """
+
+    def __init__(self, levels: Sequence[Level], frame: Frame, backend: Accelerator) -> None:
+        self._backend, device = backend, backend.device
+        march = March(levels)
+        columns, rows = frame.columns, frame.rows
+        n_columns, n_rows = columns.stop - columns.start, rows.stop - rows.start
+        tiling = backend.tiling or tiling_of(march, n_rows, n_columns, device.n_processors)
+        self._threads, self._shared_bytes = tiling.threads, tiling.shared_bytes(march)
+        source = Source(march, tiling.threads, tiling.points, tiling.ahead)
+        self._arrays, self._numbers_shape = source.arrays, source.numbers_shape
+        self._function = device.function(source.text, "sweep", self._shared_bytes)
+        span = tiling.span(march)
+        self._blocks = -(-n_columns // span), -(-n_rows // tiling.height)
+        ends = [
+            far if end is None else end
+            for end, far in zip(
+                (frame.south, frame.north, frame.west, frame.east),
+                (-FAR, FAR, -FAR, FAR),
+                strict=True,
+            )
+        ]
+        layout = frame.layout
+        self._geometry = [
+            np.int32(one)
+            for one in (
+                layout.pitch, layout.n_rows, rows.start, rows.stop, columns.start, columns.stop,
+                *ends, span, tiling.height,
+            )
+        ]  # fmt: skip
+
+    def run(self, arrays: Arrays, find: Finder, numbers: np.ndarray) -> None:
+        """See `passes.Pass`; arrays are those of the device."""
+        found: list[Any] = [
+            arrays[buffer.source] if buffer.source in arrays else find(buffer.source)
+            for buffer, _ in self._arrays
+        ]
+        read = [one for one, (_, new) in zip(found, self._arrays, strict=True) if not new]
+        swapped: list[tuple[DeviceArray, DeviceArray]] = []
+        addresses = []
+        for one, (_, new) in zip(found, self._arrays, strict=True):
+            target = one
+            if new and any(one is other for other in read):
+                target = self._backend.spare(len(swapped), one.shape)
+                swapped.append((one, target))
+            addresses.append(np.uint64(target.address))
+        table = np.zeros((), dtype=[("c", np.float64, self._numbers_shape)])
+        n_rows, n_columns = self._numbers_shape
+        table["c"][:, : numbers.shape[1]] = numbers[:n_rows, :n_columns]
+        self._backend.device.launch(
+            self._function, self._blocks, self._threads, self._shared_bytes,
+            [*self._geometry, *addresses, table],
+        )  # fmt: skip
+        for one, target in swapped:
+            one.swap(target)
