@@ -14,6 +14,9 @@ from burgers_adjoint.parallel.memory import memory_limit, require_memory
 from burgers_adjoint.protocols import SnapshotStore
 from burgers_adjoint.snapshots.agreed import AgreedStore
 
+FEWER = 'use fewer (checkpointing.snapshots), or snapshots.store = "pinned"'
+FEWER_BUFFERS = "use fewer (snapshots.buffers)"
+
 
 def device_of(array: Any) -> Any:
     """The `devices.device.Device` that an array is on; None for the host's arrays."""
@@ -53,13 +56,13 @@ class Room:
             free, _ = self._device.memory_info()
         return int(smallest(comm, int(wanted * free)))
 
-    def require(self, n_bytes: int, largest_bytes: int, fewer: str) -> None:
+    def require(self, n_bytes: int, largest_bytes: int, instead: str = "") -> None:
         """Refuse, before the run, what there is no room for.
 
         Args:
             n_bytes: that this rank is about to take.
             largest_bytes: that the rank which takes most is about to take.
-            fewer: what there should be less of on the device.
+            instead: what to do where the device has no room.
 
         Raises:
             ConfigError: on all ranks, with the sizes.
@@ -73,8 +76,7 @@ class Room:
                 if n_bytes > free:
                     raise ConfigError(
                         f"the snapshots need {n_bytes} bytes of the device's memory per rank, "
-                        f"{free} are free on {self._device.name}: use fewer ({fewer}), "
-                        'or snapshots.store = "pinned"'
+                        f"{free} are free on {self._device.name}: {instead}"
                     )
         self.require_limit(largest_bytes)
 
@@ -120,13 +122,11 @@ def pinned_store(
     from burgers_adjoint.snapshots.write_behind import WriteBehindStore
 
     if device is None:
-        raise _refused(
-            'is for states on a device (parallel.device = "cuda"): use "memory"',
-        )
+        raise _refused('is for states on a device (parallel.device = "cuda"): use "memory"')
     if section.asynchronous is False:
         raise _refused("copies beside the steps: expected no snapshots.asynchronous = false")
     n_bytes, largest_bytes = (capacity * size for size in sizes)
-    Room(comm, section).require(n_bytes, largest_bytes, "checkpointing.snapshots")
+    Room(comm, section).require(n_bytes, largest_bytes)
     with agreed(comm):
         slow = PinnedStore(device, capacity, sizes[0])
         store = WriteBehindStore(

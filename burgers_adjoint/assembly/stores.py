@@ -15,7 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from burgers_adjoint.assembly.device_stores import Room, device_of, pinned_store, resident
+from burgers_adjoint.assembly.device_stores import (
+    FEWER,
+    FEWER_BUFFERS,
+    Room,
+    device_of,
+    pinned_store,
+    resident,
+)
 from burgers_adjoint.assembly.encoding import encoding_of
 from burgers_adjoint.checkpointing.schedule import Schedule
 from burgers_adjoint.config import Config
@@ -111,8 +118,8 @@ class StoreMaker:
         state_bytes, self._device = state.nbytes, device_of(state)
         self._room = Room(self.comm, config.snapshots, self._device)
         # copies to the host would cost more than any halo on the device
-        too_large = self._device is None and state_bytes > LARGEST_STATE * sample.nbytes
-        sizes = np.array([sample.nbytes, state_bytes, too_large])
+        costly = self._device is None and state_bytes > LARGEST_STATE * sample.nbytes
+        sizes = np.array([sample.nbytes, state_bytes, costly])
         agreed_sizes = largest_each(self.comm, sizes)
         self.largest_slot_bytes, self.largest_memory_bytes, too_large = map(int, agreed_sizes)
         self.exchanges = False
@@ -143,7 +150,7 @@ class StoreMaker:
         self._room.require(
             known * self.memory_bytes,
             known * self.largest_memory_bytes,
-            "checkpointing.snapshots" if near else "snapshots.buffers",
+            FEWER if near else FEWER_BUFFERS,
         )
         new_place = self._new_place if self.encoding is None else Block
         with agreed(self.comm):  # a device may have less than it said

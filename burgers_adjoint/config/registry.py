@@ -155,6 +155,7 @@ STORES = Registry(
         "hdf5": f"{_STORES}:HDF5",
         "hdf5_shared": f"{_STORES}:HDF5_SHARED",
         "tiered": f"{_STORES}:TIERED",
+        "pinned": f"{_STORES}:PINNED",
     },
 )
 

@@ -173,7 +173,7 @@ class HDF5Store(SnapshotStore[Snapshot]):
             StorageError: it cannot be written.
         """
         self._slots.put(slot, None)
-        data = self._own_points(buffer)
+        data = np.asarray(self._own_points(buffer))  # what is on a device comes to the host
         try:
             self.file.write(slot, step, data)
         except OSError as error:
@@ -200,7 +200,9 @@ class HDF5Store(SnapshotStore[Snapshot]):
             SnapshotError: as for `load`.
         """
         self._slots.require_held(slot, step)
-        data, damage = self._own_points(buffer), None
+        points, damage = self._own_points(buffer), None
+        # not `np.asarray`, which would bring what is on a device here first
+        data = points if isinstance(points, np.ndarray) else np.empty(points.shape, points.dtype)
         try:
             held, written, found = self.file.read(slot, data)
         except (OSError, EOFError) as error:
@@ -210,6 +212,8 @@ class HDF5Store(SnapshotStore[Snapshot]):
                 damage = f"it says that it is step {held}"
             elif found != written:
                 damage = f"its checksum is {found:016x}, not {written:016x}"
+            elif data is not points:
+                points[...] = data
         if damage is not None:
             raise SnapshotError(
                 f"the snapshot of step {step} in slot {slot} of {self.file.path} is damaged: "

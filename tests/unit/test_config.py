@@ -387,7 +387,8 @@ SCHEDULES = (
         ),
         (
             "snapshots.store=tape",
-            'snapshots.store = "tape": expected one of "memory", "hdf5", "hdf5_shared", "tiered"',
+            'snapshots.store = "tape": expected one of "memory", "hdf5", "hdf5_shared", "tiered", '
+            '"pinned"',
         ),
         (
             "snapshots.buffers=1",
