@@ -34,9 +34,7 @@ KINDS = [
     {"store": "tiered", "asynchronous": True, "buffers": 2},
     {"store": "tiered", "asynchronous": False},
 ]
-over_kinds = pytest.mark.parametrize(
-    "kind", KINDS, ids=lambda kind: "-".join(map(str, kind.values()))
-)
+over_kinds = pytest.mark.parametrize("kind", KINDS, ids=str)
 over_exchanging = pytest.mark.parametrize("kind", [KINDS[k] for k in (0, 1, 2, 4)], ids=str)
 
 
