@@ -43,6 +43,7 @@ def _options() -> tuple[str, ...]:
 
 
 OPTIONS = _options()
+LONG = 10_000  # characters of a kernel
 
 
 class HostMemory:
@@ -80,14 +81,16 @@ class HostFunction:
 def compiled(source: str) -> ctypes.CDLL:
     """A kernel's text as a library, which stays for later processes."""
     text = HOST + source
-    key = hashlib.sha256("\0".join([text, *OPTIONS]).encode()).hexdigest()[:24]
+    # what takes long to compile is not optimised: sweeps of tests are small
+    options = *OPTIONS, "-O1" if len(source) < LONG else "-O0"
+    key = hashlib.sha256("\0".join([text, *options]).encode()).hexdigest()[:24]
     library = FOLDER / f"{key}.so"
     if not library.exists():
         FOLDER.mkdir(mode=0o700, exist_ok=True)
         mine = FOLDER / f"{key}.{os.getpid()}.{threading.get_ident()}"
         code = mine.with_name(f"{mine.name}.cpp")
         code.write_text(text, encoding="utf-8")
-        command = ["g++", *OPTIONS, "-shared", "-fPIC", str(code), "-o", str(mine)]
+        command = ["g++", *options, "-shared", "-fPIC", str(code), "-o", str(mine)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120)
         if done.returncode:
             raise RuntimeError(f"{done.stderr}\n{source}")

@@ -85,7 +85,7 @@ def outcome(case: Case, executor: Executor[np.ndarray, Cotangent, Any]) -> Rever
     assert executor.cotangent is not None
     gradient = model.gradient(executor.cotangent)
     objective = case.prior.added_to(model.value, case.fields, gradient)
-    return Reversal(objective, model.final.copy(), gradient, executor.counts, executor.damages)
+    return Reversal(objective, model.final, gradient, executor.counts, executor.damages)
 
 
 def sweep(

@@ -48,7 +48,7 @@ class FinalState:
         """The final state, (2, ny, nx) of the tile; see `Problem.value`."""
         self._objective.weights = 0.0
         self.problem.value(controls)
-        return self.problem.case.model.final.copy()
+        return self.problem.case.model.final
 
     def pull_back(self, controls: Mapping[str, Any] | None, weights: np.ndarray) -> Gradient:
         """The gradient of the sum of weights times the final state, by the controls' names.

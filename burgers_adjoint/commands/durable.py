@@ -298,10 +298,10 @@ class DurableRun:
             if step:
                 store.load(live[step], step, lambda snapshot: model.restore(snapshot, state))
             model.advance(state, step, self.case.n_steps)
-            model.final[...] = model.layout.interior(state)
+            model.final = model.layout.interior(state)
             self.keeper.forget_final()
         else:
-            model.final[...] = final["state"]
+            model.final = final["state"]
 
     def _save(self, store: Store, slot: int, step: int, field: np.ndarray) -> None:
         """Save the snapshot of a step whose state has these points."""

@@ -92,7 +92,7 @@ def _multiplied(
             return durable.executed(schedule, store, monitor), None
 
         done = swept(checkpointing, durable, monitor, "hessian", schedule, store, run)
-    found, final = second.ended(done.found), case.model.final[:2].copy()
+    found, final = second.ended(done.found), case.model.final[:2]
     second.add_prior(directions, found)
     gradient = found.gradient or {}
     summary = summary_of(

@@ -20,7 +20,7 @@ are bits_(x), a uint64. ATOMIC_ADD, ATOMIC_MIN and ATOMIC_MAX take a pointer to 
 """
 
 NVRTC_OPTIONS = ("--fmad=false", "-std=c++17")
-HOST_OPTIONS = ("-std=c++17", "-O1", "-ffp-contract=off", "-fno-strict-aliasing")
+HOST_OPTIONS = ("-std=c++17", "-ffp-contract=off", "-fno-strict-aliasing")
 
 DEVICE = """\
 typedef long long int64;

@@ -45,9 +45,9 @@ class FiniteGuard:
         self._finite_until = 0
         self.reached = 0
 
-    def begin(self, fields: np.ndarray, step: int = 0) -> None:
-        """Begin at a step with fields (n_fields, ny, nx) of the tile, which count as finite."""
-        self._last_finite[...] = fields
+    def begin(self, state: np.ndarray, step: int = 0) -> None:
+        """Begin at a step with a state, which counts as finite."""
+        self._last_finite[...] = self._layout.interior(state)
         self._finite_until = self.reached = step
 
     def furthest(self, n1: int) -> int:

@@ -32,7 +32,6 @@ class Model(AdjointModel[np.ndarray, Cotangent, Any]):
 
     Attributes:
         value: J of the last run that was evaluated or reversed; nan before.
-        final: that final state, (n_fields, ny, nx) of the tile.
         values: of what steps depend on, by name; not to be changed but by `set_value`.
         viewer: sees what the reversals that follow come by; None at first.
         exchanges, explores: it steps from one state to another, and finds out when a run ends.
@@ -53,7 +52,7 @@ class Model(AdjointModel[np.ndarray, Cotangent, Any]):
         self.layout = parts.stepper.layout
         self.like = like
         self.value = math.nan
-        self.final = np.zeros((len(parts.names), *parts.decomposition.tile_shape))
+        self._final = self.layout.interior(self.stepper.new_array(len(parts.names)))
         self.viewer: Viewer | None = None
         self.values: dict[str, Value | None] = {}
         for name, value in values.items():
@@ -75,8 +74,20 @@ class Model(AdjointModel[np.ndarray, Cotangent, Any]):
         """
         other = copy.copy(self)
         other.objective, other.value, other.viewer = objective, math.nan, None
-        other.final = np.zeros_like(self.final)
+        other._final = self.layout.interior(self.stepper.new_array(len(self._final)))
         return other
+
+    @property
+    def final(self) -> np.ndarray:
+        """The final state of the last run that was evaluated or reversed, (n_fields, ny, nx).
+
+        It is a copy of the tile's points; zeros before any run.
+        """
+        return np.array(self._final)
+
+    @final.setter
+    def final(self, fields: np.ndarray) -> None:
+        self._final[...] = fields
 
     @property
     def steps_per_sweep(self) -> int:
@@ -137,16 +148,16 @@ class Model(AdjointModel[np.ndarray, Cotangent, Any]):
         Raises:
             ConfigError: on all ranks, as all have to give fields alike: they have another shape.
         """
-        if fields.shape != self.final.shape:
+        if fields.shape != self._final.shape:
             raise agreed_error(
                 ConfigError(
-                    f"a run starts from fields of the shape {self.final.shape} on this rank, not "
+                    f"a run starts from fields of the shape {self._final.shape} on this rank, not "
                     f"of {fields.shape}"
                 )
             )
         self.stepper.forget_stages()
         self.layout.interior(state)[...] = fields
-        self._guard.begin(fields, step)
+        self._guard.begin(state, step)
 
     def explore(self, state: np.ndarray, n0: int, n1: int) -> int:
         """Take the steps from n0 on for the first time, and look out for the end; see `Ending`."""
@@ -209,7 +220,7 @@ class Model(AdjointModel[np.ndarray, Cotangent, Any]):
             NumericalError: on all ranks, when the state or J is not finite.
         """
         bins = self.objective.new_bins() if bins is None else bins
-        self.final[...] = self.layout.interior(state)
+        self._final[...] = self.layout.interior(state)
         self.objective.add_value(state, self._guard.reached, True, bins)
         self._guard.check(state)
         self._conclude(bins)

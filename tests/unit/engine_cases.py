@@ -74,7 +74,7 @@ class Case:
         return new
 
     def own(self, array: np.ndarray) -> np.ndarray:
-        return self.engine.layout.interior(array).copy()
+        return np.array(self.engine.layout.interior(array))
 
     def run(self, n_steps: int, singly: bool = False) -> Iterator[np.ndarray]:
         """All that steps give: states, the cotangent and its densities, a perturbation."""

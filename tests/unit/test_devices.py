@@ -495,9 +495,9 @@ def test_guard_finds_the_point(device: StandIn) -> None:
     messages = []
     for new in (layout.new_array, lambda n: DeviceArray.zeros(device, layout.new_array(n).shape)):
         state = new(2)
-        guard = FiniteGuard(grid, decomposition, layout, TimeSteps(0.1), ["u", "v"], advance)
+        guard = FiniteGuard(grid, decomposition, layout, TimeSteps(0.1), ["u", "v"], new, advance)
         layout.interior(state)[...] = 1.0
-        guard.begin(layout.interior(state))
+        guard.begin(state)
         guard.check(state)
         advance(state, 0, 3)
         guard.reached = 3

@@ -1,19 +1,26 @@
-"""One engine for every program: bits, transposes, and a second backend."""
+"""One engine for every program: bits, transposes, and what devices make of it."""
 
 import math
 import shutil
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from c_backend import CompiledC
 from engine_cases import PROGRAMS, Case, grid_of, program_name
 from mpi4py import MPI
 
 from burgers_adjoint.errors import ConfigError
+from burgers_adjoint.kernels.marching import March
+from burgers_adjoint.kernels.programs import Buffer
+from burgers_adjoint.kernels.tiling import Tiling, tiling_of
+from burgers_adjoint.stepping.accelerator import Accelerator
+from burgers_adjoint.stepping.runge_kutta import StepKinds
+from burgers_adjoint.stepping.step_levels import StepLevels
+from burgers_adjoint.stepping.tableaux import EULER
+from tests.stand_in_device import StandIn
 
 ALONE = MPI.COMM_SELF
+ON_A_DEVICE = PROGRAMS[::5]  # each half of a method, boundary and set of fields is in some of them
 programs = pytest.mark.parametrize("program", PROGRAMS, ids=program_name)
 
 
@@ -52,15 +59,27 @@ def test_adjoint_is_the_transpose_of_the_tangent(program: Any) -> None:
     case.engine.close()
 
 
-@pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
-@programs
-def test_a_second_backend_finds_the_same_bits(program: Any, tmp_path: Path) -> None:
-    backend = CompiledC(tmp_path)
-    vectors, plain = Case(program, ALONE), Case(program, ALONE, backend=backend)
-    assert same(vectors.run(3), plain.run(3))
-    assert len(backend.compiled) == 3
-    vectors.engine.close()
-    plain.engine.close()
+@pytest.mark.skipif(shutil.which("g++") is None, reason="there is no C++ compiler")
+@pytest.mark.parametrize("program", ON_A_DEVICE, ids=program_name)
+def test_a_device_finds_the_same_bits(program: Any) -> None:
+    host = Case(program, ALONE)
+    expected = list(host.run(5))
+    # blocks of few columns and rows, so that tiles have many: two points of a thread, and one
+    for tiling, most_steps in ((Tiling(32, 2, 1, 5), (3, 3)), (Tiling(32, 1, 0, 7), (2, 1))):
+        device = StandIn()
+        blocks = Case(program, ALONE, backend=Accelerator(device, tiling, most_steps))
+        assert same(expected, blocks.run(5))
+        assert sum(call[:2] == ("launch", "sweep") for call in device.calls) > 5
+        blocks.engine.close()
+    host.engine.close()
+
+
+def test_sweeps_that_fit_no_block_are_refused() -> None:
+    kinds = StepKinds(Case(PROGRAMS[0], ALONE).equation, EULER, (), bounded=True)
+    buffers = [Buffer(2, "start"), *(Buffer(2) for _ in range(200)), Buffer(2, "end")]
+    march = March(StepLevels(kinds).forward(buffers))
+    with pytest.raises(ConfigError, match="rows of a block's shared memory, more than there are"):
+        tiling_of(march, 100, 100, 132)
 
 
 @programs

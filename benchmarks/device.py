@@ -1,0 +1,224 @@
+"""Steps and gradients on a graphics processor, over a copy of the state on the same device.
+
+    python -m benchmarks.device [--points N] [--steps N] [--jax] [--rounds N] [-o DIR] [--quick]
+
+Everything is timed in turn, in one process; what is printed is the median over the rounds of the
+seconds of a step over those of a copy of the state in the same round. The device's work is waited
+for at the end of every sample. Then digests: each gradient on the device and on the processor. With
+--jax the gradient of JAX on the same device follows, in a process of its own, of the same steps
+with states kept at every so many of them, and computed anew in between.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from mpi4py import MPI
+
+from benchmarks.measure import Samples, describe_machine, options, table, take_turns, write
+from benchmarks.reversals import problem_of
+from burgers_adjoint.assembly.backends import backend_of
+from burgers_adjoint.checkpointing.binomial import Binomial
+from burgers_adjoint.checkpointing.executor import Executor
+from burgers_adjoint.problem import Problem
+from burgers_adjoint.snapshots.memory import MemoryStore
+
+SNAPSHOTS = 50
+SEGMENT = 25  # steps between the states that JAX keeps
+DIGESTS: dict[str, list[str]] = {
+    "default": [],
+    "rk4, upwind": ["-s", "time.integrator=rk4", "-s", "physics.advection=upwind"],
+    "misfit at sensors": ["configs/twin_initial.toml", "-s", "observations.kind=sensors"],
+}
+
+
+class Steps:
+    """The steps of a problem on the device, and its gradient; methods time so many calls."""
+
+    def __init__(self, n_points: int, n_steps: int, **sections: Any) -> None:
+        parallel = {"device": "cuda", **sections.pop("parallel", {})}
+        self.problem = problem_of(n_points, n_steps, parallel=parallel, **sections)
+        self.model, self.n_steps = self.problem.case.model, n_steps
+        self.wait = self.model.new_state().device.synchronize  # type: ignore[attr-defined]
+        self.state = self.model.initial_state(self.problem.case.fields)
+
+    def timed(self, call: Callable[[], object], repeats: int) -> float:
+        """Seconds of so many calls, and of all that they let the device do."""
+        self.wait()
+        start = perf_counter()
+        for _ in range(repeats):
+            call()
+        self.wait()
+        return perf_counter() - start
+
+    def copies(self, repeats: int) -> float:
+        """Copies of the state's memory."""
+        target = self.model.new_state()
+        return self.timed(partial(target.__setitem__, ..., self.state), repeats)
+
+    def steps(self, repeats: int) -> float:
+        """Steps of the primal, a hundred at a time and per call."""
+        stepper = self.model.stepper
+        return self.timed(lambda: stepper.advance(self.state, self.state, 0, 100), repeats) / 100
+
+    def adjoint(self, repeats: int) -> float:
+        """Steps of the adjoint, whose states are all kept."""
+        stepper, states = self.model.stepper, [self.state] * 24
+        cotangent = self.model.new_cotangent()
+        cotangent.field[...] = self.state
+        return self.timed(lambda: stepper.adjoint(cotangent, states, 23), repeats) / len(states)
+
+    def gradient(self, store: Any, repeats: int) -> float:
+        """Steps of gradients, by their schedule; nothing but J leaves the device."""
+
+        def one() -> None:
+            schedule = Binomial(self.n_steps, SNAPSHOTS)
+            executor = Executor(self.model, schedule, store)
+            executor.run(self.model.initial_state(self.problem.case.fields))
+
+        return self.timed(one, repeats) / self.n_steps
+
+
+def store_of(problem: Problem, name: str) -> Any:
+    """A store of the schedule's snapshots."""
+    if name == "memory":
+        return MemoryStore(problem.case.model.new_state, SNAPSHOTS, exchanges=True)
+    return problem.checkpointing.stores.make(Binomial(problem.case.n_steps, SNAPSHOTS), name)
+
+
+def measured(n_points: int, n_steps: int, rounds: int) -> Samples:
+    """Seconds per copy and step."""
+    fields = {"gradient": {"controls": ["initial"]}}
+    euler = Steps(n_points, n_steps)
+    timers: dict[str, Callable[[int], float]] = {
+        "copy": euler.copies,
+        "Euler, one step per launch": Steps(
+            n_points, n_steps, parallel={"steps_per_exchange": 1}
+        ).steps,
+        "Euler, several steps per launch": euler.steps,
+        "rk4, all stages in one launch": Steps(
+            n_points, n_steps, time={"integrator": "rk4", "allow_unstable": True, "dt": 1e-5}
+        ).steps,
+        "adjoint, by the initial state": Steps(n_points, n_steps, **fields).adjoint,
+        "adjoint, by the viscosity too": euler.adjoint,
+        "gradient, snapshots on the device": partial(
+            euler.gradient, store_of(euler.problem, "memory")
+        ),
+        "gradient, snapshots on the host": partial(
+            euler.gradient, store_of(euler.problem, "pinned")
+        ),
+    }
+    return take_turns(timers, rounds, 0.01)
+
+
+def digest_of(device: str, arguments: list[str]) -> str:
+    """The digest of a gradient on a device."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "summary.json"
+        command = [sys.executable, "-m", "burgers_adjoint", "gradient", *arguments]
+        command += ["-s", f"parallel.device={device}", "-s", "output.plots=false"]
+        command += ["-o", folder, "--json", str(path)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(done.stderr)
+        return str(json.loads(path.read_text(encoding="utf-8"))["digest"])
+
+
+def jax_step(n_points: int, n_steps: int, rounds: int) -> dict[str, Any]:
+    """Seconds of JAX per step of a gradient on the device."""
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    from benchmarks.peers import jax_scan
+    from benchmarks.peers.case import Case
+
+    jax.config.update("jax_platforms", "cuda")
+    spacing = 2 * np.pi / (n_points - 1)
+    case = Case("euler", "central", n_steps, spacing, spacing, 1e-5, 0.01)
+    body = partial(jax_scan.step, case, jax_scan.padded, False)
+
+    def segment(state: Any, _: None) -> Any:
+        return jax.lax.scan(jax.checkpoint(body), state, None, length=SEGMENT)
+
+    def objective(state: Any) -> Any:
+        final, _ = jax.lax.scan(jax.checkpoint(segment), state, None, length=n_steps // SEGMENT)
+        return sum(jnp.sum(q[1:-1, 1:-1] ** 2) for q in final) / final[0].size
+
+    x = jnp.linspace(0, 1, n_points)
+    state = jnp.sin(7 * x)[None, :] * jnp.cos(3 * x)[:, None], jnp.cos(2 * x)[None, :] + x[:, None]
+    gradient = jax.jit(jax.value_and_grad(objective))
+    jax.block_until_ready(gradient(state))
+    seconds = []
+    for _ in range(rounds):
+        start = perf_counter()
+        jax.block_until_ready(gradient(state))
+        seconds.append((perf_counter() - start) / n_steps)
+    return {"version": jax.__version__, "seconds": float(np.median(seconds))}
+
+
+def jax_in_a_process(chosen: argparse.Namespace) -> dict[str, Any]:
+    """What `jax_step` finds, where no memory is taken for anything else."""
+    command = [sys.executable, "-m", "benchmarks.device", "--only-jax"]
+    command += ["--points", str(chosen.points), "--steps", str(chosen.steps)]
+    done = subprocess.run(
+        [*command, "--rounds", str(chosen.rounds)], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        return {"error": done.stderr.strip().splitlines()[-1]}
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def main() -> None:
+    """Run the benchmark."""
+    parser = options("device", str(__doc__).splitlines()[0])
+    parser.add_argument("--points", type=int, default=4096, help="along x and along y")
+    parser.add_argument("--steps", type=int, default=500, help="of the gradient")
+    parser.add_argument("--jax", action="store_true", help="time JAX, too")
+    parser.add_argument("--only-jax", action="store_true", help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    if chosen.only_jax:
+        print(json.dumps(jax_step(chosen.points, chosen.steps, chosen.rounds)))
+        return
+    if chosen.quick:
+        chosen.points, chosen.steps, chosen.rounds = 256, 100, 2
+    backend: Any = backend_of("cuda", MPI.COMM_WORLD)
+    print(f"{backend.device.name}, {chosen.points} x {chosen.points} points")
+    samples = measured(chosen.points, chosen.steps, chosen.rounds)
+    copy = samples.median("copy")
+    rows: list[list[object]] = [
+        [name, samples.ratio(name, "copy"), 1e6 * samples.median(name)] for name in samples.seconds
+    ]
+    found: dict[str, Any] = {"device": backend.device.name, "seconds": samples.as_dict()}
+    if chosen.jax:
+        found["jax"] = peer = jax_in_a_process(chosen)
+        if "seconds" in peer:
+            ours = samples.median("gradient, snapshots on the device")
+            rows.append([f"gradient, JAX {peer['version']}", peer["seconds"] / copy,
+                         1e6 * peer["seconds"]])  # fmt: skip
+            print(f"JAX takes {peer['seconds'] / ours:.1f} times as long")
+        else:
+            print(f"JAX: {peer['error']}")
+    print(table(["what", "copies per step", "us per step"], rows))
+    steps = ["-s", "time.steps=60"] if chosen.quick else []
+    digests = {
+        name: {device: digest_of(device, [*arguments, *steps]) for device in ("cpu", "cuda")}
+        for name, arguments in DIGESTS.items()
+    }
+    print(
+        table(["digest", "cpu", "cuda"], [[name, *two.values()] for name, two in digests.items()])
+    )
+    assert all(two["cpu"] == two["cuda"] for two in digests.values()), "the bits differ"
+    found |= {"machine": describe_machine(), "digests": digests, "points": chosen.points}
+    write(chosen.output, "device", found)
+
+
+if __name__ == "__main__":
+    main()

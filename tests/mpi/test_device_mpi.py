@@ -1,0 +1,165 @@
+"""Whole commands on a device: the bits of the processor, over ranks, stores, stops and searches.
+
+The device is `tests.stand_in_device`, whose kernels are the generated ones, compiled for the host.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mpi4py import MPI
+
+from burgers_adjoint.assembly import backends
+from burgers_adjoint.commands.check import check
+from burgers_adjoint.commands.gradient import gradient
+from burgers_adjoint.commands.hessian import hessian
+from burgers_adjoint.config import Config, load
+from burgers_adjoint.errors import ConfigError, InterruptedRunError, NumericalError
+from burgers_adjoint.output.progress import Progress
+from burgers_adjoint.parallel.failure import patient_barrier
+from burgers_adjoint.problem import Problem
+from burgers_adjoint.stepping.accelerator import Accelerator
+from tests.interruptions import At, stopping
+from tests.stand_in_device import StandIn
+
+COMM = MPI.COMM_WORLD
+pytestmark = [
+    pytest.mark.mpi,
+    pytest.mark.skipif(shutil.which("g++") is None, reason="there is no C++ compiler"),
+]
+PROBLEM = [
+    *("grid.nx=31", "grid.ny=26", "grid.x=[-4.0, 3.0]", "initial.amplitude=[1.0, 0.6]"),
+    *("time.steps=40", "checkpointing.snapshots=5", "output.plots=false"),
+]
+CASES = {
+    "default": [],
+    "periodic, chosen steps": [
+        *("grid.boundary=periodic", "time.integrator=ssprk3", "time.cfl=0.3"),
+        "objective.kind=weighted_sum",
+        "objective.weights={ running_energy = 1.0, running_enstrophy = 0.3 }",
+    ],
+    "upwind, all controls": [
+        *("time.integrator=ssprk3", "physics.advection=upwind", "controls.knots=[0.01, 0.05]"),
+        "gradient.controls=['initial', 'boundary', 'viscosity', 'viscosity_field', 'forcing', "
+        "'forcing_in_time']",
+    ],
+    "sensors": [
+        *("objective.kind=misfit", "observations.kind=sensors", "observations.count=3"),
+        "truth.twin=true",
+    ],
+    "stages kept": ["time.integrator=ssprk3", "time.stages=keep"],
+}
+STORES = {
+    "pinned": ["snapshots.store=pinned"],
+    "hdf5": ["snapshots.store=hdf5"],
+    "tiered": [
+        *("snapshots.store=tiered", "checkpointing.snapshots=2"),
+        *("checkpointing.schedule=two_level", "checkpointing.snapshots_on_disk=3"),
+    ],
+}
+ON_A_DEVICE = "parallel.device=cuda"
+
+
+@pytest.fixture(autouse=True)
+def device(monkeypatch: pytest.MonkeyPatch) -> StandIn:
+    """The device of this process."""
+    found = StandIn()
+    monkeypatch.setitem(backends._MADE, "cuda", Accelerator(found))
+    return found
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder that all ranks see."""
+    made = COMM.bcast(tempfile.mkdtemp() if COMM.rank == 0 else None, root=0)
+    yield Path(made)
+    patient_barrier(COMM)
+    if COMM.rank == 0:
+        shutil.rmtree(made)
+
+
+def config_of(folder: Path, *more: str) -> Config:
+    return load(None, [*PROBLEM, f"output.directory={folder}", *more])
+
+
+def digest_of(folder: Path, *more: str) -> str:
+    return gradient(config_of(folder, *more), COMM, Progress(False)).digest
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_gradient_has_the_bits_of_the_processor(name: str, folder: Path, device: StandIn) -> None:
+    expected = digest_of(folder / "host", *CASES[name])
+    assert not device.calls
+    assert digest_of(folder / "device", *CASES[name], ON_A_DEVICE) == expected
+    assert sum(call[:2] == ("launch", "sweep") for call in device.calls) > 20
+
+
+@pytest.mark.parametrize("store", STORES)
+def test_every_store_keeps_states_of_a_device(store: str, folder: Path, device: StandIn) -> None:
+    chosen = STORES[store]
+    expected = digest_of(folder / "host", *(chosen if store != "pinned" else []))
+    assert digest_of(folder / "device", *chosen, ON_A_DEVICE) == expected
+    assert device.memory_info()[0] > 0
+
+
+@pytest.mark.parametrize("first", ["cpu", "cuda"])
+@pytest.mark.parametrize("at", [17, 70])
+def test_a_stopped_run_goes_on_elsewhere(
+    first: str, at: int, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = digest_of(folder / "whole")
+    durable = "restart.enabled=true", "restart.overhead=1.0"
+    with monkeypatch.context() as patched:
+        stopping(patched)
+        with pytest.raises(InterruptedRunError):
+            gradient(config_of(folder, *durable, f"parallel.device={first}"), COMM, At(at))
+    second = "cuda" if first == "cpu" else "cpu"
+    goes_on = config_of(folder, *durable, f"parallel.device={second}")
+    assert gradient(goes_on, COMM, Progress(False), "must").digest == expected
+
+
+def test_products_with_the_hessian_have_the_bits_of_the_processor(folder: Path) -> None:
+    more = "gradient.controls=['initial', 'viscosity']", "hessian.count=2"
+    digests = [
+        hessian(config_of(folder / device, *more, f"parallel.device={device}"), COMM,
+                Progress(False)).digest
+        for device in ("cpu", "cuda")
+    ]  # fmt: skip
+    assert digests[0] == digests[1]
+
+
+def test_check_passes(folder: Path) -> None:
+    found = check(config_of(folder, ON_A_DEVICE, "time.steps=20"), COMM, Progress(False))
+    assert all(one.passed for one in found.results)
+    assert len(found.results) > 5
+
+
+def test_a_problem_gives_arrays_of_the_host(folder: Path) -> None:
+    with Problem(config_of(folder, ON_A_DEVICE), COMM) as problem:
+        J, parts = problem.value_and_gradient(problem.controls())
+        states = [fields for _, fields in problem.trajectory(problem.controls(), every=20)]
+    with Problem(config_of(folder), COMM) as problem:
+        expected, found = problem.value_and_gradient(problem.controls())
+    assert expected == J
+    for name, part in found.items():
+        assert np.asarray(parts[name]).tobytes() == np.asarray(part).tobytes()
+        assert isinstance(parts[name], np.ndarray | float)
+    assert all(type(fields) is np.ndarray for fields in states)
+
+
+def test_a_run_that_blows_up_says_where(folder: Path) -> None:
+    messages = []
+    for name in ("cpu", "cuda"):
+        unstable = "time.dt=1.0", "time.allow_unstable=true", f"parallel.device={name}"
+        with pytest.raises(NumericalError, match="no longer finite") as caught:
+            gradient(config_of(folder / name, *unstable), COMM, Progress(False))
+        messages.append(str(caught.value))
+    assert messages[0] == messages[1]
+
+
+def test_overlap_is_refused(folder: Path) -> None:
+    with pytest.raises(ConfigError, match="halos are exchanged while the interior is advanced on"):
+        gradient(config_of(folder, ON_A_DEVICE, "parallel.overlap=true"), COMM, Progress(False))
