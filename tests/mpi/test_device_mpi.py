@@ -133,8 +133,8 @@ def test_products_with_the_hessian_have_the_bits_of_the_processor(folder: Path) 
 
 def test_check_passes(folder: Path) -> None:
     found = check(config_of(folder, ON_A_DEVICE, "time.steps=20"), COMM, Progress(False))
-    assert all(one.passed for one in found.results)
-    assert len(found.results) > 5
+    assert all(one.passed for one in found.checks)
+    assert len(found.checks) > 5
 
 
 def test_a_problem_gives_arrays_of_the_host(folder: Path) -> None:
