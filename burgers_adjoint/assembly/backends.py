@@ -22,8 +22,8 @@ def backend_of(name: str, comm: Comm) -> Backend:
         from burgers_adjoint.stepping.accelerator import Accelerator
 
         with ranks_of_node(comm) as node:
-            local_rank = node.rank
+            local_rank, n_ranks = node.rank, node.size
         with agreed(comm):
-            backend = Accelerator(Cuda(local_rank))
+            backend = Accelerator(Cuda(local_rank, n_ranks))
         _MADE[name] = backend
     return _MADE[name]

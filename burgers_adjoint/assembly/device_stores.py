@@ -47,14 +47,24 @@ class Room:
     def __init__(self, comm: Comm, section: Snapshots, device: Any = None) -> None:
         self._comm, self._section, self._device = comm, section, device
 
-    def limit(self) -> int | None:
-        """Bytes per rank that `snapshots.memory` allows; None for no limit."""
-        comm, wanted = self._comm, self._section.memory
+    def limit(self, otherwise: float | None = None) -> int | None:
+        """Bytes per rank that `snapshots.memory` allows; None for no limit.
+
+        Args:
+            otherwise: in its place, if it is not configured.
+        """
+        comm, wanted = self._comm, self._section.memory or otherwise
         if self._device is None or wanted is None or isinstance(wanted, str):
             return memory_limit(comm, wanted)
         with agreed(comm):
             free, _ = self._device.memory_info()
         return int(smallest(comm, int(wanted * free)))
+
+    def given(self, otherwise: float) -> int:
+        """Bytes per rank for snapshots: as configured, or this share of what is free."""
+        limit = self.limit(otherwise)
+        assert limit is not None
+        return limit
 
     def require(self, n_bytes: int, largest_bytes: int, instead: str = "") -> None:
         """Refuse, before the run, what there is no room for.

@@ -86,6 +86,7 @@ class StoreMaker:
         own_points: returns the view of a state's own points, of a buffer's shape.
 
     Attributes:
+        room: memory for snapshots.
         encoding: what encodes snapshots; None where they are kept as they are.
         exchanges: whether stores swap states instead of copying to buffers, on all ranks: where
             halo and padding are small, or where states are on a device.
@@ -116,7 +117,7 @@ class StoreMaker:
         self.slot_bytes = self.memory_bytes = sample.nbytes
         state = sample if new_state is None else new_state()
         state_bytes, self._device = state.nbytes, device_of(state)
-        self._room = Room(self.comm, config.snapshots, self._device)
+        self.room = Room(self.comm, config.snapshots, self._device)
         # copies to the host would cost more than any halo on the device
         costly = self._device is None and state_bytes > LARGEST_STATE * sample.nbytes
         sizes = np.array([sample.nbytes, state_bytes, costly])
@@ -147,7 +148,7 @@ class StoreMaker:
             buffers = max(1, min(self.buffers_of(kind), max(2, slots - near)))
         # encoded snapshots take what they take: the store looks at it as it fills
         known = buffers + (near if self.encoding is None else 0)
-        self._room.require(
+        self.room.require(
             known * self.memory_bytes,
             known * self.largest_memory_bytes,
             FEWER if near else FEWER_BUFFERS,
@@ -166,7 +167,7 @@ class StoreMaker:
     def _half_encoded(self, near: int, far: int) -> Store:
         """Snapshots that come and go often as they are, the others encoded, all in memory."""
         plain_bytes = int(largest(self.comm, near * np.asarray(self._new_plain()).nbytes))
-        self._room.require_limit(plain_bytes)
+        self.room.require_limit(plain_bytes)
         blocks = self._encoded(MemoryStore(Block, far), far, plain_bytes)
         return TieredStore(MemoryStore(self._new_plain, near), blocks, near)
 
@@ -174,7 +175,7 @@ class StoreMaker:
         """The store, and in front of it what encodes its snapshots, if anything does."""
         if self.encoding is None:
             return store
-        limit = self._room.limit()
+        limit = self.room.limit()
         if limit is not None:
             limit -= other_bytes
         return self.encoding.before(store, near, limit)
@@ -216,7 +217,7 @@ class StoreMaker:
         """How many of a schedule's slots go to memory where others can go to disk."""
         if schedule.memory_slots < schedule.slots:
             return schedule.memory_slots
-        limit = self._room.limit()
+        limit = self.room.limit()
         if limit is None:
             # a number: "as many as fit" is for stores in memory
             return min(schedule.slots, int(self.config.checkpointing.snapshots))

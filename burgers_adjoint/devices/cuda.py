@@ -12,6 +12,7 @@ from burgers_adjoint.devices.prelude import DEVICE, NVRTC_OPTIONS
 from burgers_adjoint.errors import ConfigError
 
 OTHERWISE = 'or set parallel.device = "cpu"'
+MOST_RANKS = 8  # of a card: each has its own half a gigabyte there, and they take turns
 SHARED_WITHOUT_ASKING = 48 * 1024  # bytes of a block's dynamic shared memory
 
 
@@ -28,15 +29,25 @@ class Cuda:
 
     Args:
         local_rank: number of this rank among those of its node, which share the node's cards.
+        n_ranks: ranks of the node.
 
     Raises:
-        ConfigError: there is no CuPy, or it finds no card, driver or compiler.
+        ConfigError: there is no CuPy, or it finds no card, driver or compiler; or there are more
+            ranks for each card than make sense.
     """
 
-    def __init__(self, local_rank: int = 0) -> None:
+    def __init__(self, local_rank: int = 0, n_ranks: int = 1) -> None:
         self._cupy = _cupy()
         self._runtime = runtime = self._cupy.cuda.runtime
-        self._number = number = local_rank % self._number_of_cards()
+        n_cards = self._number_of_cards()
+        self._number = number = local_rank % n_cards
+        self._n_sharing = -(-n_ranks // n_cards)
+        if self._n_sharing > MOST_RANKS:
+            raise ConfigError(
+                f'parallel.device = "cuda": {n_ranks} ranks of a node share {n_cards} '
+                f"card{'s' if n_cards > 1 else ''}: start one rank for each card, {MOST_RANKS} at "
+                f"most, {OTHERWISE}"
+            )
         self._kinds = {
             "to device": runtime.memcpyHostToDevice,
             "to host": runtime.memcpyDeviceToHost,
@@ -168,7 +179,7 @@ class Cuda:
         """See `device.Device`."""
         self._use()
         free, total = self._runtime.memGetInfo()
-        return int(free) + int(self._pool.free_bytes()), int(total)
+        return int(free) // self._n_sharing + int(self._pool.free_bytes()), int(total)
 
 
 def _cupy() -> Any:

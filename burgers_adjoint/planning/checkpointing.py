@@ -62,8 +62,9 @@ class Checkpointing:
             n_bytes = encoded(case, stores.encoding, states_of(case)).slot_bytes
             stores.encoding.limited = False
             buffer_bytes = stores.encoding.buffer_bytes
+        given = stores.room.given(SHARE_OF_FREE_MEMORY)
         memory = case.config.snapshots.memory or SHARE_OF_FREE_MEMORY
-        most = slots_in_memory(case.comm, memory, n_bytes, buffer_bytes)
+        most = slots_in_memory(given, memory, n_bytes, buffer_bytes)
         return int(most if case.model.n_steps is None else min(most, max(1, case.n_steps - 1)))
 
     @property

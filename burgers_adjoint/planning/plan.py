@@ -91,7 +91,8 @@ def make_plan(
     """
     comm, section = model.comm, maker.config.snapshots
     size = slot_bytes or maker.largest_memory_bytes
-    memory_slots = slots_in_memory(comm, section.memory, size)
+    given = maker.room.given(SHARE_OF_FREE_MEMORY)
+    memory_slots = slots_in_memory(given, section.memory, size)
     disk_slots, no_disk = 0, ""
     try:
         disk_slots = maker.free_disk_slots(SHARE_OF_FREE_DISK)
@@ -129,21 +130,26 @@ def memory_given(comm: Comm, memory: str | float | None) -> int:
     return limit
 
 
-def slots_in_memory(comm: Comm, memory: str | float | None, size: int, beside: int = 0) -> int:
-    """How many snapshots of a size the memory given holds, beside some other bytes. Collective.
+def slots_in_memory(given: int, memory: str | float | None, size: int, beside: int = 0) -> int:
+    """How many snapshots of a size the bytes given hold, beside some others.
+
+    Args:
+        given: alike on all ranks.
+        memory: as which they are configured.
+        size: of a snapshot.
+        beside: other bytes.
 
     Raises:
-        ConfigError: on all ranks: it does not hold one.
+        ConfigError: on all ranks: they do not hold one.
     """
-    limit = memory_given(comm, memory)
-    if limit < beside + size:
+    if given < beside + size:
         raise agreed_error(
             ConfigError(
-                f"snapshots.memory = {memory!r} is {limit} bytes per rank: one snapshot takes "
+                f"snapshots.memory = {memory!r} is {given} bytes per rank: one snapshot takes "
                 f"{beside + size}"
             )
         )
-    return (limit - beside) // size
+    return (given - beside) // size
 
 
 def _row(option: Option, slot_bytes: int) -> dict[str, Any]:

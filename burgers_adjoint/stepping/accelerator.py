@@ -37,7 +37,7 @@ class Accelerator:
         self,
         device: Device,
         tiling: Tiling | None = None,
-        most_steps: tuple[int, int] = (4, 2),
+        most_steps: tuple[int, int] = (4, 3),
     ) -> None:
         self.device, self.tiling = device, tiling
         self.most_steps: tuple[int, int] | None = most_steps

@@ -14,16 +14,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import cost_model, kernels, measure, operations, paper, stages
+from benchmarks import cost_model, device, kernels, measure, operations, paper, stages
 from benchmarks.against_ad import __main__ as against_ad
 from benchmarks.against_ad import setup
 from benchmarks.peers import __main__ as peers
 from benchmarks.peers import case, environments
 from benchmarks.peers.environments import UnavailableError
 from benchmarks.peers.process import Worker
+from benchmarks.reversals import problem_of
 from burgers_adjoint.kernels.formula import fma, square_root
 from burgers_adjoint.kernels.programs import Kind, Row
 from burgers_adjoint.snapshots.hdf5_places import has_mpi
+from burgers_adjoint.stepping.accelerator import Accelerator
+from tests.stand_in_device import StandIn
 
 ROOT = Path(__file__).parents[2]
 
@@ -448,3 +451,15 @@ def test_learned_codecs_beside_others(run) -> None:
     assert 0 < rows["steep", "SZ3, within 0.0001"]["largest"] < 2e-4
     assert rows["smooth", "linear"]["ratio"] > 5
     assert 0 < rows["smooth", "linear"]["gradient_error"] < 1
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="there is no C++ compiler")
+def test_steps_on_a_device_are_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "SNAPSHOTS", 10)
+    monkeypatch.setattr(device, "NEAR", 4)
+    stand_in = StandIn()
+    samples = device.measured(problem_of(24, 30), Accelerator(stand_in), 1)
+    assert len(samples.seconds) == 9
+    assert all(seconds > 0 for one in samples.seconds.values() for seconds in one)
+    kinds = {call[1] for call in stand_in.calls if call[0] == "copy" and call[2]}
+    assert kinds == {"to host", "to device"}  # of snapshots, beside the steps

@@ -162,3 +162,11 @@ def test_errors_of_cards_that_are_not_there(monkeypatch: pytest.MonkeyPatch) -> 
     fake.cuda.runtime.getDeviceCount = fails
     with pytest.raises(ConfigError, match=r"finds no card.*too old"):
         Cuda()
+
+
+def test_too_many_ranks_of_a_card_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeCupy(n_cards=2)
+    monkeypatch.setitem(sys.modules, "cupy", fake)
+    with pytest.raises(ConfigError, match="17 ranks of a node share 2 cards: start one rank for"):
+        Cuda(0, 17)
+    assert Cuda(3, 16).memory_info()[0] < Cuda(1, 2).memory_info()[0]

@@ -18,6 +18,8 @@ from burgers_adjoint.errors import ConfigError, RestartError
 from burgers_adjoint.output.progress import Progress
 from burgers_adjoint.problem import Problem
 
+pytest.importorskip("petsc4py")
+
 ALONE = MPI.COMM_SELF
 PRECISE = {
     "truth": {
