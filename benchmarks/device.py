@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -25,12 +26,16 @@ from mpi4py import MPI
 from benchmarks.measure import Samples, describe_machine, options, table, take_turns, write
 from benchmarks.reversals import problem_of
 from burgers_adjoint.assembly.backends import backend_of
+from burgers_adjoint.assembly.model import recipe_of
 from burgers_adjoint.checkpointing.binomial import Binomial
 from burgers_adjoint.checkpointing.executor import Executor
 from burgers_adjoint.problem import Problem
 from burgers_adjoint.snapshots.memory import MemoryStore
+from burgers_adjoint.snapshots.pinned import PinnedStore
+from burgers_adjoint.snapshots.write_behind import WriteBehindStore
 
 SNAPSHOTS = 50
+NEAR = 32  # of them on the device, where the others are on the host
 SEGMENT = 25  # steps between the states that JAX keeps
 INITIAL = "gradient, by the initial state alone"
 DIGESTS: dict[str, list[str]] = {
@@ -41,23 +46,31 @@ DIGESTS: dict[str, list[str]] = {
 
 
 class Steps:
-    """The steps of a problem on the device, and its gradient; methods time so many calls."""
+    """The steps of a recipe on the device, and its gradient; methods time so many calls.
 
-    def __init__(self, n_points: int, n_steps: int, **sections: Any) -> None:
-        parallel = {"device": "cuda", **sections.pop("parallel", {})}
-        self.problem = problem_of(n_points, n_steps, parallel=parallel, **sections)
-        self.model, self.n_steps = self.problem.case.model, n_steps
-        self.wait = self.model.new_state().device.synchronize  # type: ignore[attr-defined]
-        self.state = self.model.initial_state(self.problem.case.fields)
+    Args:
+        problem: whose points, fields and steps they are.
+        backend: of the device, in place of the problem's.
+        changes: of the problem's recipe.
+    """
+
+    def __init__(self, problem: Problem, backend: Any, **changes: Any) -> None:
+        case = problem.case
+        recipe = replace(recipe_of(case.config, case.comm), backend=backend, **changes)
+        # a schedule counts steps, and nobody else does
+        self.n_steps = case.n_steps
+        self.model = recipe.model(case.grid, case.decomposition, case.setting.time_steps)
+        self.stepper, self.synchronize = self.model.stepper, backend.device.synchronize
+        self.state = self.model.state_of(case.fields)
         self.fields = self.model.layout.interior(self.state).copy()  # on the device
 
     def timed(self, call: Callable[[], object], repeats: int) -> float:
         """Seconds of so many calls, and of all that they let the device do."""
-        self.wait()
+        self.synchronize()
         start = perf_counter()
         for _ in range(repeats):
             call()
-        self.wait()
+        self.synchronize()
         return perf_counter() - start
 
     def copies(self, repeats: int) -> float:
@@ -66,58 +79,53 @@ class Steps:
         return self.timed(partial(target.__setitem__, ..., self.state), repeats)
 
     def steps(self, repeats: int) -> float:
-        """Steps of the primal, a hundred at a time and per call."""
-        stepper = self.model.stepper
-        return self.timed(lambda: stepper.advance(self.state, self.state, 0, 100), repeats) / 100
+        """Steps of the primal, 96 at a time and per call."""
+        advance = partial(self.stepper.advance, self.state, self.state, 0, 96)
+        return self.timed(advance, repeats) / 96
 
     def adjoint(self, repeats: int) -> float:
         """Steps of the adjoint, whose states are all kept."""
-        stepper, states = self.model.stepper, [self.state] * 24
-        cotangent = self.model.new_cotangent()
+        states, cotangent = [self.state] * 24, self.model.new_cotangent()
         cotangent.field[...] = self.state
-        return self.timed(lambda: stepper.adjoint(cotangent, states, 23), repeats) / len(states)
+        return self.timed(lambda: self.stepper.adjoint(cotangent, states, 23), repeats) / 24
 
     def gradient(self, store: Any, repeats: int) -> float:
         """Steps of gradients, by their schedule; nothing but J leaves the device."""
 
         def one() -> None:
             schedule = Binomial(self.n_steps, SNAPSHOTS)
-            executor = Executor(self.model, schedule, store)
-            executor.run(self.model.initial_state(self.fields))
+            Executor(self.model, schedule, store).run(self.model.initial_state(self.fields))
 
         return self.timed(one, repeats) / self.n_steps
 
+    def in_memory(self) -> Callable[[int], float]:
+        """Its gradient with all snapshots on the device."""
+        store = MemoryStore(self.model.new_state, SNAPSHOTS, exchanges=True)
+        return partial(self.gradient, store)
 
-def store_of(problem: Problem, name: str) -> Any:
-    """A store of the schedule's snapshots."""
-    if name == "memory":
-        return MemoryStore(problem.case.model.new_state, SNAPSHOTS, exchanges=True)
-    return problem.checkpointing.stores.make(Binomial(problem.case.n_steps, SNAPSHOTS), name)
+    def on_the_host(self, near: int) -> Callable[[int], float]:
+        """Its gradient with all snapshots but so many in the host's memory."""
+        new_state = self.model.new_state
+        slow = PinnedStore(self.state.device, SNAPSHOTS, self.state.nbytes)  # type: ignore[attr-defined]
+        return partial(
+            self.gradient,
+            WriteBehindStore(slow, new_state, SNAPSHOTS, near, threaded=True, exchanges=True),
+        )
 
 
-def measured(n_points: int, n_steps: int, rounds: int) -> Samples:
+def measured(problem: Problem, backend: Any, rounds: int) -> Samples:
     """Seconds per copy and step."""
-    euler = Steps(n_points, n_steps)
-    initial = Steps(n_points, n_steps, gradient={"controls": ["initial"]})
-    hosted = Steps(n_points, n_steps, snapshots={"store": "pinned", "buffers": 32})
+    euler, initial = Steps(problem, backend), Steps(problem, backend, controls=("initial",))
     timers: dict[str, Callable[[int], float]] = {
         "copy": euler.copies,
-        "Euler, one step per launch": Steps(
-            n_points, n_steps, parallel={"steps_per_exchange": 1}
-        ).steps,
+        "Euler, one step per launch": Steps(problem, backend, steps_per_exchange=1).steps,
         "Euler, several steps per launch": euler.steps,
-        "rk4, all stages in one launch": Steps(
-            n_points, n_steps, time={"integrator": "rk4", "allow_unstable": True, "dt": 1e-5}
-        ).steps,
-        "adjoint, by the initial state": initial.adjoint,
+        "rk4, all stages in one launch": Steps(problem, backend, integrator="rk4").steps,
+        "adjoint, by the initial state alone": initial.adjoint,
         "adjoint, by the viscosity too": euler.adjoint,
-        "gradient, snapshots on the device": partial(
-            euler.gradient, store_of(euler.problem, "memory")
-        ),
-        f"the same, but {SNAPSHOTS - 32} on the host": partial(
-            hosted.gradient, store_of(hosted.problem, "pinned")
-        ),
-        INITIAL: partial(initial.gradient, store_of(initial.problem, "memory")),
+        "gradient, snapshots on the device": euler.in_memory(),
+        f"the same, but {SNAPSHOTS - NEAR} on the host": euler.on_the_host(NEAR),
+        INITIAL: initial.in_memory(),
     }
     return take_turns(timers, rounds, 0.01)
 
@@ -199,7 +207,7 @@ def main() -> None:
         chosen.points, chosen.steps, chosen.rounds = 256, 100, 2
     backend: Any = backend_of("cuda", MPI.COMM_WORLD)
     print(f"{backend.device.name}, {chosen.points} x {chosen.points} points")
-    samples = measured(chosen.points, chosen.steps, chosen.rounds)
+    samples = measured(problem_of(chosen.points, chosen.steps), backend, chosen.rounds)
     copy = samples.median("copy")
     rows: list[list[object]] = [
         [name, samples.ratio(name, "copy"), 1e6 * samples.median(name)] for name in samples.seconds
