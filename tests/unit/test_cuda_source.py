@@ -61,7 +61,7 @@ EULER1, EULER4 = Program("euler", "central"), Program("euler", "central", 4)
 EULER_BACK = Program("euler", "central", 2, adjoint=True)
 RK4, RK4_BACK = Program("rk4", "upwind"), Program("rk4", "upwind", adjoint=True)
 PROGRAMS = [
-    EULER1, EULER4, EULER_BACK, RK4, RK4_BACK,
+    EULER1, EULER4, EULER_BACK, Program("euler", "central", 3, True), RK4, RK4_BACK,
     Program("rk4", "upwind", fields=FIELDS), Program("rk4", "upwind", 1, True, FIELDS),
 ]  # fmt: skip
 programs = pytest.mark.parametrize("program", PROGRAMS, ids=str)
@@ -199,7 +199,7 @@ def test_doubles_meet_no_bare_sign(program: Program) -> None:
 @programs
 def test_arrays_and_numbers_are_those_that_the_kernel_is_given(program: Program) -> None:
     source = source_of(program)
-    given = re.findall(r"double\* RESTRICT a(\d+),", source.text)
+    given = re.findall(r"double\* (?:RESTRICT )?a(\d+),", source.text)
     assert [*map(int, given)] == [*range(len(source.arrays))]
     n_rows, n_columns = source.numbers_shape
     used = {int(n) for n in re.findall(r"numbers\.c\[(\d+)\]", source.text)}
