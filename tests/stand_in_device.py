@@ -129,6 +129,7 @@ class StandIn:
 
     def __init__(self, n_processors: int = 2, n_bytes: int = 2**34) -> None:
         self.n_processors, self._n_bytes = n_processors, n_bytes
+        self.shared_bytes = 227 * 1024
         self.calls: list[tuple[Any, ...]] = []
         self.main = HostStream(0)
         self._n_streams = self._n_events = 0

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from burgers_adjoint.parallel.agreement import Comm, ranks_of_node
+import os
+from typing import TYPE_CHECKING
+
+from burgers_adjoint.parallel.agreement import Comm, of_every_rank, ranks_of_node
 from burgers_adjoint.parallel.failure import agreed
 from burgers_adjoint.stepping.backend import PROCESSOR, Backend
 
-_MADE: dict[str, Backend] = {"cpu": PROCESSOR}
+if TYPE_CHECKING:
+    from burgers_adjoint.stepping.accelerator import Accelerator
+
+# Number of a rank on its node, as PALS, MPICH, Open MPI, MVAPICH and Slurm tell it: also where a
+# communicator has one rank alone, and others have theirs.
+LOCAL_RANK = (
+    "PALS_LOCAL_RANKID", "MPI_LOCALRANKID", "PMI_LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_RANK",
+    "MV2_COMM_WORLD_LOCAL_RANK", "SLURM_LOCALID",
+)  # fmt: skip
+_MADE: dict[str, Accelerator] = {}
 
 
 def backend_of(name: str, comm: Comm) -> Backend:
@@ -15,15 +27,26 @@ def backend_of(name: str, comm: Comm) -> Backend:
     Ranks of a node take its cards in turn, and share them where there are fewer.
 
     Raises:
-        ConfigError: on all ranks: one of them finds no such device.
+        ConfigError: on all ranks: one of them finds no such device, or too many share it.
     """
-    if name not in _MADE:
-        from burgers_adjoint.devices.cuda import Cuda
-        from burgers_adjoint.stepping.accelerator import Accelerator
-
-        with ranks_of_node(comm) as node:
-            local_rank, n_ranks = node.rank, node.size
+    if name == "cpu":
+        return PROCESSOR
+    # all ranks take part, also those that have used their device before
+    with ranks_of_node(comm) as node:
         with agreed(comm):
-            backend = Accelerator(Cuda(local_rank, n_ranks))
-        _MADE[name] = backend
+            if name not in _MADE:
+                _MADE[name] = _accelerator(node.rank)
+        device = _MADE[name].device
+        cards = of_every_rank(node, getattr(device, "card", None))
+    with agreed(comm):
+        if share := getattr(device, "share", None):
+            share(cards.count(cards[node.rank]))
     return _MADE[name]
+
+
+def _accelerator(rank: int) -> Accelerator:
+    from burgers_adjoint.devices.cuda import Cuda
+    from burgers_adjoint.stepping.accelerator import Accelerator
+
+    told = next((os.environ[one] for one in LOCAL_RANK if one in os.environ), "")
+    return Accelerator(Cuda(int(told) if told.isdecimal() else rank))

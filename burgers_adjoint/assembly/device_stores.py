@@ -132,7 +132,10 @@ def pinned_store(
     from burgers_adjoint.snapshots.write_behind import WriteBehindStore
 
     if device is None:
-        raise _refused('is for states on a device (parallel.device = "cuda"): use "memory"')
+        raise _refused(
+            'is for states on a device (parallel.device = "cuda"), kept as they are (no '
+            'snapshots.codec, no time.stages = "keep"): use "memory"'
+        )
     if section.asynchronous is False:
         raise _refused("copies beside the steps: expected no snapshots.asynchronous = false")
     n_bytes, largest_bytes = (capacity * size for size in sizes)

@@ -100,6 +100,15 @@ class DeviceArray(NDArrayOperatorsMixin):
     def __iter__(self) -> Iterator[Any]:
         return (self[k] for k in range(len(self)))
 
+    def __bool__(self) -> bool:
+        return bool(np.asarray(self))
+
+    def __float__(self) -> float:
+        return float(np.asarray(self))
+
+    def __copy__(self) -> DeviceArray:
+        return self.copy()
+
     def __repr__(self) -> str:
         return f"DeviceArray(shape={self.shape}, device={self.device.name!r})"
 
@@ -108,7 +117,10 @@ class DeviceArray(NDArrayOperatorsMixin):
     def __getitem__(self, key: Any) -> Any:
         view = self._view.at(key)
         if view is None:
-            return np.asarray(self)[key]
+            values = np.asarray(np.asarray(self)[key])
+            # what is written to it would not arrive here
+            values.flags.writeable = False
+            return values if values.ndim else values[()]
         found = DeviceArray(self._whole, view)
         return found if view.shape else np.asarray(found)[()]
 

@@ -29,25 +29,18 @@ class Cuda:
 
     Args:
         local_rank: number of this rank among those of its node, which share the node's cards.
-        n_ranks: ranks of the node.
+
+    Attributes:
+        card: what tells cards of a node apart.
 
     Raises:
-        ConfigError: there is no CuPy, or it finds no card, driver or compiler; or there are more
-            ranks for each card than make sense.
+        ConfigError: there is no CuPy, or it finds no card, driver or compiler.
     """
 
-    def __init__(self, local_rank: int = 0, n_ranks: int = 1) -> None:
+    def __init__(self, local_rank: int = 0) -> None:
         self._cupy = _cupy()
         self._runtime = runtime = self._cupy.cuda.runtime
-        n_cards = self._number_of_cards()
-        self._number = number = local_rank % n_cards
-        self._n_sharing = -(-n_ranks // n_cards)
-        if self._n_sharing > MOST_RANKS:
-            raise ConfigError(
-                f'parallel.device = "cuda": {n_ranks} ranks of a node share {n_cards} '
-                f"card{'s' if n_cards > 1 else ''}: start one rank for each card, {MOST_RANKS} at "
-                f"most, {OTHERWISE}"
-            )
+        self._number = number = local_rank % self._number_of_cards()
         self._kinds = {
             "to device": runtime.memcpyHostToDevice,
             "to host": runtime.memcpyDeviceToHost,
@@ -62,6 +55,9 @@ class Cuda:
         self.name = runtime.getDeviceProperties(number)["name"].decode()
         attributes = self._cupy.cuda.Device(number).attributes
         self.n_processors = int(attributes["MultiProcessorCount"])
+        self.shared_bytes = int(attributes["MaxSharedMemoryPerBlockOptin"])
+        self.card = str(runtime.deviceGetPCIBusId(number))
+        self._n_sharing = 1
 
     def _number_of_cards(self) -> int:
         try:
@@ -72,6 +68,22 @@ class Cuda:
         if not n_cards or not version:
             raise ConfigError(f'parallel.device = "cuda" needs an NVIDIA card, {OTHERWISE}')
         return n_cards
+
+    def share(self, n_ranks: int) -> None:
+        """Leave the others that have this card, too, their part of its memory.
+
+        Args:
+            n_ranks: that have it, this one among them.
+
+        Raises:
+            ConfigError: they are more than make sense.
+        """
+        if n_ranks > MOST_RANKS:
+            raise ConfigError(
+                f'parallel.device = "cuda": {n_ranks} ranks share one card: start one for each '
+                f"card, {MOST_RANKS} at most, {OTHERWISE}"
+            )
+        self._n_sharing = n_ranks
 
     def _use(self) -> None:
         """Turn the calling thread to this card; threads start with the first one."""
@@ -95,7 +107,9 @@ class Cuda:
     def pinned(self, n_bytes: int) -> np.ndarray:
         """See `device.Device`."""
         self._use()
-        pointer = self._cupy.cuda.alloc_pinned_memory(max(n_bytes, 1))
+        # not of CuPy's pool, which would keep it when its user is done
+        memory = self._cupy.cuda.PinnedMemory(max(n_bytes, 1))
+        pointer = self._cupy.cuda.PinnedMemoryPointer(memory, 0)
         return np.frombuffer(pointer, dtype=np.uint8, count=n_bytes)
 
     def stream(self) -> Stream:

@@ -35,11 +35,13 @@ class Device(Protocol):
     Attributes:
         name: of the card.
         n_processors: its multiprocessors.
+        shared_bytes: the most shared memory that a block of threads can have.
         main: the stream of steps.
     """
 
     name: str
     n_processors: int
+    shared_bytes: int
     main: Stream
 
     def allocate(self, n_bytes: int, zeroed: bool = True) -> Memory:

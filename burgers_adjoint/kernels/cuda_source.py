@@ -84,8 +84,11 @@ class Source:
         march = self._march
         given = [f"const int {name}" for name in GEOMETRY]
         for number, (buffer, new) in enumerate(self.arrays):
-            read_only = not new and not march.places[buffer].in_place
-            given.append(f"{'const ' if read_only else ''}double* RESTRICT a{number}")
+            if march.places[buffer].in_place:
+                # may be the same array as another level's
+                given.append(f"double* a{number}")
+            else:
+                given.append(f"{'' if new else 'const '}double* RESTRICT a{number}")
         given.append("const Numbers numbers")
         lags, extents, depths = march.lags, march.extents, march.depths
         starts = min(lag - e - d for lag, e, d in zip(lags, extents, depths, strict=True))
@@ -284,9 +287,9 @@ class Source:
             buffer = level.bound[row.stream]
             place = march.places[buffer]
             group = f"Group{{{{{', '.join(f'o{v}_{k}' for v in range(self._n))}}}}}"
-            if place.ring_rows and not (place.in_place and place.last_write == q):
+            if place.ring_rows:
                 lines.append(f"*(Group*)&{self._ring(buffer, row.field)} = {group};")
-            if place.new and not (place.in_place and place.last_write != q):
+            if place.new:
                 at = f"{row.field} * field + (long long)row * pitch + column"
                 array = self._array(buffer, new=True)
                 lines.append(f"if (mine && own{self._n - 1}) *(Group*)&{array}[{at}] = {group};")

@@ -24,8 +24,7 @@ class Place:
 
     Attributes:
         buffer: it.
-        first_write, last_write: numbers of the first and the last level that write to it; None
-            where none does.
+        first_write: number of the first level that writes to it; None where none does.
         ring_rows: rows of its ring in shared memory; 0 for none.
         old: whether there is an array that is read as it was before the sweep.
         new: whether there is an array that the sweep writes to.
@@ -35,7 +34,6 @@ class Place:
 
     buffer: Buffer
     first_write: int | None = None
-    last_write: int | None = None
     ring_rows: int = 0
     old: bool = False
     new: bool = False
@@ -64,6 +62,9 @@ class March:
     n_ring_rows: int = 0
 
     def __post_init__(self) -> None:
+        for level in self.levels:
+            if any(max(abs(row.north), abs(east)) > PAD for row, east in self.points(level)):
+                raise ValueError(f"a level reads further than {PAD} points")
         self._find_places()
         self._settle_lags()
         self._size_rings()
@@ -115,10 +116,8 @@ class March:
             for stream, buffer in level.bound.items():
                 place = self.places.setdefault(buffer, Place(buffer))
                 guarded[buffer] = guarded.get(buffer, True) and stream in level.outside
-                if stream in written:
-                    place.last_write = number
-                    if place.first_write is None:
-                        place.first_write = number
+                if stream in written and place.first_write is None:
+                    place.first_write = number
         for number, level in enumerate(self.levels):
             added = {fix.other for fix in level.kind.fixes if fix.how == "add"}
             added |= {fix.stream for fix in level.kind.fixes if fix.how == "add_here"}
@@ -131,8 +130,6 @@ class March:
                 place.in_place = place.new and guarded[buffer]
                 if first is None or place.in_place:
                     place.old = is_array
-                    # what several levels add up at a point waits in shared memory
-                    place.ring_rows = int(place.in_place and place.last_write != first)
                 elif stream in read:
                     after = first < number
                     place.old = place.old or not after

@@ -112,7 +112,7 @@ def norm(comm: Comm, values: np.ndarray) -> float:
     The values are scaled by a power of two, so that no square overflows, and none that counts
     underflows; such a scaling rounds nothing. nan when any value is not finite.
     """
-    most = largest_or_inf(comm, np.array([np.abs(values).max(initial=0.0)]))[0]
+    most = largest_or_inf(comm, np.array([np.max(np.abs(values), initial=0.0)]))[0]
     if not 0 < most < math.inf:
         return 0.0 if most == 0 else math.nan
     exponent = math.frexp(most)[1]

@@ -39,9 +39,14 @@ AGREEMENTS = 50
 
 
 class Stopwatch:
-    """An observer that notes how long every action took, by its kind and its steps."""
+    """An observer that notes how long every action took, by its kind and its steps.
 
-    def __init__(self) -> None:
+    Args:
+        finish: waits for what was asked for.
+    """
+
+    def __init__(self, finish: Callable[[], None]) -> None:
+        self._finish = finish
         self.seconds: dict[tuple[str, int], list[float]] = defaultdict(list)
         self._slots: set[int] = set()
         self._kept = 0
@@ -49,6 +54,7 @@ class Stopwatch:
 
     def __call__(self, action: FusedAction, counts: Counts) -> None:
         """Note the time since the action before."""
+        self._finish()
         now = perf_counter()
         self.seconds[self._kind(action, counts)].append(now - self._last)
         self._last = perf_counter()
@@ -141,10 +147,12 @@ def _one_step(model: Model, fields: np.ndarray) -> float:
     """Seconds of one step, the most of all ranks."""
     state = model.initial_state(fields)
     model.advance(state, 0, 1)
+    model.stepper.finish()
     singles = []
     for _ in range(3):
         start = perf_counter()
         model.advance(state, 0, 1)
+        model.stepper.finish()
         singles.append(perf_counter() - start)
     return float(largest(model.comm, min(singles)))
 
@@ -188,10 +196,12 @@ def _calls(
         found = {}
         for steps in lengths:
             call(steps)  # memory that is used for the first time takes longer
+            model.stepper.finish()
             seconds = []
             for _ in range(COPIES):
                 start = perf_counter()
                 call(steps)
+                model.stepper.finish()
                 seconds.append(perf_counter() - start)
             found[steps] = total(comm, float(np.median(seconds))) / comm.size
         tables.append(_smoothed(found))
@@ -205,7 +215,7 @@ def _reversals(
     make: Callable[[Schedule], Store],
 ) -> dict[tuple[str, int], float]:
     """Run the schedule some times; the typical seconds of each kind of action, over all ranks."""
-    stopwatch = Stopwatch()
+    stopwatch = Stopwatch(model.stepper.finish)
     with closed_at_end(make(schedule())) as store:
         _repeat(model, fields, schedule, store, stopwatch)
     return {
@@ -241,7 +251,7 @@ def _transfers(
     """Run the schedule some times; the typical seconds to write, write first, and read."""
     store, transfers = make(schedule())
     with closed_at_end(store):
-        _repeat(model, fields, schedule, store, Stopwatch())
+        _repeat(model, fields, schedule, store, Stopwatch(model.stepper.finish))
     written: set[int] = set()
     samples: tuple[list[float], ...] = ([], [], [])
     for move, slot, seconds in transfers:
@@ -265,6 +275,7 @@ def _copy(model: Model, fields: np.ndarray) -> float:
         start = perf_counter()
         model.snapshot(state, buffer)
         model.restore(buffer, state)
+        model.stepper.finish()
         samples.append((perf_counter() - start) / 2)
     return float(total(model.comm, float(np.median(samples[2:]))) / model.comm.size)
 

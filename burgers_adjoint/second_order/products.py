@@ -124,7 +124,7 @@ class SecondOrder:
                 found.append(n)
                 if len(found) > most:
                     return []
-        own_bytes = case.model.final.nbytes * (len(found) * self.n_directions + most)
+        own_bytes = case.fields.nbytes * (len(found) * self.n_directions + most)
         n_bytes = largest(case.comm, own_bytes)  # tiles differ, and all ranks go one way
         return found if limit is None or n_bytes <= limit else []
 

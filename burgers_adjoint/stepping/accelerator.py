@@ -11,7 +11,7 @@ from burgers_adjoint.devices.array import DeviceArray
 from burgers_adjoint.devices.device import Device
 from burgers_adjoint.kernels.cuda_source import Source
 from burgers_adjoint.kernels.marching import March
-from burgers_adjoint.kernels.programs import Level
+from burgers_adjoint.kernels.programs import Buffer, Level
 from burgers_adjoint.kernels.tiling import Tiling, tiling_of
 from burgers_adjoint.kernels.wavefront import Frame
 from burgers_adjoint.stepping.backend import Passes
@@ -41,22 +41,54 @@ class Accelerator:
     ) -> None:
         self.device, self.tiling = device, tiling
         self.most_steps: tuple[int, int] | None = most_steps
-        self._spares: dict[tuple[int, tuple[int, ...]], DeviceArray] = {}
 
-    def passes(self, kinds: StepKinds, forward: StepLevels, backward: StepLevels) -> Passes:
+    def passes(
+        self, kinds: StepKinds, forward: StepLevels, backward: StepLevels, frame: Frame
+    ) -> Passes:
+        spares = Spares(self)
+        spares.of(0, (kinds.n_fields, frame.layout.n_rows, frame.layout.pitch))
+        if not forward.split:
+            # a step that no block has room for is refused before the run
+            ends = [Buffer(kinds.n_fields, name) for name in ("start", "end")]
+            self.tiling_of(March(forward.forward(ends)), frame)
+            self.tiling_of(March(backward.adjoint(ends[0], ends[1:])), frame)
+
         def whole(role: str, levels: Sequence[Level], frame: Frame) -> Pass:
-            return MarchPass(levels, frame, self)
+            return MarchPass(levels, frame, self, spares)
 
         return whole
+
+    def tiling_of(self, march: March, frame: Frame) -> Tiling:
+        """The tiling of a sweep over a tile.
+
+        Raises:
+            ConfigError: no block of the device has room for it.
+        """
+        if self.tiling is not None:
+            return self.tiling
+        rows, columns = frame.rows, frame.columns
+        size = rows.stop - rows.start, columns.stop - columns.start
+        return tiling_of(march, *size, self.device.n_processors, self.device.shared_bytes)
+
+    def finish(self) -> None:
+        self.device.synchronize()
 
     def zeros(self, shape: tuple[int, ...]) -> DeviceArray:
         return DeviceArray.zeros(self.device, shape)
 
-    def spare(self, number: int, shape: tuple[int, ...]) -> DeviceArray:
-        """Memory for new values of so many arrays; what it holds is of no meaning."""
-        if (number, shape) not in self._spares:
-            self._spares[number, shape] = self.zeros(shape)
-        return self._spares[number, shape]
+
+class Spares:
+    """Memory for new values of arrays, which sweeps of one engine take turns with."""
+
+    def __init__(self, backend: Accelerator) -> None:
+        self._backend = backend
+        self._arrays: dict[tuple[int, tuple[int, ...]], DeviceArray] = {}
+
+    def of(self, number: int, shape: tuple[int, ...]) -> DeviceArray:
+        """An array, for so many before it; what it holds is of no meaning."""
+        if (number, shape) not in self._arrays:
+            self._arrays[number, shape] = self._backend.zeros(shape)
+        return self._arrays[number, shape]
 
 
 class MarchPass:
@@ -66,21 +98,24 @@ class MarchPass:
         levels: of the program.
         frame: of the tile.
         backend: where it runs.
+        spares: memory for new values.
 
     Raises:
         ConfigError: no block of the device has room for the rows of the sweep.
     """
 
-    def __init__(self, levels: Sequence[Level], frame: Frame, backend: Accelerator) -> None:
-        self._backend, device = backend, backend.device
+    def __init__(
+        self, levels: Sequence[Level], frame: Frame, backend: Accelerator, spares: Spares
+    ) -> None:
+        self._device, self._spares = backend.device, spares
         march = March(levels)
         columns, rows = frame.columns, frame.rows
         n_columns, n_rows = columns.stop - columns.start, rows.stop - rows.start
-        tiling = backend.tiling or tiling_of(march, n_rows, n_columns, device.n_processors)
+        tiling = backend.tiling_of(march, frame)
         self._threads, self._shared_bytes = tiling.threads, tiling.shared_bytes(march)
         source = Source(march, tiling.threads, tiling.points, tiling.ahead)
         self._arrays, self._numbers_shape = source.arrays, source.numbers_shape
-        self._function = device.function(source.text, "sweep", self._shared_bytes)
+        self._function = self._device.function(source.text, "sweep", self._shared_bytes)
         span = tiling.span(march)
         self._blocks = -(-n_columns // span), -(-n_rows // tiling.height)
         ends = [
@@ -106,19 +141,19 @@ class MarchPass:
             arrays[buffer.source] if buffer.source in arrays else find(buffer.source)
             for buffer, _ in self._arrays
         ]
-        read = [one for one, (_, new) in zip(found, self._arrays, strict=True) if not new]
+        read = {one.address for one, (_, new) in zip(found, self._arrays, strict=True) if not new}
         swapped: list[tuple[DeviceArray, DeviceArray]] = []
         addresses = []
         for one, (_, new) in zip(found, self._arrays, strict=True):
             target = one
-            if new and any(one is other for other in read):
-                target = self._backend.spare(len(swapped), one.shape)
+            if new and one.address in read:
+                target = self._spares.of(len(swapped), one.shape)
                 swapped.append((one, target))
             addresses.append(np.uint64(target.address))
         table = np.zeros((), dtype=[("c", np.float64, self._numbers_shape)])
         n_rows, n_columns = self._numbers_shape
         table["c"][:, : numbers.shape[1]] = numbers[:n_rows, :n_columns]
-        self._backend.device.launch(
+        self._device.launch(
             self._function, self._blocks, self._threads, self._shared_bytes,
             [*self._geometry, *addresses, table],
         )  # fmt: skip

@@ -36,8 +36,18 @@ class Backend(Protocol):
     in_place: bool
     most_steps: tuple[int, int] | None
 
-    def passes(self, kinds: StepKinds, forward: StepLevels, backward: StepLevels) -> Passes:
-        """What makes the sweeps of an equation's steps."""
+    def passes(
+        self, kinds: StepKinds, forward: StepLevels, backward: StepLevels, frame: Frame
+    ) -> Passes:
+        """What makes the sweeps of an equation's steps over a tile.
+
+        Raises:
+            ConfigError: they are more than the machine has room for.
+        """
+        ...
+
+    def finish(self) -> None:
+        """Wait for the steps that were asked for."""
         ...
 
     def zeros(self, shape: tuple[int, ...]) -> Any:
@@ -51,7 +61,9 @@ class Processor:
     in_place = True
     most_steps: tuple[int, int] | None = None
 
-    def passes(self, kinds: StepKinds, forward: StepLevels, backward: StepLevels) -> Passes:
+    def passes(
+        self, kinds: StepKinds, forward: StepLevels, backward: StepLevels, frame: Frame
+    ) -> Passes:
         kernels = StepKernels(kinds, forward, backward)
         memory = RowPool()
 
@@ -62,6 +74,9 @@ class Processor:
 
     def zeros(self, shape: tuple[int, ...]) -> np.ndarray:
         return aligned_zeros(shape)
+
+    def finish(self) -> None:
+        pass
 
 
 PROCESSOR = Processor()

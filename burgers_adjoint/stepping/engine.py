@@ -84,7 +84,7 @@ class Engine:
         self.data = TileData(equation, self.layout, decomposition, backend)
         self._frame = tile_frame(self.layout, decomposition)
         self._numbers = StepNumbers(kinds, time_steps)
-        self._whole = backend.passes(kinds, self._forward, self._backward)
+        self._whole = backend.passes(kinds, self._forward, self._backward, self._frame)
         self._passes: dict[Hashable, Any] = {}
         # alone there is nothing to wait for, and thin tiles have no interior
         overlaps = overlap and backend.in_place and not (self._alone or self._forward.split)
@@ -139,6 +139,10 @@ class Engine:
             self.data.set(key, fields)
         self._numbers.forget()
         self.forget_stages()
+
+    def finish(self) -> None:
+        """Wait for the steps that were asked for: calls may return before they are taken."""
+        self._backend.finish()
 
     def new_array(self, n_fields: int) -> np.ndarray:
         """Zeros of shape (n_fields, rows, pitch)."""

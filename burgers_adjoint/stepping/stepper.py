@@ -100,6 +100,10 @@ class Stepper(Protocol):
         """
         ...
 
+    def finish(self) -> None:
+        """Wait for the steps that were asked for: calls may return before they are taken."""
+        ...
+
     def new_array(self, n_fields: int) -> np.ndarray:
         """Zeros of shape (n_fields, rows, pitch), where the steps are taken."""
         ...

@@ -93,14 +93,18 @@ class FakeCupy:
                 memcpyHostToDevice=1, memcpyDeviceToHost=2, memcpyDeviceToDevice=3,
                 getDeviceCount=lambda: n_cards, memGetInfo=lambda: (1000, 3000),
                 getDeviceProperties=lambda number: {"name": f"card {number}".encode()},
-                setDevice=lambda number: None, memsetAsync=noted("memset"),
+                setDevice=lambda number: None,
+                deviceGetPCIBusId=lambda number: f"0:{number}", memsetAsync=noted("memset"),
                 memcpyAsync=noted("copy"), memcpy2DAsync=noted("copy2D"),
             ),
             nvrtc=SimpleNamespace(getVersion=lambda: (12, 9)),
             memory=SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
             MemoryPool=lambda: SimpleNamespace(malloc=malloc, free_bytes=lambda: 11),
-            Device=lambda number: SimpleNamespace(attributes={"MultiProcessorCount": 132}),
-            alloc_pinned_memory=bytearray, Stream=stream, Event=event,
+            Device=lambda number: SimpleNamespace(
+                attributes={"MultiProcessorCount": 132, "MaxSharedMemoryPerBlockOptin": 166912}
+            ),
+            PinnedMemory=bytearray, PinnedMemoryPointer=lambda memory, offset: memory,
+            Stream=stream, Event=event,
         )  # fmt: skip
 
 
@@ -108,7 +112,7 @@ def test_card_is_asked_for_what_it_should(monkeypatch: pytest.MonkeyPatch) -> No
     fake = FakeCupy()
     monkeypatch.setitem(sys.modules, "cupy", fake)
     card = Cuda(local_rank=3)
-    assert (card.name, card.n_processors) == ("card 1", 132)
+    assert (card.name, card.n_processors, card.shared_bytes) == ("card 1", 132, 166912)
     assert card.memory_info() == (1011, 3000)
     memory = card.allocate(800)
     assert (memory.address, memory.n_bytes) == (4096, 800)
@@ -167,6 +171,9 @@ def test_errors_of_cards_that_are_not_there(monkeypatch: pytest.MonkeyPatch) -> 
 def test_too_many_ranks_of_a_card_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     fake = FakeCupy(n_cards=2)
     monkeypatch.setitem(sys.modules, "cupy", fake)
-    with pytest.raises(ConfigError, match="17 ranks of a node share 2 cards: start one rank for"):
-        Cuda(0, 17)
-    assert Cuda(3, 16).memory_info()[0] < Cuda(1, 2).memory_info()[0]
+    card = Cuda()
+    with pytest.raises(ConfigError, match="9 ranks share one card: start one for each card, 8 at"):
+        card.share(9)
+    free, _ = card.memory_info()
+    card.share(4)
+    assert card.memory_info()[0] < free

@@ -78,8 +78,8 @@ def test_sweeps_that_fit_no_block_are_refused() -> None:
     kinds = StepKinds(Case(PROGRAMS[0], ALONE).equation, EULER, (), bounded=True)
     buffers = [Buffer(2, "start"), *(Buffer(2) for _ in range(200)), Buffer(2, "end")]
     march = March(StepLevels(kinds).forward(buffers))
-    with pytest.raises(ConfigError, match="rows of a block's shared memory, more than there are"):
-        tiling_of(march, 100, 100, 132)
+    with pytest.raises(ConfigError, match="more than a block of the device has room for"):
+        tiling_of(march, 100, 100, 132, 227 * 1024)
 
 
 @programs

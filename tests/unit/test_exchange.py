@@ -119,7 +119,7 @@ def test_a_slot_that_is_written_twice_holds_the_later_state() -> None:
 @pytest.mark.parametrize("exchanges", [False, True])
 def test_all_steps_of_calls_for_several_are_timed(exchanges: bool) -> None:
     model, fields = model_on(periodic=False)
-    stopwatch = Stopwatch()
+    stopwatch = Stopwatch(model.stepper.finish)
     schedule = Binomial(10, 10)
     new_buffer = model.new_state if exchanges else model.new_snapshot
     executor = Executor(

@@ -310,8 +310,8 @@ def test_states_on_the_host_are_not_for_it(tmp_path: Path, section: dict[str, An
     with pytest.raises(ConfigError) as error:
         made(None, tmp_path, store="pinned", **section)
     assert str(error.value) == (
-        'snapshots.store = "pinned" is for states on a device (parallel.device = "cuda"): '
-        'use "memory"'
+        'snapshots.store = "pinned" is for states on a device (parallel.device = "cuda"), '
+        'kept as they are (no snapshots.codec, no time.stages = "keep"): use "memory"'
     )
     assert error.value.agreed
 
