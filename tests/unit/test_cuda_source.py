@@ -207,6 +207,13 @@ def test_arrays_and_numbers_are_those_that_the_kernel_is_given(program: Program)
     written = set(re.findall(r"\ba(\d+)\[[^=;]*\] = ", source.text))
     only_read = {n for n in given if f"const double* RESTRICT a{n}," in source.text}
     assert not written & only_read
+    # levels that add to the same array are given it under several names
+    aliased = {n for n in given if f"double* a{n}," in source.text}
+    densities = {
+        str(n) for n, (buffer, _) in enumerate(source.arrays)
+        if isinstance(buffer.source, tuple) and buffer.source[0] == "density"
+    }  # fmt: skip
+    assert aliased == densities
 
 
 # ---- rings
