@@ -27,11 +27,11 @@ from benchmarks.measure import Samples, describe_machine, options, table, take_t
 from benchmarks.reversals import problem_of
 from burgers_adjoint.assembly.backends import backend_of
 from burgers_adjoint.assembly.model import recipe_of
+from burgers_adjoint.assembly.pinned import PinnedStore
 from burgers_adjoint.checkpointing.binomial import Binomial
 from burgers_adjoint.checkpointing.executor import Executor
 from burgers_adjoint.problem import Problem
 from burgers_adjoint.snapshots.memory import MemoryStore
-from burgers_adjoint.snapshots.pinned import PinnedStore
 from burgers_adjoint.snapshots.write_behind import WriteBehindStore
 
 SNAPSHOTS = 50

@@ -125,7 +125,7 @@ class StandIn:
             stream or None), streams and events by number.
     """
 
-    name = "stand-in"
+    name = card = "stand-in"
 
     def __init__(self, n_processors: int = 2, n_bytes: int = 2**34) -> None:
         self.n_processors, self._n_bytes = n_processors, n_bytes
@@ -135,6 +135,9 @@ class StandIn:
         self._n_streams = self._n_events = 0
         self._functions: dict[tuple[str, str], HostFunction] = {}
         self._memories: WeakSet[HostMemory] = WeakSet()
+
+    def share(self, n_ranks: int) -> None:
+        assert n_ranks > 0
 
     def allocate(self, n_bytes: int, zeroed: bool = True) -> HostMemory:
         free, _ = self.memory_info()

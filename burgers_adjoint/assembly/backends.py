@@ -37,10 +37,9 @@ def backend_of(name: str, comm: Comm) -> Backend:
             if name not in _MADE:
                 _MADE[name] = _accelerator(node.rank)
         device = _MADE[name].device
-        cards = of_every_rank(node, getattr(device, "card", None))
+        n_sharing = of_every_rank(node, device.card).count(device.card)
     with agreed(comm):
-        if share := getattr(device, "share", None):
-            share(cards.count(cards[node.rank]))
+        device.share(n_sharing)
     return _MADE[name]
 
 

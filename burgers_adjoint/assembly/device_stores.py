@@ -128,7 +128,7 @@ def pinned_store(
     Raises:
         ConfigError: on all ranks: there is no such device, or no room.
     """
-    from burgers_adjoint.snapshots.pinned import PinnedStore
+    from burgers_adjoint.assembly.pinned import PinnedStore
     from burgers_adjoint.snapshots.write_behind import WriteBehindStore
 
     if device is None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from burgers_adjoint.assembly.device_stores import Room
 from burgers_adjoint.checkpointing.call_tree_choice import Choice
 from burgers_adjoint.config import Config
 from burgers_adjoint.config.registry import INTEGRATORS
@@ -17,7 +18,7 @@ from burgers_adjoint.parallel.agreement import Comm
 from burgers_adjoint.parallel.failure import agreed
 from burgers_adjoint.planning.inside import InsidePlan, points
 from burgers_adjoint.planning.inside_engine import plan_engine
-from burgers_adjoint.planning.plan import memory_given
+from burgers_adjoint.planning.plan import SHARE_OF_FREE_MEMORY
 from burgers_adjoint.problem import Problem
 
 BY_CHANCE = 12  # choices that a picture shows beside those of the strategies
@@ -37,7 +38,7 @@ def plan_inside(
     Raises:
         BurgersAdjointError: on all ranks: a wrong configuration, or a file that cannot be made.
     """
-    budget = memory_given(comm, config.snapshots.memory)
+    budget = Room(comm, config.snapshots).given(SHARE_OF_FREE_MEMORY)
     keeping = (False, True) if len(INTEGRATORS[config.time.integrator].b) > 1 else (False,)
     with ExitStack() as stack:
         kinds = {}

@@ -30,9 +30,6 @@ class Cuda:
     Args:
         local_rank: number of this rank among those of its node, which share the node's cards.
 
-    Attributes:
-        card: what tells cards of a node apart.
-
     Raises:
         ConfigError: there is no CuPy, or it finds no card, driver or compiler.
     """
@@ -70,14 +67,7 @@ class Cuda:
         return n_cards
 
     def share(self, n_ranks: int) -> None:
-        """Leave the others that have this card, too, their part of its memory.
-
-        Args:
-            n_ranks: that have it, this one among them.
-
-        Raises:
-            ConfigError: they are more than make sense.
-        """
+        """See `device.Device`."""
         if n_ranks > MOST_RANKS:
             raise ConfigError(
                 f'parallel.device = "cuda": {n_ranks} ranks share one card: start one for each '

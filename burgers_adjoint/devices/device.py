@@ -34,15 +34,28 @@ class Device(Protocol):
 
     Attributes:
         name: of the card.
+        card: what tells cards of a node apart.
         n_processors: its multiprocessors.
         shared_bytes: the most shared memory that a block of threads can have.
         main: the stream of steps.
     """
 
     name: str
+    card: str
     n_processors: int
     shared_bytes: int
     main: Stream
+
+    def share(self, n_ranks: int) -> None:
+        """Leave the others that have this card, too, their part of its memory.
+
+        Args:
+            n_ranks: that have it, this one among them.
+
+        Raises:
+            ConfigError: they are more than make sense.
+        """
+        ...
 
     def allocate(self, n_bytes: int, zeroed: bool = True) -> Memory:
         """Take memory, filled with zeros in the order of the main stream.

@@ -99,7 +99,7 @@ class Source:
             HELPERS,
             f"struct alignas({8 * self._n}) Group {{ double at[{self._n}]; }};",
             f"struct Numbers {{ double c[{math.prod(self.numbers_shape)}]; }};",
-            f"struct Windows {{ {' '.join(self._members) or 'int none;'} }};",
+            f"struct Windows {{ {' '.join(self._members)} }};",
             "ENTRY void sweep(int blocks_x, int blocks_y, int threads, int shared_doubles,",
             "    " + ",\n    ".join(given) + ") {",
             "  const long long field = (long long)n_rows * pitch;",
@@ -166,16 +166,13 @@ class Source:
             norths = windows.get((row.stream, row.field), ())
             for v in range(self._n):
                 place = None if east is None else v + east
-                if row.north in norths and place is not None and 0 <= place < self._n:
-                    window = started[row.stream, row.field]
-                    here = f"STATE(windows, t).{window}[{row.north - min(norths)}].at[{place}]"
-                    if (row, place) not in loaded:
-                        loaded[row, place] = f"p{len(loaded)}"
-                        body.append(f"const double {loaded[row, place]} = {here};")
-                elif (row, place) not in loaded:
+                if (row, place) not in loaded:
+                    value = self._load(q, row, place)
+                    if row.north in norths and place is not None and 0 <= place < self._n:
+                        window = started[row.stream, row.field]
+                        value = f"STATE(windows, t).{window}[{row.north - min(norths)}].at[{place}]"
                     loaded[row, place] = f"p{len(loaded)}"
-                    load = self._load(q, row, place)
-                    body.append(f"const double {loaded[row, place]} = {load};")
+                    body.append(f"const double {loaded[row, place]} = {value};")
                 names[v].append(loaded[row, place])
         return names
 

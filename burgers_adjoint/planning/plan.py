@@ -8,8 +8,7 @@ import numpy as np
 from burgers_adjoint.assembly.stores import StoreMaker
 from burgers_adjoint.checkpointing.schedule import Schedule
 from burgers_adjoint.errors import ConfigError, StorageError, agreed_error
-from burgers_adjoint.parallel.agreement import Comm, from_rank
-from burgers_adjoint.parallel.memory import memory_limit
+from burgers_adjoint.parallel.agreement import from_rank
 from burgers_adjoint.planning.measure import measure
 from burgers_adjoint.planning.prediction import (
     Candidate,
@@ -121,13 +120,6 @@ def make_plan(
     # Timings differ between ranks; the choice must not.
     options, costs = from_rank(comm, (options, costs))
     return Plan(options, costs, size, memory_slots, disk_slots, no_disk)
-
-
-def memory_given(comm: Comm, memory: str | float | None) -> int:
-    """Bytes per rank for snapshots: as configured, else a share of what is free. Collective."""
-    limit = memory_limit(comm, memory or SHARE_OF_FREE_MEMORY)
-    assert limit is not None
-    return limit
 
 
 def slots_in_memory(given: int, memory: str | float | None, size: int, beside: int = 0) -> int:

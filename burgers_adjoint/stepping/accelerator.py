@@ -114,7 +114,8 @@ class MarchPass:
         tiling = backend.tiling_of(march, frame)
         self._threads, self._shared_bytes = tiling.threads, tiling.shared_bytes(march)
         source = Source(march, tiling.threads, tiling.points, tiling.ahead)
-        self._arrays, self._numbers_shape = source.arrays, source.numbers_shape
+        self._arrays = source.arrays
+        self._table = np.zeros((), dtype=[("c", np.float64, source.numbers_shape)])
         self._function = self._device.function(source.text, "sweep", self._shared_bytes)
         span = tiling.span(march)
         self._blocks = -(-n_columns // span), -(-n_rows // tiling.height)
@@ -150,12 +151,12 @@ class MarchPass:
                 target = self._spares.of(len(swapped), one.shape)
                 swapped.append((one, target))
             addresses.append(np.uint64(target.address))
-        table = np.zeros((), dtype=[("c", np.float64, self._numbers_shape)])
-        n_rows, n_columns = self._numbers_shape
-        table["c"][:, : numbers.shape[1]] = numbers[:n_rows, :n_columns]
+        own = self._table["c"]
+        n_rows, n_columns = own.shape
+        own[:, : numbers.shape[1]] = numbers[:n_rows, :n_columns]
         self._device.launch(
             self._function, self._blocks, self._threads, self._shared_bytes,
-            [*self._geometry, *addresses, table],
+            [*self._geometry, *addresses, self._table],
         )  # fmt: skip
         for one, target in swapped:
             one.swap(target)

@@ -9,6 +9,7 @@ import pytest
 from mpi4py import MPI
 from stand_in_device import HostEvent, HostStream, StandIn
 
+from burgers_adjoint.assembly.pinned import PinnedStore
 from burgers_adjoint.assembly.stores import Store, StoreMaker, closed_at_end
 from burgers_adjoint.checkpointing.residency import Move
 from burgers_adjoint.checkpointing.store_all import StoreAll
@@ -17,7 +18,6 @@ from burgers_adjoint.devices.array import DeviceArray
 from burgers_adjoint.errors import ConfigError, SnapshotError
 from burgers_adjoint.kernels.tile_layout import Layout
 from burgers_adjoint.parallel.decomposition import Decomposition
-from burgers_adjoint.snapshots.pinned import PinnedStore
 from burgers_adjoint.snapshots.write_behind import WriteBehindStore
 
 SHAPE = (5, 7)

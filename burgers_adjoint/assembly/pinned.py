@@ -2,65 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
+from burgers_adjoint.devices.array import DeviceArray
+from burgers_adjoint.devices.device import Device
 from burgers_adjoint.errors import ConfigError
 from burgers_adjoint.snapshots.slots import Slots
-
-
-class Card(Protocol):
-    """What is needed of a device; see `devices.device.Device`."""
-
-    name: str
-    main: Any
-
-    def pinned(self, n_bytes: int) -> Any:
-        """Page-locked memory of the host, uint8."""
-        ...
-
-    def stream(self) -> Any:
-        """A new stream."""
-        ...
-
-    def copy(
-        self,
-        target: int,
-        target_pitch: int,
-        source: int,
-        source_pitch: int,
-        width: int,
-        height: int,
-        kind: str,
-        stream: Any = None,
-    ) -> None:
-        """Start a copy of rows."""
-        ...
-
-    def record(self, stream: Any) -> Any:
-        """The place in a stream that it has been given work up to."""
-        ...
-
-    def wait(self, stream: Any, event: Any) -> None:
-        """Let the further work of a stream wait for an event; returns at once."""
-        ...
-
-    def synchronize(self, stream: Any = None) -> None:
-        """Wait for an event, or for all work of a stream."""
-        ...
-
-
-class State(Protocol):
-    """What is needed of a state: a whole array of a device, without gaps."""
-
-    @property
-    def address(self) -> int:
-        """Of its first byte on the device."""
-        ...
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of it."""
-        ...
 
 
 class PinnedStore:
@@ -78,7 +25,7 @@ class PinnedStore:
         ConfigError: the host has no room for all slots.
     """
 
-    def __init__(self, device: Card, capacity: int, slot_bytes: int) -> None:
+    def __init__(self, device: Device, capacity: int, slot_bytes: int) -> None:
         self._device, self._slot_bytes = device, slot_bytes
         self._slots = Slots(capacity)
         self._stream = device.stream()
@@ -94,7 +41,7 @@ class PinnedStore:
                 '(checkpointing.snapshots), or snapshots.store = "tiered"'
             ) from error
 
-    def put(self, slot: int, step: int, buffer: State) -> None:
+    def put(self, slot: int, step: int, buffer: DeviceArray) -> None:
         """Copy a state, as the steps given to the device so far leave it, to the host.
 
         Raises:
@@ -104,7 +51,7 @@ class PinnedStore:
         self._copy(slot, buffer, "to host")
         self._slots.put(slot, step)
 
-    def get(self, slot: int, step: int, buffer: State) -> None:
+    def get(self, slot: int, step: int, buffer: DeviceArray) -> None:
         """Copy the state of `step` to the device, once steps given to it leave its memory alone.
 
         Raises:
@@ -116,7 +63,7 @@ class PinnedStore:
         # do not need it would have stood still meanwhile.
         self._device.wait(self._device.main, self._device.record(self._stream))
 
-    def _copy(self, slot: int, buffer: State, kind: str) -> None:
+    def _copy(self, slot: int, buffer: DeviceArray, kind: str) -> None:
         device, n_bytes = self._device, self._slot_bytes
         if buffer.nbytes != n_bytes:
             raise ValueError(f"a state of {buffer.nbytes} bytes, in slots of {n_bytes}")
