@@ -6,9 +6,10 @@ and come to the same result. MPI and everything that computes is imported when i
 
 import contextlib
 import io
+import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NoReturn
 
@@ -65,10 +66,22 @@ def parse(arguments: Sequence[str]) -> tuple[Request | None, str, int]:
     return (result, "", 0) if isinstance(result, Request) else (None, text.getvalue().rstrip(), 0)
 
 
+@contextlib.contextmanager
+def _errors_only(quiet: bool) -> Iterator[None]:
+    """Log nothing below an error, until the end: what calls `main` has its own logging after it."""
+    before = logging.root.manager.disable
+    if quiet:
+        logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
 def _run(request: Request) -> tuple[Any, int]:
     """Carry out a request; returns the communicator and the exit code that all ranks agree on."""
     comm = world()
-    with Interrupts() as interrupts:
+    with _errors_only(request.quiet), Interrupts() as interrupts:
         try:
             return comm, _COMMANDS[request.command](request, comm)
         except BaseException as error:

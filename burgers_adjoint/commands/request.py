@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -47,8 +46,6 @@ def prepare(request: Request, comm: Any) -> Any:
     with agreed(comm):
         if comm.rank == 0:
             config = load(request.config, request.overrides, request.directory)
-    if request.quiet:
-        logging.disable(logging.WARNING)
     return from_rank(comm, config)
 
 

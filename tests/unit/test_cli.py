@@ -28,13 +28,6 @@ SMALL = ["-s", "grid.nx=9", "-s", "grid.ny=7", "-s", "time.steps=6", "-s", "outp
 PACKAGE = {"PYTHONPATH": str(ROOT)}
 
 
-@pytest.fixture(autouse=True)
-def logging_as_before():
-    """Let a --quiet in this process silence no other test."""
-    yield
-    logging.disable(logging.NOTSET)
-
-
 def start(*arguments, env=None, **options):
     return subprocess.Popen(
         [sys.executable, "-m", "burgers_adjoint", *map(str, arguments)],
@@ -436,10 +429,11 @@ def test_json_on_standard_output_is_alone_there(tmp_path, capsys):
     assert "objective" in stderr
 
 
-def test_quiet_prints_nothing(tmp_path, capsys):
+def test_quiet_prints_nothing_and_ends_with_the_command(tmp_path, capsys):
     assert ended("forward", *SMALL, "-o", tmp_path, "--quiet") == 0
     assert capsys.readouterr() == ("", "")
     assert (tmp_path / "results.h5").exists()
+    assert logging.getLogger("burgers_adjoint").isEnabledFor(logging.WARNING)
 
 
 def test_info_names_versions_ranks_and_memory(capsys):

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import logging
 import os
 import re
 import shutil
@@ -34,12 +33,6 @@ ROW = re.compile(r"<tr><td>([a-z ]+)</td>" + r'<td class="number">(\d+)</td>' * 
 NEEDS_CHROMIUM = pytest.mark.skipif(chromium.BINARY is None, reason=chromium.ABSENT)
 LONG = ["-s", "grid.nx=260", "-s", "grid.ny=180", "-s", "time.steps=1500", "-s", "time.dt=1e-5"]
 SAVING = ["-s", "restart.enabled=true", "-s", "restart.overhead=1.0"]
-
-
-@pytest.fixture(autouse=True)
-def logging_as_before():
-    yield
-    logging.disable(logging.NOTSET)
 
 
 def ended(*arguments):
