@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.conftest import ROOT, _environment
+from tests.conftest import ROOT, _environment, output_of
 
 JOBS = ROOT / "jobs"
 CONFIG = """
@@ -119,15 +119,18 @@ class Cluster:
         """Run a job script; what it called is in `calls` afterwards."""
         self.calls.write_text("")
         job = {"SLURM_SUBMIT_DIR": str(ROOT), "SLURM_JOB_ID": "7"} if "slurm" in script else {}
-        return subprocess.run(
-            ["bash", JOBS / script],
+        command = ["bash", str(JOBS / script)]
+        process = subprocess.Popen(
+            command,
             cwd=self.folder,
             env=_environment({**self.variables, **job, **variables}),
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            timeout=55,
         )
+        stdout, stderr = output_of(process, script, timeout=50)
+        return subprocess.CompletedProcess(command, process.returncode, stdout, stderr)
 
     def called(self, program: str) -> list[list[str]]:
         """Words of all calls of a program."""

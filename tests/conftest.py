@@ -83,7 +83,41 @@ def _end(process: subprocess.Popen[str]) -> tuple[str, str]:
     for member in family:
         with suppress(psutil.NoSuchProcess):
             member.kill()
-    return output or process.communicate()
+    return output or _read_so_far(process)
+
+
+def _read_so_far(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """What a killed job has written: whatever outlives it may hold its pipes open for ever."""
+    try:
+        return process.communicate(timeout=SECONDS_FOR_THE_STACK_DUMP)
+    except subprocess.TimeoutExpired as left:
+        out, errors = left.stdout or b"", left.stderr or b""
+        return out.decode(errors="replace"), errors.decode(errors="replace")
+
+
+def output_of(
+    process: subprocess.Popen[str],
+    name: str,
+    timeout: float,
+    more: Callable[[], str] = lambda: "",
+) -> tuple[str, str]:
+    """What a job writes on its standard output and error until it ends.
+
+    A job that runs longer than `timeout` seconds is ended and fails the test, with its output so
+    far, `more` of it that is elsewhere, and the stacks of all ranks.
+    """
+    try:
+        return process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        stdout, stderr = _end(process)
+        pytest.fail(
+            f"{name}\nran longer than {timeout} s\n--- standard output\n{stdout}\n"
+            f"--- standard error\n{stderr}\n{more()}",
+            pytrace=False,
+        )
+    except BaseException:
+        _end(process)
+        raise
 
 
 def pytest_configure() -> None:
@@ -134,19 +168,8 @@ def mpiexec(
             text=True,
             start_new_session=True,
         )
-        try:
-            stdout, launchers = process.communicate(timeout=timeout)
-        except subprocess.TimeoutExpired:
-            stdout, launchers = _end(process)
-            pytest.fail(
-                f"{n_ranks} ranks of {' '.join(program)}\nran longer than {timeout} s\n"
-                f"--- standard output\n{stdout}\n--- standard error\n{errors.read_text()}"
-                f"\n--- of the launcher\n{launchers}",
-                pytrace=False,
-            )
-        except BaseException:
-            _end(process)
-            raise
+        name = f"{n_ranks} ranks of {' '.join(program)}"
+        stdout, _ = output_of(process, name, timeout, lambda: errors.read_text(errors="replace"))
         written = errors.read_text(errors="replace")
         return subprocess.CompletedProcess(command, process.returncode, stdout, written)
 

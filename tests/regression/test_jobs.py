@@ -12,13 +12,14 @@ import pytest
 from tests.batch_system import CONFIG, JOB, JOBS, Cluster, words_after
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.timeout(150)  # up to three jobs
+
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Cluster:
     return Cluster(tmp_path)
 
 
-@pytest.mark.timeout(150)
 def test_a_chain_of_three_jobs_comes_to_the_right_digest(cluster: Cluster) -> None:
     done = cluster.run("polaris_gradient.pbs", OUTPUT=str(cluster.folder / "whole"))
     assert done.returncode == 0, done.stdout + done.stderr
