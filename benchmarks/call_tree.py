@@ -18,13 +18,20 @@ from benchmarks.measure import Samples, describe_machine, interleave, options, t
 from benchmarks.reversals import problem_of
 from burgers_adjoint.checkpointing.binomial import Binomial
 from burgers_adjoint.checkpointing.call_tree import Reversal
-from burgers_adjoint.checkpointing.call_tree_choice import Choice, Profile
+from burgers_adjoint.checkpointing.call_tree_choice import Choice
 from burgers_adjoint.checkpointing.call_tree_profile import ProfiledReversal
 from burgers_adjoint.checkpointing.executor import Executor
 from burgers_adjoint.equations.burgers.preparation import prepare_kernels
 from burgers_adjoint.output.inside_picture import add_choices
 from burgers_adjoint.parallel.grid import Grid
-from burgers_adjoint.planning.inside import InsidePlan, compared, measured, plan_tree, points
+from burgers_adjoint.planning.inside import (
+    InsidePlan,
+    Measure,
+    compared,
+    measured,
+    plan_tree,
+    points,
+)
 from burgers_adjoint.planning.inside_engine import EngineRuns, plan_engine
 from burgers_adjoint.snapshots.memory import MemoryStore
 
@@ -50,13 +57,13 @@ class Case:
     Attributes:
         name: of it.
         plan: what the strategies found.
-        measure: one gradient under a choice.
+        measure: one gradient under each of some choices.
         run: a gradient under a choice that nothing is measured of.
     """
 
     name: str
     plan: InsidePlan
-    measure: Callable[[Choice], Profile]
+    measure: Measure
     run: Callable[..., object]
 
 
@@ -97,7 +104,7 @@ def burgers_case(quick: bool) -> Case:
     budget = 24 * kinds[False][1].stores.largest_memory_bytes
     runs = EngineRuns(kinds, 1)
     plan = plan_engine(kinds, budget, 1 if quick else 3)
-    return Case("Burgers, rk4 and upwind", plan, runs.measure, runs.measure)
+    return Case("Burgers, rk4 and upwind", plan, runs.measure, runs.run)
 
 
 def both_ways(

@@ -1,7 +1,7 @@
 """Chooses the checkpoints inside a step by measurement, together with those of the time loop."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Any
@@ -145,15 +145,41 @@ def points(profiles: Sequence[Profile]) -> list[tuple[int, float]]:
     return [(one.bytes, one.seconds) for one in profiles]
 
 
-def searched(measure: Callable[[Choice], Any], first: Choice, budget: int) -> InsidePlan:
-    """Try both strategies from one first choice on. Collective where `measure` is."""
-    measure(first)  # memory that is used for the first time takes longer
-    profile = measure(first)
-    found = {name: search(measure, profile, one, budget) for name, one in STRATEGIES.items()}
-    return InsidePlan(budget, found)
+Measure = Callable[[Sequence[Choice]], list[Any]]
+"""Returns a profile of each choice, which are run in turns."""
 
 
-def compared(plan: InsidePlan, measure: Callable[[Choice], Any], count: int) -> InsidePlan:
+def searched(measure: Measure, first: Choice, budget: int) -> InsidePlan:
+    """Try both strategies from one first choice on. Collective where `measure` is.
+
+    A machine may be slower at one time than at another. So all choices that the search has come to
+    are measured once more, in turns, and this tells what is predicted of one and what it takes.
+    """
+
+    def alone(choice: Choice) -> Any:
+        (profile,) = measure([choice])
+        return profile
+
+    alone(first)  # memory that is used for the first time takes longer
+    profile = alone(first)
+    rounds = {name: search(alone, profile, one, budget) for name, one in STRATEGIES.items()}
+    tried = [*dict.fromkeys(one.profile.choice for each in rounds.values() for one in each)]
+    together = dict(zip(tried, measure(tried), strict=True))
+    return InsidePlan(budget, {name: retold(each, together) for name, each in rounds.items()})
+
+
+def retold(rounds: Sequence[Round[Any]], profiles: Mapping[Choice, Any]) -> list[Round[Any]]:
+    """The same rounds with other profiles: each predicted from that of the round before."""
+    first = profiles[rounds[0].profile.choice]
+    found = [Round(first.seconds, first.bytes, first)]
+    for one in rounds[1:]:
+        before, choice = found[-1].profile, one.profile.choice
+        profile = profiles[choice].after(before)
+        found.append(Round(before.seconds_with(choice), before.bytes_with(choice), profile))
+    return found
+
+
+def compared(plan: InsidePlan, measure: Measure, count: int) -> InsidePlan:
     """The plan with so many choices by chance, and with what binomial snapshots alone do.
 
     Half of the choices use all of the budget, the others fewer snapshots.
@@ -169,7 +195,7 @@ def compared(plan: InsidePlan, measure: Callable[[Choice], Any], count: int) -> 
     most = first.choice.snapshots
     slots = sorted({max(1, most * part // 8) for part in range(1, 9)})
     alone = [replace(first.choice, snapshots=each) for each in slots]
-    return replace(plan, by_chance=[*map(measure, choices)], binomial=[*map(measure, alone)])
+    return replace(plan, by_chance=measure(choices), binomial=measure(alone))
 
 
 def plan_tree(
@@ -203,8 +229,8 @@ def plan_tree(
     # tiles, and so the states of ranks, have different sizes
     first = replace(first, snapshots=int(smallest(comm, first.snapshots)))
 
-    def measure(choice: Choice) -> TreeProfile:
-        return measured(model, initial, n_steps, choice, comm, repeats, clock)
+    def measure(choices: Sequence[Choice]) -> list[TreeProfile]:
+        return measured(model, initial, n_steps, choices, comm, repeats, clock)
 
     found = searched(measure, first, budget)
     if by_chance:
@@ -217,18 +243,21 @@ def measured(
     model: TreeModel,
     initial: Callable[[], TreeState],
     n_steps: int,
-    choice: Choice,
+    choices: Sequence[Choice],
     comm: Comm,
     repeats: int = 1,
     clock: Clock = perf_counter,
-) -> TreeProfile:
-    """The fastest of some gradients under a choice; see `plan_tree`. Collective."""
-    store: MemoryStore[Any] = MemoryStore(model.new_snapshot, choice.snapshots)
-    found = [
-        agreed_profile(profile_of(model, initial(), n_steps, choice, store, clock), comm)
-        for _ in range(repeats)
-    ]
-    return min(found, key=lambda one: one.seconds)
+) -> list[TreeProfile]:
+    """The fastest of some gradients under each choice, in turns; see `plan_tree`. Collective."""
+
+    def one(choice: Choice) -> TreeProfile:
+        # of its own: the most of each choice together may be more than the budget
+        store: MemoryStore[Any] = MemoryStore(model.new_snapshot, choice.snapshots)
+        found = profile_of(model, initial(), n_steps, choice, store, clock)
+        return agreed_profile(found, comm)
+
+    turns = [[one(choice) for choice in choices] for _ in range(repeats)]
+    return [min(found, key=lambda one: one.seconds) for found in zip(*turns, strict=True)]
 
 
 def agreed_profile(profile: TreeProfile, comm: Comm) -> TreeProfile:

@@ -6,7 +6,7 @@ computes anew otherwise. How many steps are reversed in one sweep follows from t
 memory.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -91,19 +91,25 @@ class EngineRuns:
         except ConfigError as error:
             raise agreed_error(error) from None
 
-    def measure(self, choice: Choice) -> EngineProfile:
-        """The fastest of some gradients."""
+    def measure(self, choices: Sequence[Choice]) -> list[EngineProfile]:
+        """The fastest of some gradients under each choice, in turns."""
+        turns = [[self.run(choice) for choice in choices] for _ in range(self._repeats)]
+        return [
+            EngineProfile(choice, min(seconds), self._predictor)
+            for choice, seconds in zip(choices, zip(*turns, strict=True), strict=True)
+        ]
+
+    def run(self, choice: Choice) -> float:
+        """Seconds of one gradient."""
         case, checkpointing = self._predictor.kinds[bool(choice.recorded)]
-        seconds = []
         schedule = Binomial(case.n_steps, choice.snapshots)
         store: Any
         with closed_at_end(checkpointing.stores.make(schedule, "memory")) as store:
-            for _ in range(self._repeats):
-                start = last_arrival(case.comm)
-                result = reverse(case, Binomial(case.n_steps, choice.snapshots), store)
-                seconds.append(float(largest(case.comm, last_arrival(case.comm) - start)))
+            start = last_arrival(case.comm)
+            result = reverse(case, schedule, store)
+            seconds = float(largest(case.comm, last_arrival(case.comm) - start))
         self.digests.add(case.digest(result.final, result.gradient))
-        return EngineProfile(choice, min(seconds), self._predictor)
+        return seconds
 
 
 def plan_engine(kinds: Kinds, budget: int, repeats: int = 3, by_chance: int = 0) -> InsidePlan:

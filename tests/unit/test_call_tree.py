@@ -1,6 +1,7 @@
 """Steps that are trees: every choice gives the same, its memory and its runs are as predicted."""
 
 import random
+from collections.abc import Sequence
 from itertools import product
 
 import pytest
@@ -42,6 +43,7 @@ from burgers_adjoint.checkpointing.call_tree_profile import (
     profile_of,
 )
 from burgers_adjoint.errors import ConfigError
+from burgers_adjoint.planning.inside import searched
 from burgers_adjoint.snapshots.memory import MemoryStore
 
 PATHS = [
@@ -205,6 +207,32 @@ def test_strategies_come_near_the_best_of_all_choices(seed: int) -> None:
                 assert one.seconds == pytest.approx(one.profile.seconds)
             found.append(min(one.profile.seconds for one in rounds))
         assert min(found) <= 1.05 * best
+
+
+def test_a_machine_that_changes_its_speed_changes_no_prediction() -> None:
+    numbers = random.Random(3)
+    step, n_steps = site_of(small_tree()), 40
+    seconds = {path: numbers.uniform(5.0, 20.0) for path in PATHS}
+    tapes = dict.fromkeys(PATHS, 60)
+
+    def measure(tried: Sequence[Choice]) -> list[TreeProfile]:
+        slower = numbers.uniform(1.0, 3.0)
+        found = [profile_with(seconds, tapes, step, n_steps, choice) for choice in tried]
+        for one in found:
+            one.seconds *= slower
+            one.step_seconds *= slower
+            for site in one.sites.values():
+                site.seconds *= slower
+        return found
+
+    found = searched(measure, Choice(frozenset(), 4), budget=4000)
+    lengths = [len(rounds) for rounds in found.rounds.values()]
+    assert max(lengths) > 2
+    for rounds in found.rounds.values():
+        for one in rounds:
+            assert one.seconds == pytest.approx(one.profile.seconds)
+        assert rounds[0].profile is found.first
+        assert rounds[-1].profile.seconds < rounds[0].profile.seconds
 
 
 def test_dry_run_finds_nothing_wrong_with_a_right_tree() -> None:
