@@ -32,7 +32,7 @@ from burgers_adjoint.planning.inside import (
     plan_tree,
     points,
 )
-from burgers_adjoint.planning.inside_engine import EngineRuns, plan_engine
+from burgers_adjoint.planning.inside_engine import EngineRuns, kinds_of, plan_engine
 from burgers_adjoint.snapshots.memory import MemoryStore
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "operator_split.py"
@@ -93,15 +93,16 @@ def split_case(quick: bool, clock: Callable[[], float]) -> tuple[Case, Any]:
 def burgers_case(quick: bool) -> Case:
     """Burgers with rk4 and upwind differences, with memory for 21 states."""
     n_points, n_steps = (24, 20) if quick else (128, 100)
-    kinds = {}
+    by_stages = {}
     for keeps, stages in ((False, "recompute"), (True, "keep")):
         time = {"dt": 1e-5, "steps": n_steps, "allow_unstable": True, "integrator": "rk4",
                 "stages": stages}  # fmt: skip
         physics = {"advection": "upwind"}
         problem = problem_of(n_points, n_steps, time=time, physics=physics)
         prepare_kernels(problem.case.model)
-        kinds[keeps] = problem.case, problem.checkpointing
-    budget = 24 * kinds[False][1].stores.largest_memory_bytes
+        by_stages[keeps] = problem.case, problem.checkpointing
+    budget = 24 * by_stages[False][1].stores.largest_memory_bytes
+    kinds = kinds_of(by_stages)
     runs = EngineRuns(kinds, 1)
     plan = plan_engine(kinds, budget, 1 if quick else 3)
     return Case("Burgers, rk4 and upwind", plan, runs.measure, runs.run)

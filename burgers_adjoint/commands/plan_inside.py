@@ -17,7 +17,7 @@ from burgers_adjoint.output.summary import InsideSummary
 from burgers_adjoint.parallel.agreement import Comm
 from burgers_adjoint.parallel.failure import agreed
 from burgers_adjoint.planning.inside import InsidePlan, points
-from burgers_adjoint.planning.inside_engine import plan_engine
+from burgers_adjoint.planning.inside_engine import ENCODING, STAGES, kinds_of, plan_engine
 from burgers_adjoint.planning.plan import SHARE_OF_FREE_MEMORY
 from burgers_adjoint.problem import Problem
 
@@ -41,38 +41,47 @@ def plan_inside(
     budget = Room(comm, config.snapshots).given(SHARE_OF_FREE_MEMORY)
     keeping = (False, True) if len(INTEGRATORS[config.time.integrator].b) > 1 else (False,)
     with ExitStack() as stack:
-        kinds = {}
+        by_stages = {}
         for keeps in keeping:
-            stages = with_choice(config, keeps)
-            problem = stack.enter_context(Problem(stages, comm))
+            problem = stack.enter_context(Problem(_with_stages(config, keeps), comm))
             prepare_kernels(problem.case.model)
-            kinds[keeps] = problem.case, problem.checkpointing
+            by_stages[keeps] = problem.case, problem.checkpointing
+        kinds = kinds_of(by_stages)
         found = plan_engine(kinds, budget, by_chance=BY_CHANCE if draw is not None else 0)
-        n_steps = kinds[False][0].n_steps
     choice: Choice = found.best.profile.choice
     shown = found.paths, points(found.by_chance), points(found.binomial)
     with agreed(comm):
         if comm.rank == 0 and write is not None:
-            write_text(
-                write, with_choice(config, bool(choice.recorded), choice.snapshots).to_toml()
-            )
+            write_text(write, with_choice(config, choice).to_toml())
         if comm.rank == 0 and draw is not None and not draw_inside(draw, *shown):
             raise BurgersAdjointError("drawing a plan takes matplotlib: install it")
-    return _summary(found, n_steps, comm), str(found)
+    return _summary(found, comm), str(found)
 
 
-def with_choice(config: Config, keeps: bool, snapshots: int | None = None) -> Config:
-    """A configuration that keeps stages or does not, and has so many snapshots, in memory."""
+def _with_stages(config: Config, keeps: bool) -> Config:
+    """A configuration that keeps stages or does not, with snapshots in memory."""
     replace = msgspec.structs.replace
-    config = replace(config, time=replace(config.time, stages="keep" if keeps else "recompute"))
-    if snapshots is None:
-        return config
-    section = replace(config.checkpointing, schedule="binomial", snapshots=snapshots)
-    store = replace(config.snapshots, store="memory")
-    return replace(config, checkpointing=section, snapshots=store)
+    return replace(
+        config,
+        time=replace(config.time, stages="keep" if keeps else "recompute"),
+        checkpointing=replace(config.checkpointing, schedule="binomial"),
+        snapshots=replace(config.snapshots, store="memory"),
+    )
 
 
-def _summary(found: InsidePlan, n_steps: int, comm: Comm) -> InsideSummary:
+def with_choice(config: Config, choice: Choice) -> Config:
+    """A configuration with what was chosen of its step and of its snapshots."""
+    replace = msgspec.structs.replace
+    config = _with_stages(config, STAGES in choice.recorded)
+    codec = "lossless" if ENCODING in choice.recorded else config.snapshots.codec
+    return replace(
+        config,
+        checkpointing=replace(config.checkpointing, snapshots=choice.snapshots),
+        snapshots=replace(config.snapshots, codec=codec),
+    )
+
+
+def _summary(found: InsidePlan, comm: Comm) -> InsideSummary:
     def tried(strategy: str, one: Any) -> dict[str, Any]:
         profile = one.profile
         return {
@@ -86,7 +95,7 @@ def _summary(found: InsidePlan, n_steps: int, comm: Comm) -> InsideSummary:
         }
 
     return InsideSummary(
-        steps=n_steps,
+        steps=found.first.n_steps,
         ranks=comm.size,
         budget=found.budget,
         sites=[

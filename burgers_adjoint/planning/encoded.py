@@ -18,7 +18,7 @@ from burgers_adjoint.equations.burgers.preparation import prepare_kernels
 from burgers_adjoint.errors import ConfigError
 from burgers_adjoint.parallel.agreement import largest
 from burgers_adjoint.planning.plan import Option, Plan
-from burgers_adjoint.planning.prediction import Candidate, predict
+from burgers_adjoint.planning.prediction import Candidate, Costs, predict
 from burgers_adjoint.snapshots.block import Block
 from burgers_adjoint.snapshots.memory import MemoryStore
 
@@ -41,6 +41,13 @@ class Encoded:
     slot_bytes: int
     encode: float
     decode: float
+
+    def costs(self, plain: Costs) -> Costs:
+        """What parts of a run take with all snapshots in memory encoded."""
+        return replace(
+            plain,
+            save=self.encode, first_save=self.encode, load=self.decode, last_load=self.decode,
+        )  # fmt: skip
 
 
 def states_of(case: Case, middle: bool = True) -> list[np.ndarray]:
@@ -97,10 +104,7 @@ def encoded_options(plan: Plan, taken: Encoded, n_steps: int, codec: str) -> lis
     """
     plain, costs = plan.slot_bytes, plan.costs
     limit = (plan.memory_slots - 1) * plain  # beside the one that is encoded or decoded
-    coded = replace(
-        costs,
-        save=taken.encode, first_save=taken.encode, load=taken.decode, last_load=taken.decode,
-    )  # fmt: skip
+    coded = taken.costs(costs)
     far = replace(
         costs, write=taken.encode, first_write=taken.encode, read=taken.decode, copy=costs.save,
         save=costs.copy, first_save=costs.copy, load=costs.copy, last_load=costs.copy, hidden=0.0,

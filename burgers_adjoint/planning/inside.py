@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import isfinite
 from time import perf_counter
 from typing import Any
 
@@ -51,8 +52,10 @@ class Row:
 
     @property
     def value(self) -> float:
-        """Seconds per byte; infinite where no memory is taken."""
-        return self.seconds / self.bytes if self.bytes > 0 else float("inf")
+        """Seconds per byte taken, or lost per byte given back; infinite where none is lost."""
+        if self.bytes <= 0 <= self.seconds:
+            return float("inf")
+        return self.seconds / self.bytes if self.bytes else float("-inf")
 
 
 @dataclass(frozen=True)
@@ -122,7 +125,7 @@ class InsidePlan:
         lines = [("site", "occurrences", "dT [s]", "dM [kB]", "dT/dM [s/MB]", "chosen")]
         lines += [
             (one.site, str(one.occurrences), f"{one.seconds:.4g}", f"{one.bytes / 1e3:.4g}",
-             "-" if one.bytes <= 0 else f"{one.value * 1e6:.3g}", "yes" if one.chosen else "")
+             f"{one.value * 1e6:.3g}" if isfinite(one.value) else "-", "yes" if one.chosen else "")
             for one in self.rows()
         ]  # fmt: skip
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]

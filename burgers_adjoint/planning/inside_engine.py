@@ -2,52 +2,91 @@
 
 The engine's step is one sweep through all stages, halo exchange included, so it leaves one thing to
 choose inside: whether snapshots keep the stages of their step (`time.stages`), which its adjoint
-computes anew otherwise. How many steps are reversed in one sweep follows from the snapshots in
-memory.
+computes anew otherwise. For the same bytes it competes with the number of snapshots and with their
+lossless encoding. How many steps are reversed in one sweep follows from the snapshots in memory.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Self
 
 from burgers_adjoint.assembly.case import Case
 from burgers_adjoint.assembly.runs import reverse
 from burgers_adjoint.assembly.stores import closed_at_end
+from burgers_adjoint.assembly.variants import with_snapshots
 from burgers_adjoint.checkpointing.binomial import Binomial
 from burgers_adjoint.checkpointing.call_tree_choice import Choice, Profile
 from burgers_adjoint.errors import ConfigError, agreed_error
 from burgers_adjoint.parallel.agreement import largest, last_arrival
 from burgers_adjoint.planning.checkpointing import Checkpointing
+from burgers_adjoint.planning.encoded import Encoded, encoded, states_of
 from burgers_adjoint.planning.inside import InsidePlan, compared, searched
 from burgers_adjoint.planning.prediction import Candidate, predict
 
-STAGES = "step/stages"
-Kinds = Mapping[bool, tuple[Case, Checkpointing]]
-"""The same case with kept stages (True) and without (False)."""
+STAGES, ENCODING = "step/stages", "snapshots/lossless"
+PLAIN = frozenset[str]()
+Kinds = Mapping[frozenset[str], tuple[Case, Checkpointing]]
+"""The same case by what is chosen of it: kept stages, encoded snapshots."""
+
+
+def kinds_of(by_stages: Mapping[bool, tuple[Case, Checkpointing]]) -> Kinds:
+    """All kinds of a case that is given with kept stages (True) and without (False). Collective.
+
+    Snapshots can be encoded where they are configured as they are, and the codec is installed.
+    """
+    found = {}
+    for keeps, (case, checkpointing) in by_stages.items():
+        stages = frozenset([STAGES] if keeps else [])
+        found[stages] = case, checkpointing
+        if checkpointing.stores.encoding is None:
+            with suppress(ConfigError):  # its package is not installed
+                coded = with_snapshots(case, codec="lossless")
+                found[stages | {ENCODING}] = coded, Checkpointing(coded)
+    return found
 
 
 @dataclass
 class Predictor:
-    """Predicts gradients of both kinds of a case, from what they have measured."""
+    """Predicts gradients of all kinds of a case, from what they have measured."""
 
     kinds: Kinds
     _known: dict[Choice, float] = field(default_factory=dict)
+    _encoded: dict[frozenset[str], Encoded] = field(default_factory=dict)
 
     def seconds(self, choice: Choice) -> float:
         """Seconds of a gradient."""
         if choice not in self._known:
-            case, checkpointing = self.kinds[bool(choice.recorded)]
+            case, _ = self.kinds[choice.recorded]
+            _, plain = self.kinds[choice.recorded - {ENCODING}]
+            costs, swaps = plain.plan.costs, plain.stores.exchanges
+            if ENCODING in choice.recorded:
+                costs, swaps = self.encoded(choice.recorded).costs(costs), False
             schedule = Binomial(case.n_steps, choice.snapshots)
-            swaps = checkpointing.stores.exchanges
             candidate = Candidate(schedule, "memory", schedule.slots, 0, swaps)
-            self._known[choice] = predict(candidate, checkpointing.plan.costs).seconds
+            self._known[choice] = predict(candidate, costs).seconds
         return self._known[choice]
 
     def bytes(self, choice: Choice) -> int:
-        """The most memory of a rank for snapshots, and for the stages of the step in hand."""
-        _, checkpointing = self.kinds[bool(choice.recorded)]
-        size = checkpointing.stores.largest_memory_bytes
-        return (choice.snapshots + bool(choice.recorded)) * size
+        """The most memory of a rank for snapshots, and for the step or the snapshot in hand."""
+        _, checkpointing = self.kinds[choice.recorded]
+        stores = checkpointing.stores
+        if stores.encoding is not None and ENCODING in choice.recorded:
+            size, in_hand = self.encoded(choice.recorded).slot_bytes, stores.encoding.buffer_bytes
+        else:
+            size = stores.largest_memory_bytes
+            in_hand = size if STAGES in choice.recorded else 0
+        return choice.snapshots * size + in_hand
+
+    def encoded(self, kind: frozenset[str]) -> Encoded:
+        """What encoding a snapshot of this kind takes. Collective."""
+        if kind not in self._encoded:
+            case, checkpointing = self.kinds[kind]
+            encoding = checkpointing.stores.encoding
+            assert encoding is not None
+            self._encoded[kind] = encoded(case, encoding, states_of(case))
+            encoding.limited = False  # as many as fit by what these states take
+        return self._encoded[kind]
 
 
 class EngineProfile(Profile):
@@ -56,8 +95,8 @@ class EngineProfile(Profile):
     def __init__(self, choice: Choice, seconds: float, predictor: Predictor) -> None:
         self.choice, self.seconds, self._predictor = choice, seconds, predictor
         self.bytes = predictor.bytes(choice)
-        self.n_steps = predictor.kinds[False][0].n_steps
-        self.paths = (STAGES,) if len(predictor.kinds) > 1 else ()
+        self.n_steps = predictor.kinds[PLAIN][0].n_steps
+        self.paths = tuple(sorted(PLAIN.union(*predictor.kinds)))
 
     def seconds_with(self, choice: Choice) -> float:
         return self.seconds - self._predictor.seconds(self.choice) + self._predictor.seconds(choice)
@@ -85,7 +124,7 @@ class EngineRuns:
         Raises:
             ConfigError: on all ranks: it holds none.
         """
-        nothing = Choice(frozenset(), 1)
+        nothing = Choice(PLAIN, 1)
         try:
             return EngineProfile(nothing, 0.0, self._predictor).start(budget)
         except ConfigError as error:
@@ -101,7 +140,7 @@ class EngineRuns:
 
     def run(self, choice: Choice) -> float:
         """Seconds of one gradient."""
-        case, checkpointing = self._predictor.kinds[bool(choice.recorded)]
+        case, checkpointing = self._predictor.kinds[choice.recorded]
         schedule = Binomial(case.n_steps, choice.snapshots)
         store: Any
         with closed_at_end(checkpointing.stores.make(schedule, "memory")) as store:
@@ -116,7 +155,7 @@ def plan_engine(kinds: Kinds, budget: int, repeats: int = 3, by_chance: int = 0)
     """Choose for a case. Collective.
 
     Args:
-        kinds: of the case; without kept stages alone where there are none.
+        kinds: of the case.
         budget: bytes per rank.
         repeats: gradients that are run for each choice; the fastest counts.
         by_chance: other choices that are run to be compared; see `compared`.

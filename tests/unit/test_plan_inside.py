@@ -1,12 +1,18 @@
 """`plan --inside`: what it lists, what it writes, and that the choice changes no bit."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from burgers_adjoint.checkpointing.binomial import least_forward_steps
+from burgers_adjoint.checkpointing.call_tree_choice import Choice, Profile
 from burgers_adjoint.commands.line import main
-from burgers_adjoint.config import load
+from burgers_adjoint.commands.plan_inside import with_choice
+from burgers_adjoint.config import from_dict, load
+from burgers_adjoint.planning.inside import searched
+from burgers_adjoint.planning.inside_engine import ENCODING, STAGES
 
 SMALL = (
     "-s", "grid.nx=13", "-s", "grid.ny=9", "-s", "time.steps=12", "-s", "output.plots=false",
@@ -31,7 +37,9 @@ def test_a_choice_is_listed_drawn_and_run(
     printed = capfd.readouterr().out
     found = json.loads(summary.read_text(encoding="utf-8"))
     rows = {row["site"]: row for row in found["sites"]}
-    assert rows.keys() == {"step/stages", "one snapshot more in the time loop"}
+    assert rows.keys() == {
+        "step/stages", "snapshots/lossless", "one snapshot more in the time loop"
+    }  # fmt: skip
     assert rows["step/stages"]["occurrences"] == 12
     assert rows["step/stages"]["bytes"] > rows["one snapshot more in the time loop"]["bytes"] > 0
     for row in rows.values():
@@ -57,7 +65,71 @@ def test_forward_euler_has_nothing_to_keep(
 ) -> None:
     run("plan", "--inside", *SMALL, "-s", "snapshots.memory=20 kB")
     sites = [line.split()[0] for line in capfd.readouterr().out.splitlines()]
+    assert sorted(sites[1:3]) == ["one", "snapshots/lossless"]
+
+
+def test_a_chosen_codec_is_in_the_configuration_and_changes_no_bit(tmp_path: Path) -> None:
+    config = from_dict({"grid": {"nx": 13, "ny": 9}, "time": {"steps": 12, "integrator": "rk4"}})
+    codecs, digests = [], []
+    for number, recorded in enumerate(((), (STAGES,), (ENCODING,), (STAGES, ENCODING))):
+        chosen = with_choice(config, Choice(frozenset(recorded), 3))
+        codecs.append((chosen.time.stages, chosen.snapshots.codec))
+        file, summary = tmp_path / "run.toml", tmp_path / f"{number}.json"
+        file.write_text(chosen.to_toml(), encoding="utf-8")
+        run(
+            "gradient", str(file), "-o", str(tmp_path / f"{number}"), "-s", "output.plots=false",
+            "--json", str(summary), "--quiet",
+        )  # fmt: skip
+        digests.append(json.loads(summary.read_text(encoding="utf-8"))["digest"])
+    assert codecs == [
+        ("recompute", "none"), ("keep", "none"), ("recompute", "lossless"), ("keep", "lossless")
+    ]  # fmt: skip
+    assert len(set(digests)) == 1
+
+
+def test_a_configured_codec_is_kept(capfd: pytest.CaptureFixture[str]) -> None:
+    run(
+        "plan", "--inside", *SMALL, "-s", "snapshots.memory=20 kB", "-s", "snapshots.codec=lossless"
+    )
+    sites = [line.split()[0] for line in capfd.readouterr().out.splitlines()]
     assert sites[:2] == ["site", "one"]
+
+
+def test_encoded_snapshots_are_taken_where_they_are_worth_it() -> None:
+    class Kinds(Profile):
+        """Snapshots of 100 bytes, or of 50 that take longer."""
+
+        n_steps, paths, bytes = 300, (ENCODING,), 0
+
+        def __init__(self, choice: Choice, encode: float) -> None:
+            self.choice, self.encode = choice, encode
+            self.seconds = self.seconds_with(choice)
+
+        def seconds_with(self, choice: Choice) -> float:
+            steps = least_forward_steps(self.n_steps, choice.snapshots)
+            return steps + (self.encode * self.n_steps if choice.recorded else 0.0)
+
+        def bytes_with(self, choice: Choice) -> int:
+            return 100 + 50 * choice.snapshots if choice.recorded else 100 * choice.snapshots
+
+        def occurrences(self, path: str) -> int:
+            return 1
+
+        def after(self, earlier: "Kinds") -> "Kinds":
+            return self
+
+    for encode, taken in ((0.5, True), (5.0, False)):
+
+        def measure(choices: Sequence[Choice], encode: float = encode) -> list[Kinds]:
+            return [Kinds(choice, encode) for choice in choices]
+
+        found = searched(measure, Choice(frozenset(), 5), budget=500)
+        assert (ENCODING in found.best.profile.choice.recorded) is taken
+        (row,) = (row for row in found.rows() if row.site == ENCODING)
+        assert row.bytes == -150
+        assert row.seconds == -300 * encode
+        assert row.value == row.seconds / row.bytes
+        assert row.chosen is taken
 
 
 @pytest.mark.parametrize(
