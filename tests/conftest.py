@@ -37,6 +37,8 @@ def _environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     Python's back, which a child would get if it were started without an environment of its own.
     """
     job = ("OMPI_COMM_", "OMPI_FILE_", "OMPI_MCA_ess", "OMPI_MCA_orte", "PMIX_", "PMI_")
+    # without bytecode on disk every rank compiles all modules: seconds each on a busy machine
+    job += ("PYTHONDONTWRITEBYTECODE",)
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(job)}
     return {**inherited, "PYTHONFAULTHANDLER": "1", **(extra or {})}
 
