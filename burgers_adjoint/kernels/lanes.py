@@ -8,7 +8,8 @@ operations, so the bits depend neither on its place in the row nor on the machin
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from llvmlite import binding, ir
@@ -28,10 +29,33 @@ DOUBLE_BYTES = 8
 
 
 class Lanes(Traced):
-    """The values of `WIDTH` neighbouring points; arithmetic on it emits vector instructions."""
+    """The values of `WIDTH` neighbouring points; arithmetic on it emits vector instructions.
 
-    def __init__(self, builder: ir.IRBuilder, value: ir.Value) -> None:
-        self.builder, self.value = builder, value
+    They are emitted when the value is first asked for, so that results which are asked for one
+    after the other have few values in registers at a time.
+    """
+
+    def __init__(
+        self, builder: ir.IRBuilder, make: Callable[[], ir.Value], operands: Sequence[Any] = ()
+    ) -> None:
+        self.builder, self._make, self._made = builder, make, False
+        self._operands = [one for one in operands if isinstance(one, Lanes)]
+
+    @property
+    def value(self) -> ir.Value:
+        """What instructions have made, those of its operands first."""
+        waiting = [self]  # no recursion: a formula may be a long chain
+        while waiting:
+            missing = [one for one in waiting[-1]._operands if not one._made]
+            if not missing:
+                waiting.pop().make()
+            waiting += reversed(missing)
+        return self._value
+
+    def make(self) -> None:
+        """Emit the value, once, when its operands are there."""
+        if not self._made:
+            self._value, self._made = self._make(), True
 
     def of(self, other: Any) -> ir.Value:
         """Lanes of a traced value or a number."""
@@ -40,13 +64,16 @@ class Lanes(Traced):
         return ir.Constant(VECTOR, [float(other)] * WIDTH)
 
     def emit(self, operation: str, *operands: Any) -> Lanes:
+        return Lanes(self.builder, partial(self._emitted, operation, operands), operands)
+
+    def _emitted(self, operation: str, operands: Sequence[Any]) -> ir.Value:
         values = [self.of(operand) for operand in operands]
         if operation in ("sqrt", "fma"):
             kind = ir.FunctionType(VECTOR, [VECTOR] * len(values))
             name = f"llvm.{operation}.v{WIDTH}f64"
             function = cgutils.get_or_insert_function(self.builder.module, kind, name)
-            return Lanes(self.builder, self.builder.call(function, values))
-        return Lanes(self.builder, getattr(self.builder, f"f{operation}")(*values))
+            return self.builder.call(function, values)
+        return getattr(self.builder, f"f{operation}")(*values)
 
 
 def row_kernel(kinds: Sequence[Kind]) -> Any:
@@ -105,7 +132,7 @@ class _RowEmitter:
         self._addresses = {row: self._address(row) for row in dict.fromkeys([*rows, *others])}
         self._uniform = {row: self._along_y(row) for row, east in kind.points if east is None}
         self._constants = [
-            Lanes(builder, _splat(builder, self._load(numbers, k, DOUBLE)))
+            _known(builder, _splat(builder, self._load(numbers, k, DOUBLE)))
             for k in range(kind.n_numbers)
         ]
 
@@ -129,7 +156,7 @@ class _RowEmitter:
         base = self._load(self._streams, self._places[row.stream] + 1 + row.field, WORD)
         place = builder.mul(builder.add(self._r, WORD(row.north)), WORD(DOUBLE_BYTES))
         value = builder.load(builder.inttoptr(builder.add(base, place), DOUBLE.as_pointer()))
-        return Lanes(builder, _splat(builder, value))
+        return _known(builder, _splat(builder, value))
 
     def _place(self, row: Row, offset: Any, east: int = 0) -> Any:
         here = self.builder.add(self._addresses[row], offset)
@@ -144,17 +171,24 @@ class _RowEmitter:
         points = [
             self._uniform[row]
             if east is None
-            else Lanes(builder, builder.load(self._place(row, offset, east), align=DOUBLE_BYTES))
+            else Lanes(builder, partial(self._loaded, row, offset, east))
             for row, east in kind.points
         ]
         zero = ir.Constant(VECTOR, [0.0] * WIDTH)
-        anything = Lanes(builder, zero)
-        values = [anything.of(one) for one in kind.formula(self._constants, points)]
-        results = dict(zip(kind.outputs, values, strict=True))
+        anything = _known(builder, zero)
+        traced = dict(zip(kind.outputs, kind.formula(self._constants, points), strict=True))
         if inside is None:
             for row in kind.ahead:
                 _prefetch(builder, self._place(row, offset))
+            for row, one in traced.items():
+                value = anything.of(one)
+                # streams may coincide: all of the field is loaded before it is stored
+                for (other, east), point in zip(kind.points, points, strict=True):
+                    if east is not None and other.field == row.field:
+                        point.value  # noqa: B018
+                builder.store(value, self._place(row, offset), align=DOUBLE_BYTES)
         else:
+            results = {row: anything.of(one) for row, one in traced.items()}
             lanes = builder.bitcast(inside, ir.VectorType(ir.IntType(1), WIDTH))
             for fix, row in kind.fixed_rows():
                 elsewhere = zero
@@ -170,8 +204,11 @@ class _RowEmitter:
                         total = builder.select(lanes, other, builder.fadd(other, results[row]))
                         builder.store(total, place, align=DOUBLE_BYTES)
                 results[row] = builder.select(lanes, results[row], elsewhere)
-        for row, value in results.items():
-            builder.store(value, self._place(row, offset), align=DOUBLE_BYTES)
+            for row, value in results.items():
+                builder.store(value, self._place(row, offset), align=DOUBLE_BYTES)
+
+    def _loaded(self, row: Row, offset: Any, east: int) -> ir.Value:
+        return self.builder.load(self._place(row, offset, east), align=DOUBLE_BYTES)
 
 
 def _emit_row(
@@ -219,6 +256,10 @@ def _prefetch(builder: Any, place: Any) -> None:
     )
     read, keep, data = (ir.Constant(number, value) for value in (0, 2, 1))
     builder.call(function, [builder.bitcast(place, byte), read, keep, data])
+
+
+def _known(builder: Any, value: ir.Value) -> Lanes:
+    return Lanes(builder, lambda: value)
 
 
 def _splat(builder: Any, scalar: Any) -> Any:
