@@ -129,7 +129,7 @@ class Cluster:
             stderr=subprocess.PIPE,
             text=True,
         )
-        stdout, stderr = output_of(process, script, timeout=50)
+        stdout, stderr = output_of(process, script, timeout=120)
         return subprocess.CompletedProcess(command, process.returncode, stdout, stderr)
 
     def called(self, program: str) -> list[list[str]]:

@@ -141,7 +141,7 @@ def mpi_environment() -> dict[str, str]:
 def mpiexec(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run Python on several ranks: mpiexec(n_ranks, *args, timeout=50, cwd=None, env=None).
+    """Run Python on several ranks: mpiexec(n_ranks, *args, timeout=120, cwd=None, env=None).
 
     `env` is added to the environment. The output is captured as text, standard error past the
     launcher, which has lines of its own there; the exit status is the caller's to judge. A job that
@@ -153,7 +153,7 @@ def mpiexec(
     def run(
         n_ranks: int,
         *args: str | os.PathLike[str],
-        timeout: float = 50,
+        timeout: float = 120,
         cwd: str | os.PathLike[str] | None = None,
         env: Mapping[str, str] | None = None,
     ) -> subprocess.CompletedProcess[str]:

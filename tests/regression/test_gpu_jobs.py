@@ -96,7 +96,6 @@ def test_a_rank_that_nobody_tells_is_an_error(tmp_path: Path) -> None:
     assert done.stderr.count("\n") == 1
 
 
-@pytest.mark.timeout(150)
 def test_a_chain_shows_each_rank_its_card(cluster: Cluster) -> None:
     """The stand-in for PALS starts the ranks of both nodes here, so that they share one."""
     on_the_processor = "-s parallel.device=cpu"

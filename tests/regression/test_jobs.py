@@ -12,7 +12,7 @@ import pytest
 from tests.batch_system import CONFIG, JOB, JOBS, Cluster, words_after
 from tests.conftest import ROOT
 
-pytestmark = pytest.mark.timeout(150)  # up to three jobs
+pytestmark = pytest.mark.timeout(400)  # up to three jobs
 
 
 @pytest.fixture

@@ -99,7 +99,6 @@ def ranks_of(folder: Path, job: subprocess.Popen[str]) -> list[psutil.Process]:
 
 
 @pytest.mark.skipif(BINARY is None, reason=ABSENT)
-@pytest.mark.timeout(180)
 def test_the_page_goes_on_through_a_kill_and_a_resume(tmp_path: Path) -> None:
     folder = tmp_path / "out"
     (tmp_path / "run.toml").write_text(CONFIG)

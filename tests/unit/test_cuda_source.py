@@ -146,7 +146,6 @@ def compiler() -> Callable[[str, Sequence[str], Path], None] | None:
     return None
 
 
-@pytest.mark.timeout(150)
 @programs
 def test_sweeps_compile_for_cards(program: Program, tmp_path: Path) -> None:
     compile_ = compiler()

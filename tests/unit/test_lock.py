@@ -232,7 +232,6 @@ for _ in range(rounds):
 """
 
 
-@pytest.mark.timeout(150)
 def test_one_at_a_time_holds_the_folder_though_others_die(tmp_path: Path) -> None:
     def start(seed: int) -> subprocess.Popen[str]:
         return subprocess.Popen(
