@@ -91,7 +91,8 @@ def make_plan(
     comm, section = model.comm, maker.config.snapshots
     size = slot_bytes or maker.largest_memory_bytes
     given = maker.room.given(SHARE_OF_FREE_MEMORY)
-    memory_slots = slots_in_memory(given, section.memory, size)
+    beside = 0 if maker.encoding is None else maker.encoding.buffer_bytes
+    memory_slots = slots_in_memory(given, section.memory, size, beside)
     disk_slots, no_disk = 0, ""
     try:
         disk_slots = maker.free_disk_slots(SHARE_OF_FREE_DISK)

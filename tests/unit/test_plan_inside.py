@@ -87,12 +87,21 @@ def test_a_chosen_codec_is_in_the_configuration_and_changes_no_bit(tmp_path: Pat
     assert len(set(digests)) == 1
 
 
-def test_a_configured_codec_is_kept(capfd: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    "codec", [("lossless",), ("float32",), ("bounded", "-s", "snapshots.gradient_error=1e-4")]
+)
+def test_a_configured_codec_is_kept(
+    codec: tuple[str, ...], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Its bytes are counted as they are, and lossy ones may change bits."""
+    choice, (name, *more) = tmp_path / "run.toml", codec
     run(
-        "plan", "--inside", *SMALL, "-s", "snapshots.memory=20 kB", "-s", "snapshots.codec=lossless"
-    )
-    sites = [line.split()[0] for line in capfd.readouterr().out.splitlines()]
-    assert sites[:2] == ["site", "one"]
+        "plan", "--inside", *SMALL, "-s", "time.integrator=rk4", "-s", "snapshots.memory=30 kB",
+        "-s", f"snapshots.codec={name}", *more, "--write", str(choice),
+    )  # fmt: skip
+    sites = {line.split()[0] for line in capfd.readouterr().out.splitlines()[1:3]}
+    assert sites == {"step/stages", "one"}
+    assert load(choice).snapshots.codec == name
 
 
 def test_encoded_snapshots_are_taken_where_they_are_worth_it() -> None:
