@@ -185,7 +185,7 @@ class _RowEmitter:
                 # streams may coincide: all of the field is loaded before it is stored
                 for (other, east), point in zip(kind.points, points, strict=True):
                     if east is not None and other.field == row.field:
-                        point.value  # noqa: B018
+                        anything.of(point)
                 builder.store(value, self._place(row, offset), align=DOUBLE_BYTES)
         else:
             results = {row: anything.of(one) for row, one in traced.items()}

@@ -43,6 +43,10 @@ def kinds_of(by_stages: Mapping[bool, tuple[Case, Checkpointing]]) -> Kinds:
             with suppress(ConfigError):  # its package is not installed
                 coded = with_snapshots(case, codec="lossless")
                 found[stages | {ENCODING}] = coded, Checkpointing(coded)
+    for _, checkpointing in found.values():
+        if checkpointing.stores.encoding is not None:
+            # there are as many as fit by what states of the run take
+            checkpointing.stores.encoding.limited = False
     return found
 
 
@@ -70,17 +74,13 @@ class Predictor:
     def bytes(self, choice: Choice) -> int:
         """The most memory of a rank for snapshots, and for the step or the snapshot in hand."""
         _, checkpointing = self.kinds[choice.recorded]
-        encoding = checkpointing.stores.encoding
-        if encoding is None:
-            size = checkpointing.stores.largest_memory_bytes
-            in_hand = size if STAGES in choice.recorded else 0
-        else:
-            coded = ENCODING in choice.recorded
-            size = (
-                self.encoded(choice.recorded).slot_bytes if coded else checkpointing.plan.slot_bytes
-            )
-            in_hand, encoding.limited = encoding.buffer_bytes, False  # as many as fit by `size`
-        return choice.snapshots * size + in_hand
+        stores = checkpointing.stores
+        if stores.encoding is None:
+            size = stores.largest_memory_bytes
+            return (choice.snapshots + (STAGES in choice.recorded)) * size
+        coded = ENCODING in choice.recorded
+        size = self.encoded(choice.recorded).slot_bytes if coded else checkpointing.plan.slot_bytes
+        return choice.snapshots * size + stores.encoding.buffer_bytes
 
     def encoded(self, kind: frozenset[str]) -> Encoded:
         """What encoding a snapshot of this kind takes. Collective."""
