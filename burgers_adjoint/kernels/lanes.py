@@ -26,20 +26,29 @@ WIDTH = LINE if binding.get_host_cpu_features().get("avx512f") else LINE // 2
 VECTOR = ir.VectorType(DOUBLE, WIDTH)
 WORD = ir.IntType(64)
 DOUBLE_BYTES = 8
+# Few results are computed side by side, which hides how long each takes; more, as of a batch of
+# directions, one after the other, which spills fewer registers.
+MOST_AT_ONCE = 8
 
 
 class Lanes(Traced):
     """The values of `WIDTH` neighbouring points; arithmetic on it emits vector instructions.
 
-    They are emitted when the value is first asked for, so that results which are asked for one
-    after the other have few values in registers at a time.
+    Lazy ones are emitted when the value is first asked for, so that results which are asked for one
+    after the other have few values in registers at a time; others at once.
     """
 
     def __init__(
-        self, builder: ir.IRBuilder, make: Callable[[], ir.Value], operands: Sequence[Any] = ()
+        self,
+        builder: ir.IRBuilder,
+        make: Callable[[], ir.Value],
+        operands: Sequence[Any] = (),
+        lazy: bool = False,
     ) -> None:
-        self.builder, self._make, self._made = builder, make, False
+        self.builder, self._make, self._made, self._lazy = builder, make, False, lazy
         self._operands = [one for one in operands if isinstance(one, Lanes)]
+        if not lazy:
+            self.make()
 
     @property
     def value(self) -> ir.Value:
@@ -64,7 +73,9 @@ class Lanes(Traced):
         return ir.Constant(VECTOR, [float(other)] * WIDTH)
 
     def emit(self, operation: str, *operands: Any) -> Lanes:
-        return Lanes(self.builder, partial(self._emitted, operation, operands), operands)
+        return Lanes(
+            self.builder, partial(self._emitted, operation, operands), operands, self._lazy
+        )
 
     def _emitted(self, operation: str, operands: Sequence[Any]) -> ir.Value:
         values = [self.of(operand) for operand in operands]
@@ -119,6 +130,7 @@ class _RowEmitter:
         self, builder: Any, kind: Kind, r: Any, numbers: Any, streams: Any, pitch: Any
     ) -> None:
         self.builder, self.kind = builder, kind
+        self._lazy = len(kind.outputs) > MOST_AT_ONCE
         self._r, self._streams, self._pitch = r, streams, pitch
         self._places: dict[str, int] = {}
         n_entries = 0
@@ -132,7 +144,7 @@ class _RowEmitter:
         self._addresses = {row: self._address(row) for row in dict.fromkeys([*rows, *others])}
         self._uniform = {row: self._along_y(row) for row, east in kind.points if east is None}
         self._constants = [
-            _known(builder, _splat(builder, self._load(numbers, k, DOUBLE)))
+            self._known(_splat(builder, self._load(numbers, k, DOUBLE)))
             for k in range(kind.n_numbers)
         ]
 
@@ -156,7 +168,7 @@ class _RowEmitter:
         base = self._load(self._streams, self._places[row.stream] + 1 + row.field, WORD)
         place = builder.mul(builder.add(self._r, WORD(row.north)), WORD(DOUBLE_BYTES))
         value = builder.load(builder.inttoptr(builder.add(base, place), DOUBLE.as_pointer()))
-        return _known(builder, _splat(builder, value))
+        return self._known(_splat(builder, value))
 
     def _place(self, row: Row, offset: Any, east: int = 0) -> Any:
         here = self.builder.add(self._addresses[row], offset)
@@ -171,11 +183,11 @@ class _RowEmitter:
         points = [
             self._uniform[row]
             if east is None
-            else Lanes(builder, partial(self._loaded, row, offset, east))
+            else Lanes(builder, partial(self._loaded, row, offset, east), (), self._lazy)
             for row, east in kind.points
         ]
         zero = ir.Constant(VECTOR, [0.0] * WIDTH)
-        anything = _known(builder, zero)
+        anything = self._known(zero)
         traced = dict(zip(kind.outputs, kind.formula(self._constants, points), strict=True))
         if inside is None:
             for row in kind.ahead:
@@ -206,6 +218,9 @@ class _RowEmitter:
                 results[row] = builder.select(lanes, results[row], elsewhere)
             for row, value in results.items():
                 builder.store(value, self._place(row, offset), align=DOUBLE_BYTES)
+
+    def _known(self, value: ir.Value) -> Lanes:
+        return Lanes(self.builder, lambda: value, (), self._lazy)
 
     def _loaded(self, row: Row, offset: Any, east: int) -> ir.Value:
         return self.builder.load(self._place(row, offset, east), align=DOUBLE_BYTES)
@@ -256,10 +271,6 @@ def _prefetch(builder: Any, place: Any) -> None:
     )
     read, keep, data = (ir.Constant(number, value) for value in (0, 2, 1))
     builder.call(function, [builder.bitcast(place, byte), read, keep, data])
-
-
-def _known(builder: Any, value: ir.Value) -> Lanes:
-    return Lanes(builder, lambda: value)
 
 
 def _splat(builder: Any, scalar: Any) -> Any:

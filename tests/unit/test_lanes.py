@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from burgers_adjoint.kernels.compilation import compiled
 from burgers_adjoint.kernels.formula import fma, square_root
-from burgers_adjoint.kernels.lanes import row_kernel
+from burgers_adjoint.kernels.lanes import MOST_AT_ONCE, row_kernel
 from burgers_adjoint.kernels.programs import Kind, Row
 from burgers_adjoint.kernels.tile_layout import LINE, aligned_zeros
 
@@ -121,30 +121,32 @@ def test_arrays_start_on_a_cache_line_with_a_line_to_spare_on_either_side() -> N
         assert base.size - before - array.size >= LINE
 
 
-def test_fields_may_be_exchanged_in_place() -> None:
+@pytest.mark.parametrize("n_fields", [2, MOST_AT_ONCE + 2])
+def test_fields_may_be_exchanged_in_place(n_fields: int) -> None:
     """A field is stored only when all that is read of it is in registers."""
-    rows = Row("both", field=0), Row("both", field=1)
+    rows = tuple(Row("all", field=k) for k in range(n_fields))
     row = row_kernel([Kind(lambda c, points: points[::-1], tuple((r, 0) for r in rows), rows)])
 
     @compiled_here
     def run(streams: Any, constants: Any, n_lines: Any) -> None:
         row(0, 0, constants.ctypes.data, streams.ctypes.data, 0, n_lines, 0)
 
-    fields = aligned_zeros((2, 3 * LINE))
-    fields[:] = np.arange(6 * LINE).reshape(2, -1)
+    fields = aligned_zeros((n_fields, 3 * LINE))
+    fields[:] = np.arange(fields.size).reshape(fields.shape)
     before = fields.copy()
-    streams = np.array([0, *(field.ctypes.data for field in fields)] * 2, dtype=np.int64)
+    streams = np.array([0, *(field.ctypes.data for field in fields)], dtype=np.int64)
     run(streams, np.zeros(1), 3)
     assert np.array_equal(fields, before[::-1])
 
 
-def test_a_formula_may_be_a_long_chain() -> None:
+@pytest.mark.parametrize("n_results", [1, MOST_AT_ONCE + 1])
+def test_a_formula_may_be_a_long_chain(n_results: int) -> None:
     def formula(c: Any, points: Any) -> list[Any]:
         total = points[0]
         for _ in range(3000):
             total = total + points[0]
-        return [total]
+        return [total] * n_results
 
-    out = np.zeros(LINE)
-    looped(formula, 1, 1)(np.arange(LINE, dtype=float), out)
-    assert np.array_equal(out, 3001.0 * np.arange(LINE))
+    out = np.zeros((n_results, LINE))
+    looped(formula, 1, n_results)(np.arange(LINE, dtype=float), *out)
+    assert np.array_equal(out, np.tile(3001.0 * np.arange(LINE), (n_results, 1)))
