@@ -184,6 +184,7 @@ def slow_disk() -> Iterator[None]:
         return moved
 
     slow: Any = [slowed(move) for move in kept]
+    # for the time of the benchmark the disk is slower, in place of two methods
     LocalFile.write, LocalFile.read = slow  # type: ignore[method-assign]
     try:
         yield

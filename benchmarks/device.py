@@ -106,6 +106,7 @@ class Steps:
     def on_the_host(self, near: int) -> Callable[[int], float]:
         """Its gradient with all snapshots but so many in the host's memory."""
         new_state = self.model.new_state
+        # the state is one of a device, which NumPy's type of it does not tell
         slow = PinnedStore(self.state.device, SNAPSHOTS, self.state.nbytes)  # type: ignore[attr-defined]
         return partial(
             self.gradient,

@@ -39,6 +39,7 @@ class Worker:
         self, module: str, python: Path, folder: Path, cpu: int, clock: str = "perf_counter"
     ) -> None:
         self._module, self._folder = module, folder
+        # stays open as long as the process; `close` closes it
         self._errors = tempfile.TemporaryFile(mode="w+", errors="replace")  # noqa: SIM115
         kept = {name: value for name, value in os.environ.items() if not name.startswith(OF_A_JOB)}
         kept.pop("PYTHONPATH", None)

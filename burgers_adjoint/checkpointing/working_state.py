@@ -64,6 +64,7 @@ class WorkingState(Generic[State, Cotangent, Snapshot]):
 
     def advance_saving(self, action: AdvanceSaving) -> None:
         """Take single steps and make the states between them in the store's memory."""
+        # asked for, as `reverse_loading` is, only of a state that is `exchanged`
         raise NotImplementedError("this store cannot lend memory to be filled")
 
     def reverse_loading(self, action: ReverseLoading, cotangent: Cotangent) -> int:

@@ -255,7 +255,7 @@ class DurableRun:
         whole = self._checkpointing.schedule()
         limit = whole.snapshots + whole.snapshots_on_disk
         model.time_steps.go_on(found.facts)
-        # what was counted in whole numbers comes back as such
+        # what was counted in whole numbers comes back as such: mypy knows of int or float alone
         counts = Counts(**found.counts)  # type: ignore[arg-type]
         position, cotangent = None, None
         live = self._load_snapshots(store, limit)

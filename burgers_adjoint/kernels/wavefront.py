@@ -31,6 +31,7 @@ NOWHERE = 2**40  # a row or column that no tile has
 INSIDE_ROW = 255 << 16
 
 
+# Numba compiles both: it finds the types, and does not read annotations.
 def _row(kind, r, numbers, streams, pitch, n_lines, inside):  # type: ignore[no-untyped-def]
     """Stand for the row kernel of a program in the sweep below."""
     raise NotImplementedError("a sweep is compiled with the kinds of a program")
