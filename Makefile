@@ -26,7 +26,7 @@ run: env
 test: test-serial test-mpi
 
 test-env: env
-	@tools/add-group test checkpoint_schedules h5netcdf hypothesis jax jinja2 netCDF4 pcodec pysz pytest \
+	@tools/add-group test checkpoint_schedules h5netcdf hypothesis jax jinja2 netCDF4 pysz pytest \
 		pytest_mpi pytest_timeout scipy vtk xarray xdist
 
 test-serial: test-env

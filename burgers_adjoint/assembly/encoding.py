@@ -9,7 +9,6 @@ import numpy as np
 from burgers_adjoint.config.checks import NO_CODEC
 from burgers_adjoint.config.registry import CODECS
 from burgers_adjoint.config.sections import Snapshots
-from burgers_adjoint.errors import ConfigError
 from burgers_adjoint.parallel.agreement import Comm, largest, largest_each, total
 from burgers_adjoint.parallel.failure import agreed
 from burgers_adjoint.protocols import SnapshotStore
@@ -68,7 +67,7 @@ class Encoding:
         return CompressedStore(
             store,
             self.codec,
-            lossless_codec(section),
+            CODECS["lossless"](section),
             Verbatim(),
             self._new_snapshot,
             self._tolerances,
@@ -103,15 +102,6 @@ def encoding_of(section: Snapshots, comm: Comm, new_snapshot: Callable[[], Any])
     if section.codec == NO_CODEC:
         return None
     return Encoding(section, comm, new_snapshot, section.codec)
-
-
-def lossless_codec(section: Snapshots) -> Codec:
-    """What stores an array that a lossy codec cannot: packed where that is installed."""
-    try:
-        codec: Codec = CODECS["lossless"](section)
-    except ConfigError:
-        return Verbatim()
-    return codec
 
 
 def packed_ratio(comm: Comm, store: SnapshotStore[Any]) -> float:

@@ -33,6 +33,7 @@ SUM = "weighted_sum"  # of terms: the one objective that is none
 NO_CODEC = "none"
 AS_MANY_AS_FIT = "as many as fit"
 WITHOUT_TOLERANCE = (NO_CODEC, "float32", "lossless")  # codecs
+BOUNDED = ("quantised", "bounded")  # codecs
 
 
 # Powers of what lies in here, and quotients of these, are numbers yet.
@@ -190,7 +191,7 @@ def _check_codec(snapshots: Snapshots, automatic: bool) -> None:
             if value != getattr(Snapshots(), key):
                 raise ConfigError(
                     f"snapshots.{key} = {show(value)}: expected none, {shown}; "
-                    'set snapshots.codec = "bounded" to use it'
+                    'set snapshots.codec = "quantised" to use it'
                 )
     elif wanted is not None and snapshots.tolerance is not None:
         raise ConfigError(
@@ -201,7 +202,7 @@ def _check_codec(snapshots: Snapshots, automatic: bool) -> None:
         raise ConfigError(
             f'snapshots.learned = "": expected the path of a file that `train` has made, {shown}'
         )
-    if codec == "bounded" and wanted is None and snapshots.tolerance is None:
+    if codec in BOUNDED and wanted is None and snapshots.tolerance is None:
         raise ConfigError(
             "snapshots.tolerance is not set: expected the largest error of a point, such as 1e-6, "
             f"or snapshots.gradient_error, {shown}"

@@ -165,7 +165,8 @@ CODECS = Registry(
     "snapshots.codec",
     {
         "float32": f"{_CODECS}.float32:Float32",
-        "lossless": f"{_CODECS}.lossless:Lossless",
+        "lossless": "burgers_adjoint.assembly.packed:lossless",
+        "quantised": "burgers_adjoint.assembly.packed:quantised",
         "bounded": f"{_CODECS}.bounded:Bounded",
         "learned": "burgers_adjoint.assembly.learned:learned",
     },

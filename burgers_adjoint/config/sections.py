@@ -234,10 +234,11 @@ class Snapshots(Struct, frozen=True, forbid_unknown_fields=True):
         keep: whether the files stay after the run.
         memory: per rank at most, or a share of what is free on a node, such as 0.5; for example "2
             GiB".
-        codec: encodes snapshots: "float32" halves them; "lossless" keeps all bits; "bounded" keeps
-            errors within tolerance; "learned" is what `train` makes.
-        tolerance: largest error of a point in a snapshot, of "bounded" and, if set, of "learned";
-            for example 1e-6.
+        codec: encodes snapshots: "float32" halves them; "lossless" keeps all bits; "quantised", in
+            little time, and "bounded", in few bytes, keep errors within tolerance; "learned" is
+            what `train` makes.
+        tolerance: largest error of a point in a snapshot, of "quantised" and "bounded" and, if set,
+            of "learned"; for example 1e-6.
         tolerance_kind: "relative": a share of the field's largest magnitude in the snapshot.
         gradient_error: finds the tolerance for a gradient with this relative error; for example
             1e-6.

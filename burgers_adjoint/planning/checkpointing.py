@@ -25,6 +25,7 @@ from burgers_adjoint.planning.plan import (
 )
 from burgers_adjoint.planning.tolerance import piloted, reversed_within
 
+EXACT, BOUNDED = ("lossless",), ("quantised", "bounded")  # codecs that "auto" may take
 USUAL_SNAPSHOTS = 30  # to find a tolerance with, where their number follows from it
 
 
@@ -107,7 +108,7 @@ class Checkpointing:
     def _encoding_stores(self) -> dict[str, StoreMaker]:
         """Makers with each codec that "auto" may take, on all ranks; by its name."""
         wanted, found = self._case.config.snapshots.gradient_error, dict[str, StoreMaker]()
-        for name in ("lossless",) if wanted is None else ("lossless", "bounded"):
+        for name in EXACT if wanted is None else (*EXACT, *BOUNDED):
             with suppress(ConfigError):  # its package is not installed
                 found[name] = _stores(with_snapshots(self._case, codec=name))
         return found

@@ -7,7 +7,6 @@ lossless encoding. How many steps are reversed in one sweep follows from the sna
 """
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -33,16 +32,15 @@ Kinds = Mapping[frozenset[str], tuple[Case, Checkpointing]]
 def kinds_of(by_stages: Mapping[bool, tuple[Case, Checkpointing]]) -> Kinds:
     """All kinds of a case that is given with kept stages (True) and without (False). Collective.
 
-    Snapshots can be encoded where they are configured as they are, and the codec is installed.
+    Snapshots can be encoded where they are configured as they are.
     """
     found = {}
     for keeps, (case, checkpointing) in by_stages.items():
         stages = frozenset([STAGES] if keeps else [])
         found[stages] = case, checkpointing
         if checkpointing.stores.encoding is None:
-            with suppress(ConfigError):  # its package is not installed
-                coded = with_snapshots(case, codec="lossless")
-                found[stages | {ENCODING}] = coded, Checkpointing(coded)
+            coded = with_snapshots(case, codec="lossless")
+            found[stages | {ENCODING}] = coded, Checkpointing(coded)
     for _, checkpointing in found.values():
         if checkpointing.stores.encoding is not None:
             # there are as many as fit by what states of the run take

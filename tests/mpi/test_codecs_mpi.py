@@ -75,6 +75,7 @@ def test_a_lossless_codec_keeps_the_bits_of_stages(folder: Path) -> None:
         ({"codec": "float32"}, 1e-7),
         ({"codec": "bounded", "tolerance": 1e-6}, 1e-5),
         ({"codec": "bounded", "tolerance": 1e-6, "tolerance_kind": "absolute"}, 1e-5),
+        ({"codec": "quantised", "tolerance": 1e-6}, 1e-5),
     ],
     ids=str,
 )
@@ -89,11 +90,11 @@ def test_a_lossy_codec_changes_the_gradient_a_little(
         assert 0 < norm(gradient - exact()[1]) < most * norm(gradient)
 
 
-def test_single_precision_is_the_same_on_any_ranks() -> None:
-    assert (
-        reversed_by(COMM, {"codec": "float32"})[0]
-        == reversed_by(MPI.COMM_SELF, {"codec": "float32"})[0]
-    )
+@pytest.mark.parametrize(
+    "section", [{"codec": "float32"}, {"codec": "quantised", "tolerance": 1e-5}], ids=str
+)
+def test_what_rounds_each_value_by_itself_is_the_same_on_any_ranks(section: dict[str, Any]) -> None:
+    assert reversed_by(COMM, section)[0] == reversed_by(MPI.COMM_SELF, section)[0]
 
 
 def test_products_of_the_hessian_have_encoded_snapshots() -> None:

@@ -145,4 +145,4 @@ def test_auto_takes_no_lossy_codec_unless_it_may(monkeypatch: pytest.MonkeyPatch
         with Problem(sections, MPI.COMM_SELF) as problem:
             options = problem.checkpointing.plan.options
             codecs.append({one.candidate.codec for one in options})
-    assert codecs == [{"none", "lossless"}, {"none", "lossless", "bounded"}]
+    assert codecs == [{"none", "lossless"}, {"none", "lossless", "quantised", "bounded"}]

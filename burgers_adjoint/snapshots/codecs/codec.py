@@ -40,7 +40,7 @@ class Codec(ABC):
 
     @abstractmethod
     def encode(self, array: np.ndarray) -> bytes | bytearray | memoryview | np.ndarray:
-        """Bytes from which `decode` makes the array; at most `bound`. The caller owns them.
+        """Bytes from which `decode` makes the array; at most `bound`. The next call may reuse them.
 
         Raises:
             CodecCannot: the codec cannot do with this array what it promises.

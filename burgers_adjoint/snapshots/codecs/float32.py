@@ -20,14 +20,17 @@ class Float32(Codec):
     error = "6e-8 of the value"
 
     def __init__(self, section: Any = None) -> None:
-        pass
+        self._single = np.empty(0, SINGLE)
 
     def bound(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
         return int(np.prod(shape)) * SINGLE.itemsize
 
     def encode(self, array: np.ndarray) -> np.ndarray:
+        if self._single.shape != array.shape:
+            self._single = np.empty(array.shape, SINGLE)
+        single = self._single
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-            single = array.astype(SINGLE)
+            np.copyto(single, array, casting="same_kind")
             # NaN is no number that is small enough, either
             if not (single.max() <= LARGEST and single.min() >= -LARGEST):
                 raise CodecCannot("a value is not finite in single precision")
