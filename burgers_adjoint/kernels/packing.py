@@ -133,6 +133,19 @@ def pack_row(values: np.ndarray, widths: np.ndarray, words: np.ndarray, at: int)
 
 
 @compiled
+def n_words(widths: np.ndarray, nx: int) -> int:
+    """Words of rows with nx values in blocks of these widths; -1: no block has such a width."""
+    total = 0
+    for j in range(widths.shape[0]):
+        for block in range(widths.shape[1]):
+            width = int(widths[j, block])
+            if width > 64:
+                return -1
+            total += (min(BLOCK, nx - block * BLOCK) * width + 63) >> 6
+    return total
+
+
+@compiled
 def bits_of(values: np.ndarray) -> int:
     """Bits that `pack_row` packs values into."""
     total, n = 0, len(values)

@@ -78,9 +78,7 @@ class Packed(Codec):
         n_words = (at - HEADER.size) // WORD
         order, step = HEADER.unpack(part[: HEADER.size])
         self._widths.reshape(-1)[...] = np.frombuffer(part[at:], np.uint8)
-        counts = np.minimum(64, nx - 64 * np.arange(self._widths.shape[1]))
-        needed = int(((self._widths * counts + 63) // 64).sum())
-        if needed != n_words or self._widths.max() > 64 or order not in self.orders:
+        if self._packing.n_words(self._widths, nx) != n_words or order not in self.orders:
             raise SnapshotError("an encoded snapshot is damaged: its blocks are of other sizes")
         self._words.view(np.uint8)[: at - HEADER.size] = np.frombuffer(
             part[HEADER.size : at], np.uint8
