@@ -107,9 +107,13 @@ class Checkpointing:
 
     def _encoding_stores(self) -> dict[str, StoreMaker]:
         """Makers with each codec that "auto" may take, on all ranks; by its name."""
-        wanted, found = self._case.config.snapshots.gradient_error, dict[str, StoreMaker]()
-        for name in EXACT if wanted is None else (*EXACT, *BOUNDED):
-            with suppress(ConfigError):  # its package is not installed
+        section, found = self._case.config.snapshots, dict[str, StoreMaker]()
+        names = [*EXACT]
+        if section.gradient_error is not None:
+            names += [*BOUNDED, *(["learned"] if section.learned else [])]
+        for name in names:
+            missing = () if name == "learned" else (ConfigError,)  # its package is not installed
+            with suppress(*missing):
                 found[name] = _stores(with_snapshots(self._case, codec=name))
         return found
 

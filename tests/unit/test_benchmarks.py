@@ -442,6 +442,19 @@ def test_uncertainty_table(run) -> None:
     assert 0 < seed["posterior"] < seed["prior"]
 
 
+def test_codecs_and_what_gradients_take_with_them(run) -> None:
+    pytest.importorskip("pysz")
+    printed, found = run("compression", "--only", "all states")
+    assert "All states of 12 steps on a disk of 200 MB/s" in printed
+    ratios = {tuple(row[:3]): row[3] for row in found["codecs"]}
+    assert ratios["smooth", "middle", "float32"] == 2
+    assert ratios["smooth", "middle", "quantised 1e-4"] > 8
+    errors = {(row[0], row[1]): row[8] for row in found["gradients"]}
+    assert errors["rk4, upwind", "lossless, all states"] == 0
+    assert 0 < errors["rk4, upwind", "quantised, all states"] < 1e-5
+    assert ("euler", "quantised, binomial") not in errors
+
+
 def test_learned_codecs_beside_others(run) -> None:
     pytest.importorskip("pysz")
     printed, found = run("learned")

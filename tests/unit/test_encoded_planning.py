@@ -1,17 +1,20 @@
 """More snapshots in the memory that a codec frees; "auto" with codecs; stores encoded in part."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from mpi4py import MPI
 
 from burgers_adjoint.assembly.encoding import encoded_part
+from burgers_adjoint.assembly.learned import write
 from burgers_adjoint.config import from_dict
 from burgers_adjoint.errors import ConfigError
 from burgers_adjoint.planning import checkpointing
 from burgers_adjoint.planning.encoded import Encoded, encoded_options
 from burgers_adjoint.planning.plan import Plan
 from burgers_adjoint.problem import Problem
+from tests.unit.learned_cases import autoencoder
 from tests.unit.test_planner import COSTS
 
 PROBLEM: dict[str, dict[str, Any]] = {
@@ -132,11 +135,19 @@ def test_auto_takes_a_codec_where_it_is_worth_it(
         assert digest(problem) == found
 
 
-def test_auto_takes_no_lossy_codec_unless_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_takes_no_lossy_codec_unless_it_may(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    learned = str(tmp_path / "codec.h5")
+    write(learned, autoencoder(), {})
     taken = Encoded(50.0, ONE // 50, 0.0, 0.0)
     monkeypatch.setattr(checkpointing, "encoded", lambda *args, **more: taken)
     codecs = []
-    for wanted in ({}, {"gradient_error": 1e-4}):
+    wanted: dict[str, Any]
+    for wanted in (
+        {}, {"gradient_error": 1e-4}, {"gradient_error": 1e-4, "learned": learned},
+        {"learned": learned},
+    ):  # fmt: skip
         sections = {
             **PROBLEM,
             "checkpointing": {"schedule": "auto"},
@@ -145,4 +156,20 @@ def test_auto_takes_no_lossy_codec_unless_it_may(monkeypatch: pytest.MonkeyPatch
         with Problem(sections, MPI.COMM_SELF) as problem:
             options = problem.checkpointing.plan.options
             codecs.append({one.candidate.codec for one in options})
-    assert codecs == [{"none", "lossless"}, {"none", "lossless", "quantised", "bounded"}]
+    lossy = {"none", "lossless", "quantised", "bounded"}
+    assert codecs == [{"none", "lossless"}, lossy, lossy | {"learned"}, {"none", "lossless"}]
+
+
+def test_a_learned_codec_that_is_not_there_is_said_by_auto(tmp_path: Path) -> None:
+    sections: dict[str, Any] = {
+        **PROBLEM,
+        "checkpointing": {"schedule": "auto"},
+        "snapshots": {
+            "memory": f"{9 * ONE} B", "gradient_error": 1e-4, "learned": str(tmp_path / "none.h5"),
+        },
+    }  # fmt: skip
+    with (
+        Problem(sections, MPI.COMM_SELF) as problem,
+        pytest.raises(ConfigError, match=r"snapshots\.learned = .*none\.h5"),
+    ):
+        problem.value_and_gradient()
