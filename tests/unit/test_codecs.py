@@ -118,9 +118,10 @@ def test_fields_of_everyday_are_taken_and_become_fewer_bytes(name: str, kind: st
 @pytest.mark.parametrize("name", ["float32", "quantised", "bounded"])
 def test_lossy_codecs_refuse_what_is_no_number(name: str, kind: str) -> None:
     codec = CODECS_BY_NAME[name]
-    codec.tolerances = np.full(2, 1e-6)
-    with pytest.raises(CodecCannot, match="not finite"):
-        codec.encode(KINDS[kind]((2, 9, 11), np.random.default_rng(3)))
+    for tolerance in (1e-6, np.inf):
+        codec.tolerances = np.full(2, tolerance)
+        with pytest.raises(CodecCannot, match="not finite"):
+            codec.encode(KINDS[kind]((2, 9, 11), np.random.default_rng(3)))
 
 
 def test_single_precision_refuses_what_is_too_large() -> None:

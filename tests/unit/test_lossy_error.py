@@ -19,7 +19,7 @@ from burgers_adjoint.output.tables import lossy_rows, summary_rows
 from burgers_adjoint.planning import checkpointing
 from burgers_adjoint.planning.checkpointing import Checkpointing
 from burgers_adjoint.problem import Problem
-from burgers_adjoint.snapshots.codecs import bounded
+from burgers_adjoint.snapshots.codecs import codec
 
 PROBLEMS: dict[str, dict[str, dict[str, Any]]] = {
     "euler": {
@@ -109,7 +109,7 @@ def test_the_summary_says_what_is_lossy(tmp_path: Any) -> None:
 def test_snapshots_that_a_codec_cannot_take_are_in_the_summary(
     tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bounded, "LEAST", 1e-3)
+    monkeypatch.setattr(codec, "LEAST", 1e-3)
     sections = {
         **PROBLEMS["euler"],
         "time": {"dt": 0.002, "steps": 12},

@@ -7,11 +7,9 @@ from typing import Any
 import numpy as np
 
 from burgers_adjoint.errors import SnapshotError
-from burgers_adjoint.snapshots.codecs.codec import Codec, CodecCannot
+from burgers_adjoint.snapshots.codecs.codec import Codec, CodecCannot, bounding
 from burgers_adjoint.snapshots.codecs.packages import required
 from burgers_adjoint.snapshots.codecs.parts import joined, parts_of
-
-LEAST = float(np.finfo(np.float64).tiny)
 
 
 class Bounded(Codec):
@@ -37,7 +35,7 @@ class Bounded(Codec):
     def encode(self, array: np.ndarray) -> bytes:
         return joined(
             [
-                self._encoded(field, float(tolerance))
+                self._encoded(field, bounding(tolerance, field))
                 for field, tolerance in zip(array, self.tolerances, strict=True)
             ]
         )
@@ -45,8 +43,6 @@ class Bounded(Codec):
     def _encoded(self, field: np.ndarray, tolerance: float) -> memoryview:
         if not (np.isfinite(field.max()) and np.isfinite(field.min())):
             raise CodecCannot("a value is not finite")
-        if not LEAST <= tolerance < np.inf:
-            raise CodecCannot(f"no error can be bounded by {tolerance:g}")
         sz = self._sz
         config = sz.szConfig(*field.shape)
         config.errorBoundMode = sz.szErrorBoundMode.ABS

@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 
+LEAST = float(np.finfo(np.float64).tiny)
+MARGIN = 1 - 2**-20  # of a tolerance, for what is rounded
+
 
 class CodecCannot(Exception):  # noqa: N818 - no error: the snapshot is stored losslessly instead
     """This array is none for the codec, such as one with NaN; says why, without "because"."""
@@ -53,3 +56,18 @@ class Codec(ABC):
         Raises:
             SnapshotError: the data is damaged.
         """
+
+
+def bounding(tolerance: float, field: np.ndarray) -> float:
+    """A tolerance that the errors of a field can be bounded by.
+
+    Raises:
+        CodecCannot: this is none, as it is where the field has values that are not finite.
+    """
+    if not LEAST <= tolerance < np.inf:
+        raise CodecCannot(
+            f"no error can be bounded by {tolerance:g}"
+            if np.isfinite(field).all()
+            else "a value is not finite"
+        )
+    return float(tolerance)

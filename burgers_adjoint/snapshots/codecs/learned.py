@@ -15,13 +15,12 @@ from typing import Any
 import numpy as np
 
 from burgers_adjoint.errors import SnapshotError
-from burgers_adjoint.snapshots.codecs.codec import Codec, CodecCannot
+from burgers_adjoint.snapshots.codecs.codec import MARGIN, Codec, CodecCannot
 
 Dense = Callable[[np.ndarray, np.ndarray, bool, np.ndarray], None]
 WIDE, NARROW = np.dtype("<i2"), np.dtype("<i1")  # of latents
 RESIDUALS = (np.dtype("<i1"), np.dtype("<i2"), np.dtype("<i4"))
 HEADER = 8  # bytes: the CRC-32 of what follows
-MARGIN = 1 - 2**-20  # of a tolerance, for what is rounded
 
 
 def levels(n_wide: int, n_latents: int) -> np.ndarray:

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from burgers_adjoint.snapshots.codecs.codec import CodecCannot
+from burgers_adjoint.snapshots.codecs.codec import MARGIN, CodecCannot, bounding
 from burgers_adjoint.snapshots.codecs.packed import Packed
-
-MARGIN = 1 - 2**-20  # of a tolerance, for what is rounded
-LEAST = float(np.finfo(np.float64).tiny)
 
 
 class Quantised(Packed):
@@ -25,9 +22,7 @@ class Quantised(Packed):
         return bool(self.tolerances[k] <= self.tolerances[number])
 
     def _pack(self, number: int, field: np.ndarray) -> tuple[int, float, int]:
-        tolerance, packing = float(self.tolerances[number]), self._packing
-        if not LEAST <= tolerance < np.inf:
-            raise CodecCannot(f"no error can be bounded by {tolerance:g}")
+        tolerance, packing = bounding(self.tolerances[number], field), self._packing
         step = 2 * MARGIN * tolerance
         order = self._best_order(
             len(field), lambda order, *rows: packing.quantised_bits(field, order, step, *rows)
