@@ -133,6 +133,12 @@ def ways(few: int, steps: int) -> dict[str, dict[str, Any]]:
             "checkpointing": {"schedule": "two_level", **far}, "snapshots": fast,
         },
         "quantised, all states": {"checkpointing": {"schedule": "store_all"}, "snapshots": fast},
+        "quantised 1e-4, all states": {
+            "checkpointing": {"schedule": "store_all"}, "snapshots": CODECS["quantised 1e-4"],
+        },
+        "quantised 1e-10, all states": {
+            "checkpointing": {"schedule": "store_all"}, "snapshots": fast | {"tolerance": 1e-10},
+        },
         "bounded, binomial": {
             "checkpointing": {"snapshots": "as many as fit"}, "snapshots": tight,
         },
@@ -245,20 +251,41 @@ def disk_rows(points: int, steps: int, rounds: int) -> list[list[Any]]:
 
 
 def draw(gradients: Sequence[Sequence[Any]], figure: Any) -> None:
-    """Draw memory against time, and memory against the gradient's error."""
+    """Draw memory against time, and memory against the gradient's error, with Pareto fronts."""
     left, right = figure.subplots(1, 2)
+    names = list(dict.fromkeys(row[1] for row in gradients))
     for method, marker in zip(METHODS, "os", strict=True):
-        for row in gradients:
-            if row[0] == method:
-                label = row[1] if method == next(iter(METHODS)) else None
-                color = f"C{[one[1] for one in gradients].index(row[1]) % 10}"
-                left.loglog(row[5], row[6], marker, color=color, label=label)
-                right.loglog(row[5], max(row[8], 1e-16), marker, color=color)
+        rows = [row for row in gradients if row[0] == method]
+        points = {row[1]: (row[5], row[6], max(row[8], 1e-16)) for row in rows}
+        for name, (memory, seconds, error) in points.items():
+            style = {"marker": marker, "color": f"C{names.index(name) % 10}", "linestyle": ""}
+            style["fillstyle"] = "full" if names.index(name) < 10 else "none"
+            label = name if method == next(iter(METHODS)) else None
+            left.loglog(memory, seconds, **style)
+            right.loglog(memory, error, label=label, **style)
+        for axis, place in ((left, 1), (right, 2)):
+            front = pareto([(point[0], point[place]) for point in points.values()])
+            axis.step(*zip(*front, strict=True), where="post", color="gray", linewidth=0.7)
     left.set_xlabel("snapshots in memory [MB]")
     left.set_ylabel("time of the gradient [s]")
     right.set_xlabel("snapshots in memory [MB]")
     right.set_ylabel("relative error of the gradient (0: 1e-16)")
-    left.legend(fontsize=6, title="o Euler, squares rk4 with upwind", title_fontsize=6)
+    right.legend(
+        fontsize=5,
+        loc="lower center",
+        bbox_to_anchor=(0.5, 0.1),
+        title="o Euler, squares rk4 with upwind",
+        title_fontsize=6,
+    )
+
+
+def pareto(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Those of which no other one has less of both, in the order of the first."""
+    front: list[tuple[float, float]] = []
+    for point in sorted(points):
+        if not front or point[1] < front[-1][1]:
+            front.append(point)
+    return front
 
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
