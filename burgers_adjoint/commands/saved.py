@@ -32,18 +32,18 @@ class GradientContents:
         """Working state, or later the cotangent."""
         model, cotangent = self.case.model, self.executor.cotangent
         if cotangent is not None:
-            return {name: np.asarray(field) for name, field in model.tile_fields(cotangent).items()}
+            return model.tile_fields(cotangent)
         state = self.executor.state
         assert state is not None
-        return {"state": model.fields_of(state)}
+        return {"state": model.layout.interior(state)}
 
     def own_points(self, snapshot: np.ndarray) -> np.ndarray:
         """The tile's own points of a snapshot in the store."""
-        return np.asarray(self.case.model.own_points(snapshot))
+        return self.case.model.own_points(snapshot)
 
     def final_fields(self) -> Fields:
         """The final state."""
-        return {"state": self.case.model.final}
+        return {"state": self.case.model.final_to_save}
 
     def facts(self) -> dict[str, Any]:
         """What has been gone through, and what the objective has seen. Collective."""
@@ -99,7 +99,7 @@ class ForwardSweep:
 
     def sweep_fields(self) -> Fields:
         """The working state."""
-        return {"state": self.case.model.fields_of(self.state)}
+        return {"state": self.case.model.layout.interior(self.state)}
 
     def own_points(self, snapshot: np.ndarray) -> np.ndarray:
         """There are no snapshots."""

@@ -9,11 +9,13 @@ import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from burgers_adjoint.devices import scans
+from burgers_adjoint.devices.asides import Aside, has_room
 from burgers_adjoint.devices.device import Device, Memory
 from burgers_adjoint.devices.elementwise import Operand, compute, operation_of
 from burgers_adjoint.devices.parcels import Parcel
 from burgers_adjoint.devices.staging import Staging
 from burgers_adjoint.devices.view import View, padded, sheets
+from burgers_adjoint.errors import ConfigError
 from burgers_adjoint.parallel.reductions import carry
 
 MOST_COPIES = 8  # of one view: what needs more goes by a kernel
@@ -180,6 +182,16 @@ class DeviceArray(NDArrayOperatorsMixin):
         place = self._place
         Staging.of(self.device).download(self.device, *place, values)
         return values if dtype is None else values.astype(dtype, copy=False)
+
+    def set_aside(self) -> Aside | None:
+        """A copy to bring to the host beside further work; None where the device has no room."""
+        if not has_room(self.device, self.nbytes):
+            return None
+        try:
+            copy = self.copy()
+        except ConfigError:  # in pieces, or taken by others
+            return None
+        return Aside(self.device, copy, *copy._place)
 
     def _upload(self, values: np.ndarray) -> None:
         if self._scattered():

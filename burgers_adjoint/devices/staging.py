@@ -8,21 +8,27 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from burgers_adjoint.devices.device import Device, Event
+from burgers_adjoint.devices.device import Device, Event, Stream
 from burgers_adjoint.devices.view import Sheet, View, sheets
 
 SLOT = 2**19  # doubles that are on their way at once: 4 MiB
 
 _staging: WeakKeyDictionary[Device, Staging] = WeakKeyDictionary()
+_beside: WeakKeyDictionary[Device, Staging] = WeakKeyDictionary()
 
 
 class Staging:
     """Two slots of page-locked memory: one is filled while the other one is emptied.
 
-    Threads take turns. Use `of`; the device is an argument of every call, for which it lives.
+    Threads take turns. Use `of` or `beside`; the device is an argument of every call, for which it
+    lives.
+
+    Args:
+        stream: of the copies; the main one when not given.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, stream: Stream | None = None) -> None:
+        self._stream = stream
         self._lock = threading.Lock()
         self._slots: list[np.ndarray] = []
         # what the device may still read from the slots
@@ -33,20 +39,33 @@ class Staging:
         """That of a device."""
         return _staging.setdefault(device, Staging())
 
-    def download(self, device: Device, address: int, view: View, out: np.ndarray) -> None:
-        """Copy entries of an array to the host, when the main stream has done what it was given.
+    @staticmethod
+    def beside(device: Device) -> Staging:
+        """One of a device whose copies go on beside its steps, in a stream of their own."""
+        if device not in _beside:
+            _beside[device] = Staging(device.stream())
+        return _beside[device]
+
+    def download(
+        self, device: Device, address: int, view: View, out: np.ndarray, after: Event | None = None
+    ) -> None:
+        """Copy entries of an array to the host, when the stream has done what it was given.
 
         Args:
             device: that has the array.
             address: of the array.
             view: which entries.
             out: float64 in C order, as many.
+            after: what the stream waits for before.
         """
         flat = out.reshape(-1)
+        stream = device.main if self._stream is None else self._stream
         waiting: tuple[np.ndarray, np.ndarray, Event] | None = None
         start = 0
         with self._lock:
             self._grow(device, view.size)
+            if after is not None:
+                device.wait(stream, after)
             for number, batch in enumerate(_batches(view)):
                 slot = self._slots[number % 2]
                 n = 0
@@ -54,10 +73,10 @@ class Staging:
                     width = sheet.width * 8
                     device.copy(
                         slot.ctypes.data + n * 8, width, address + sheet.offsets[0] * 8,
-                        sheet.pitches[0] * 8, width, sheet.height, "to host",
+                        sheet.pitches[0] * 8, width, sheet.height, "to host", stream,
                     )  # fmt: skip
                     n += sheet.width * sheet.height
-                arrived = device.record(device.main)
+                arrived = device.record(stream)
                 if waiting is not None:
                     _land(device, *waiting)
                 waiting = flat[start : start + n], slot[:n], arrived
@@ -66,7 +85,7 @@ class Staging:
                 _land(device, *waiting)
 
     def upload(self, device: Device, values: np.ndarray, address: int, view: View) -> None:
-        """Copy values to entries of an array, in the order of the main stream.
+        """Copy values to entries of an array, in the order of the stream.
 
         The values may be changed when this returns.
 
@@ -93,9 +112,10 @@ class Staging:
                     device.copy(
                         address + sheet.offsets[0] * 8, sheet.pitches[0] * 8,
                         slot.ctypes.data + n * 8, width, width, sheet.height, "to device",
+                        self._stream,
                     )  # fmt: skip
                     n += sheet.width * sheet.height
-                self._busy[number % 2] = device.record(device.main)
+                self._busy[number % 2] = device.record(self._stream or device.main)
 
     def _grow(self, device: Device, size: int) -> None:
         """Have slots for so many doubles, or as large as they get."""

@@ -3,7 +3,6 @@
 import logging
 import math
 import time
-from collections import defaultdict
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,9 +23,10 @@ from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.failure import agreed
 from burgers_adjoint.protocols import SnapshotStore
 from burgers_adjoint.restart.choice import worth_saving
+from burgers_adjoint.restart.copies import Copies
 from burgers_adjoint.restart.deadline import Deadline
 from burgers_adjoint.restart.manifest import Manifest, next_generation
-from burgers_adjoint.restart.parts import Fields
+from burgers_adjoint.restart.parts import Field
 from burgers_adjoint.restart.policy import Pace, Policy
 from burgers_adjoint.restart.progress import guessed_way_out, note_progress, note_stop, way_out
 from burgers_adjoint.restart.signals import SIGNALS, StopSignals
@@ -92,12 +92,11 @@ class Keeper:
         self.writer.kept = [] if resumed is None else [resumed]
         self._final = None if resumed is None else resumed.final
         self._sweep: tuple[int, str] | None = None
-        self._pool: dict[tuple[int, ...], list[np.ndarray]] = defaultdict(list)
-        self._lent: list[np.ndarray] = []
+        self._copies = Copies()
         self._signals = StopSignals()
         self._pace = Pace()
         self._stall = 0.0
-        self._failed = False
+        self._failed = self._waited = False
 
     def forget_final(self) -> None:
         """Save the final state anew: the file that holds it is lost."""
@@ -165,11 +164,12 @@ class Keeper:
 
     def _agree(self) -> tuple[int, bool, bool, int, int]:
         """What all ranks do now: stop and why, writing, save, steps to the next look, least gap."""
-        wishes = np.zeros(5)
+        wishes = np.zeros(6)
         received = self._signals.received
         if received is not None:
             wishes[0] = BY_WALLTIME + 1 + [number.name for number in SIGNALS].index(received)
         wishes[1] = self.writer.busy
+        wishes[5] = self._copies.waited
         if self.comm.rank == 0:
             now = time.monotonic()
             counts = self._sweeps.counted()
@@ -181,7 +181,16 @@ class Keeper:
             wishes[4] = self._pace.steps_worth(WORTH * self._policy.slowest)
             note_progress(self.folder, self.writer.run, self._done())
         wishes = largest_each(self.comm, wishes)
+        self._say_waited(bool(wishes[5]))
         return int(wishes[0]), bool(wishes[1]), bool(wishes[2]), int(wishes[3]), int(wishes[4])
+
+    def _say_waited(self, waited: bool) -> None:
+        if waited and not self._waited and self.comm.rank == 0:
+            logger.warning(
+                "the device has no memory for copies of restart data: the steps wait while they "
+                "are brought to the host"
+            )
+        self._waited |= waited
 
     def _steps_ahead(self, now: float) -> int:
         done = self._done() - self._steps
@@ -205,17 +214,21 @@ class Keeper:
         self._policy.begun(time.monotonic())
         self._generation += 1
         suffix = f"{self._generation:08d}"
-        new: dict[str, Fields] = {}
+        new: dict[str, dict[str, Field]] = {}
         at = self._done()
         if self._sweep is None or self._sweep[0] != at:
             self._sweep = (at, f"sweep-{suffix}")
             new[self._sweep[1]] = {
-                name: self._copy(field) for name, field in self._contents.sweep_fields().items()
+                name: self._copies.of(field)
+                for name, field in self._contents.sweep_fields().items()
             }
         final = self._final
         if sweeps.turned and final is None:
             final = f"final-{suffix}"
-            new[final] = self._contents.final_fields()
+            new[final] = {
+                name: self._copies.of_lasting(field)
+                for name, field in self._contents.final_fields().items()
+            }
         snapshots = {
             step: part for step, part in self.writer.snapshots.items() if step in sweeps.live
         }
@@ -252,10 +265,10 @@ class Keeper:
         live, saved = set(self._sweeps.live), set(self.writer.snapshots)
         return worth_saving(live, saved, self._sweeps.swept_to, most, self._gap)
 
-    def _read_snapshot(self, step: int) -> Fields | None:
+    def _read_snapshot(self, step: int) -> dict[str, Field] | None:
         """Copy of a snapshot; None, on all ranks, where the store cannot give it."""
         assert self._store is not None
-        copies: list[np.ndarray] = []
+        copies: list[Field] = []
         try:
             slot = self._sweeps.live[step]
             self._store.load(slot, step, lambda data: copies.append(self._copy_snapshot(data)))
@@ -263,21 +276,14 @@ class Keeper:
             return None
         return {"state": copies[0]}
 
-    def _copy_snapshot(self, data: np.ndarray) -> np.ndarray:
-        return self._copy(self._contents.own_points(data))
-
-    def _copy(self, field: np.ndarray) -> np.ndarray:
-        spare = self._pool[field.shape]
-        buffer = spare.pop() if spare else np.empty(field.shape)
-        buffer[...] = field
-        self._lent.append(buffer)
-        return buffer
+    def _copy_snapshot(self, data: np.ndarray) -> Field:
+        return self._copies.of(self._contents.own_points(data))
 
     def _proceed(self, last: bool = False) -> None:
         try:
             valid = self.writer.proceed()
         except RestartWriteError as error:
-            self._return_buffers()
+            self._copies.give_back()
             self._sweep = None
             self._policy.failed()
             if last:
@@ -287,17 +293,12 @@ class Keeper:
             self._failed = True
             return
         if not valid:
-            self._return_buffers()
+            self._copies.give_back()
             return
         self._failed = False
         self._final = self.writer.kept[-1].final
         self._policy.ended(time.monotonic(), self._stall, self._pace.take_excess())
         self._stall = 0.0
-
-    def _return_buffers(self) -> None:
-        for buffer in self._lent:
-            self._pool[buffer.shape].append(buffer)
-        self._lent.clear()
 
     def _drain(self, last: bool = False) -> None:
         """Wait until what is being written is on the disk. Collective."""

@@ -13,6 +13,7 @@ import os
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 import numpy as np
@@ -22,7 +23,18 @@ from burgers_adjoint.errors import RestartError
 from burgers_adjoint.files import disk
 
 MAGIC = b"burgers_adjoint restart data 1".ljust(31) + b"\n"
-Fields = Mapping[str, np.ndarray]
+
+
+class Aside(Protocol):
+    """A copy of a field (k, ny, nx) that waits on a device."""
+
+    def landed(self) -> np.ndarray:
+        """It, on the host, C-contiguous; asked for once, by the thread that writes it."""
+        ...
+
+
+Field = np.ndarray | Aside
+Fields = Mapping[str, Field]
 
 
 class Entry(Struct, frozen=True):
@@ -75,7 +87,8 @@ def write_part(
         rank: of the tile.
         rows: global rows of the tile.
         columns: global columns of the tile.
-        fields: name to (k, ny, nx) float64 of the tile, C-contiguous.
+        fields: name to (k, ny, nx) float64 of the tile, C-contiguous; what waits on a device comes
+            to the host when its turn has come.
 
     Raises:
         OSError: the file cannot be written; what there is of it is gone.
@@ -87,8 +100,9 @@ def write_part(
             disk.write(descriptor, MAGIC)
             offset, entries = len(MAGIC), []
             for name, field in fields.items():
-                data = field.data.cast("B")
-                entries.append(Entry(name, len(field), offset, checksum(data)))
+                values = field if isinstance(field, np.ndarray) else field.landed()
+                data = values.data.cast("B")
+                entries.append(Entry(name, len(values), offset, checksum(data)))
                 disk.write(descriptor, data)
                 offset += len(data)
             place = ((rows.start, rows.stop), (columns.start, columns.stop))

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -19,7 +20,7 @@ from burgers_adjoint.restart.manifest import (
     remove_all_but,
     write_manifest,
 )
-from burgers_adjoint.restart.parts import Fields, Seal, file_name, write_part
+from burgers_adjoint.restart.parts import Field, Seal, file_name, write_part
 
 
 class ThreadTask:
@@ -75,7 +76,7 @@ class Writer:
         self.stage: str | None = None
         self.nbytes = 0
         self._job: ThreadTask | None = None
-        self._new: Mapping[str, Fields] = {}
+        self._new: list[str] = []
         self._seals: dict[str, Seal] = {}
 
     @property
@@ -88,17 +89,17 @@ class Writer:
         """Step to part of all snapshots that the kept generations hold."""
         return {step: part for manifest in self.kept for step, part in manifest.snapshots.items()}
 
-    def begin(self, draft: Manifest, new: Mapping[str, Fields]) -> None:
+    def begin(self, draft: Manifest, new: Mapping[str, dict[str, Field]]) -> None:
         """Begin a generation.
 
         Args:
             draft: its manifest, with the names of all parts, but without `parts`.
             new: the parts that are not on the disk yet; the fields must stay as they are until
-                the stage is over.
+                the stage is over, and are taken out of here then.
         """
-        self._draft, self._new, self._seals = draft, new, {}
+        self._draft, self._new, self._seals = draft, [*new], {}
         self.stage = "parts"
-        self._job = ThreadTask(self._write_parts)
+        self._job = ThreadTask(partial(self._write_parts, new))
 
     def wait(self) -> None:
         """Wait for this rank's thread."""
@@ -141,13 +142,18 @@ class Writer:
         self.stage = "manifest"
         return False
 
-    def _write_parts(self) -> None:
+    def _write_parts(self, new: Mapping[str, dict[str, Field]]) -> None:
         place = self.decomposition
-        for name, fields in self._new.items():
-            self._seals[name] = write_part(
-                self.folder, self.run, name, place.rank, place.rows, place.columns, fields
-            )
-        disk.sync_folder(self.folder)
+        try:
+            for name, fields in new.items():
+                self._seals[name] = write_part(
+                    self.folder, self.run, name, place.rank, place.rows, place.columns, fields
+                )
+            disk.sync_folder(self.folder)
+        finally:
+            # a failure, which knows of them, may live on: no memory of a device should
+            for fields in new.values():
+                fields.clear()
 
     def _sealed(self, gathered: list[dict[str, Seal]]) -> Manifest:
         draft, grid = self._draft, self.decomposition.process_grid

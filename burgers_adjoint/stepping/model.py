@@ -90,6 +90,11 @@ class Model(AdjointModel[np.ndarray, Cotangent, Any]):
         self._final[...] = fields
 
     @property
+    def final_to_save(self) -> np.ndarray:
+        """As `final`; a view where it is on a device, whose memory the caller may copy it in."""
+        return self.final if isinstance(self._final, np.ndarray) else self._final
+
+    @property
     def steps_per_sweep(self) -> int:
         """Steps that are taken in one sweep over memory."""
         return self.stepper.steps_per_sweep

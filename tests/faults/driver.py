@@ -9,6 +9,7 @@ below, COUNT which time it is passed (from 1), ACTION what happens then:
     steps                                                COUNT steps are done, of both sweeps
     time                                                 COUNT seconds of the sweeps are over
     save                                                 a save begins
+    landed                                               a copy on a device is to go to the host
 
     kill term usr1 int        that signal, to the rank itself
     enospc eio                the operation fails with that error
@@ -16,8 +17,9 @@ below, COUNT which time it is passed (from 1), ACTION what happens then:
     off                       the operation is left out, from then on; for `checksum` too
     early                     for `remove`: everything older goes before the manifest has its name
 
-`pace:SECONDS` makes looks that often, for short runs. `log:FOLDER` notes all operations
-of files/disk.py there, one file per rank, and moves what is removed into it.
+`device` takes the steps on `tests.stand_in_device`. `pace:SECONDS` makes looks that often, for
+short runs. `log:FOLDER` notes all operations of files/disk.py there, one file per rank, and moves
+what is removed into it.
 """
 
 import errno
@@ -63,6 +65,13 @@ def main() -> None:
 
             keeper.SECONDS_BETWEEN_LOOKS = float(fault.partition(":")[2])
             continue
+        if fault == "device":
+            from burgers_adjoint.assembly import backends
+            from burgers_adjoint.stepping.accelerator import Accelerator
+            from tests.stand_in_device import StandIn
+
+            backends._MADE["cuda"] = Accelerator(StandIn())
+            continue
         if fault.startswith("log:"):
             log_operations(Path(fault.partition(":")[2]), MPI.COMM_WORLD.rank)
             continue
@@ -80,6 +89,10 @@ def inject(point: str, count: float, action: str) -> None:
         from burgers_adjoint.restart.keeper import Keeper
 
         wrap(Keeper, "_save", count, action, "")
+    elif name == "landed":
+        from burgers_adjoint.devices.asides import Aside
+
+        wrap(Aside, "landed", count, action, "")
     elif name == "checksum":
         from burgers_adjoint.restart import manifest, parts
 

@@ -17,10 +17,14 @@ from burgers_adjoint.commands.check import check
 from burgers_adjoint.commands.gradient import gradient
 from burgers_adjoint.commands.hessian import hessian
 from burgers_adjoint.config import Config, load
+from burgers_adjoint.devices import array
 from burgers_adjoint.errors import ConfigError, InterruptedRunError, NumericalError
 from burgers_adjoint.output.progress import Progress
 from burgers_adjoint.parallel.failure import patient_barrier
 from burgers_adjoint.problem import Problem
+from burgers_adjoint.restart import keeper
+from burgers_adjoint.restart.manifest import generations, path_of, read_manifest
+from burgers_adjoint.restart.parts import PartFile
 from burgers_adjoint.stepping.accelerator import Accelerator
 from tests.interruptions import At, stopping
 from tests.stand_in_device import StandIn
@@ -119,6 +123,58 @@ def test_a_stopped_run_goes_on_elsewhere(
     second = "cuda" if first == "cpu" else "cpu"
     goes_on = config_of(folder, *durable, f"parallel.device={second}")
     assert gradient(goes_on, COMM, Progress(False), "must").digest == expected
+
+
+def parts_of(folder: Path) -> dict[str, tuple[bytes, list[list[int | str]]]]:
+    """Bytes and fields of this rank's files of the newest generation, by what they are of."""
+    manifest = read_manifest(path_of(folder / "restart", generations(folder / "restart")[0]))
+    found = {}
+    for name, part in manifest.parts.items():
+        seal = part.seals[COMM.rank]
+        with PartFile(folder / "restart", name, COMM.rank, seal) as file:
+            content = file.path.read_bytes()[: -seal.index_size]
+            fields = [[one.name, one.offset, one.crc32] for one in file.index.fields]
+            found[name.rpartition("-")[0]] = content, fields
+    return found
+
+
+@pytest.mark.parametrize("store", ["memory", "pinned"])
+@pytest.mark.parametrize("at", [17, 70])
+def test_restart_data_have_the_bytes_of_the_processor(
+    at: int, store: str, folder: Path, device: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper, "WORTH", 0.0)  # all snapshots are saved
+    stopping(monkeypatch)
+    for name in ("cpu", "cuda"):
+        more = [f"parallel.device={name}", "restart.enabled=true", "restart.overhead=1.0"]
+        more += [f"snapshots.store={store}"] if name == "cuda" else []
+        with pytest.raises(InterruptedRunError):
+            gradient(config_of(folder / name, *more), COMM, At(at))
+    expected, found = (parts_of(folder / name) for name in ("cpu", "cuda"))
+    assert found == expected
+    assert "sweep" in found
+    assert any(name.startswith("snapshot-") for name in found)
+    assert ("final" in found) == (at > 40)
+    # nothing that is saved has come to the host in the stream of the steps
+    asides = [call for call in device.calls if call[0] == "wait" and call[2] != 0]
+    assert len(asides) >= len(found)
+
+
+def test_a_device_without_room_for_copies_says_that_steps_wait(
+    folder: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = digest_of(folder / "host")
+    monkeypatch.setattr(array, "has_room", lambda device, n_bytes: False)
+    durable = "restart.enabled=true", "restart.overhead=1.0", ON_A_DEVICE
+    with monkeypatch.context() as patched:
+        stopping(patched)
+        with pytest.raises(InterruptedRunError):
+            gradient(config_of(folder, *durable), COMM, At(70))
+    said = [record.getMessage() for record in caplog.records]
+    assert sum("has no memory for copies of restart data" in text for text in said) == (
+        COMM.rank == 0
+    )
+    assert gradient(config_of(folder, *durable), COMM, Progress(False), "must").digest == expected
 
 
 def test_products_with_the_hessian_have_the_bits_of_the_processor(folder: Path) -> None:

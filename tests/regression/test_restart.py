@@ -376,6 +376,38 @@ def test_resume_on_other_ranks_from_the_command_line(
     assert summary["process_grid"] == [2, 2]
 
 
+@pytest.mark.skipif(shutil.which("g++") is None, reason="there is no C++ compiler")
+@pytest.mark.parametrize("n_ranks", [1, 2])
+def test_a_kill_between_the_copy_on_a_device_and_the_host_leaves_the_generation_before(
+    mpiexec: Run, config: Config, digest: str, tmp_path: Path, n_ranks: int
+) -> None:
+    toml, out = tmp_path / "run.toml", tmp_path / "out"
+    on_device = "-s", "parallel.device=cuda"
+    # one rank's third copy is made, and never comes to the host
+    killed = mpiexec(
+        *(n_ranks, DRIVER, "device", "pace:1e-9", f"{n_ranks - 1}:landed:3:kill", "--"),
+        *("gradient", toml, "-o", out, *on_device),
+        env=PACKAGE,
+    )
+    assert killed.returncode not in (0, 1, 2, 75)
+    told = mpiexec(1, "-m", "burgers_adjoint", "info", out, "--json", "-", env=PACKAGE)
+    found = json.loads(told.stdout)["generations"]
+    assert [one["state"] for one in found] == ["whole"] * len(found)
+    assert 1 <= len(found) <= 2
+    begun = f"-{found[0]['generation'] + 1:08d}.{n_ranks - 1:06d}"
+    assert list((out / "restart").glob(f"*{begun}"))  # a file, of which no manifest knows
+    resumed = mpiexec(
+        *(n_ranks, DRIVER, "device", "--", "resume", out, *on_device),
+        *("--json", tmp_path / "summary.json"),
+        env=PACKAGE,
+    )
+    assert resumed.returncode == 0, resumed.stderr
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["digest"] == digest
+    assert summary["restart"]["resumed"] == 1
+    assert summary["restart"]["lost_steps"] > 0
+
+
 TWIN = """
 [grid]
 nx = 17
