@@ -12,7 +12,7 @@ from burgers_adjoint.devices import scans
 from burgers_adjoint.devices.asides import Aside, has_room
 from burgers_adjoint.devices.device import Device, Memory
 from burgers_adjoint.devices.elementwise import Operand, compute, operation_of
-from burgers_adjoint.devices.parcels import Parcel
+from burgers_adjoint.devices.parcels import Parcel, Wrap
 from burgers_adjoint.devices.staging import Staging
 from burgers_adjoint.devices.view import View, padded, sheets
 from burgers_adjoint.errors import ConfigError
@@ -334,6 +334,11 @@ class DeviceArray(NDArrayOperatorsMixin):
         if len(regions) and len(self):
             parcel = Parcel.of(self.device, regions, len(self))
             parcel.unpack(self.device, buffer, first_field, *self._place)
+
+    def wrap(self, pairs: np.ndarray) -> None:
+        """Copy regions of all fields to others, (n, 8); none overlaps with any."""
+        if len(pairs) and len(self):
+            Wrap.of(self.device, pairs).copy(self.device, *self._place)
 
 
 def _number(value: Any) -> float | None:

@@ -1,7 +1,9 @@
-"""Edges of tiles on their way between an array on a device and messages on the host."""
+"""Edges of tiles on their way: between a device and messages on the host, and around a tile."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -39,7 +41,56 @@ UNPACK = _COPY.format(
     name="unpack", const="", other="const ", copy="array[at] = message[region[0] + e];"
 )
 
-_parcels: WeakKeyDictionary[Device, dict[tuple[bytes, int], Parcel]] = WeakKeyDictionary()
+# from own points of a tile to its halo, which no region shares with another one
+WRAP = """\
+ENTRY void wrap(int blocks_x, int blocks_y, int threads, int shared_doubles,
+    int64 n_fields, const int64* table, double* array, int64 field, int64 row, int64 column) {
+  FOR_BLOCKS(bx, by) {
+    const int64* const from = table + 8 * by;
+    const int64* const to = from + 4;
+    const int64 height = from[1] - from[0], width = from[3] - from[2];
+    { FOR_THREADS(t) {
+      for (int64 e = (int64)bx * threads + t; e < n_fields * height * width;
+           e += (int64)blocks_x * threads) {
+        const int64 c = e % width, r = e / width % height, f = e / (width * height);
+        array[f * field + (to[0] + r) * row + (to[2] + c) * column] =
+            array[f * field + (from[0] + r) * row + (from[2] + c) * column];
+      }
+    } }
+  }
+}
+"""
+
+Kept = TypeVar("Kept")
+_kept: WeakKeyDictionary[Device, dict[Any, Any]] = WeakKeyDictionary()
+
+
+def _of(device: Device, key: Any, make: Callable[[], Kept]) -> Kept:
+    """What was made of a device for a key, or is now; so many are kept."""
+    known = _kept.setdefault(device, {})
+    if key not in known:
+        if len(known) >= MOST_PARCELS:
+            # what the device still does with them comes first
+            device.synchronize()
+            known.clear()
+        known[key] = make()
+    found: Kept = known[key]
+    return found
+
+
+def _on_device(device: Device, table: np.ndarray) -> Any:
+    """Memory of a device with integers."""
+    memory = device.allocate(table.nbytes)
+    numbers = np.ascontiguousarray(table).view(np.float64)
+    Staging.of(device).upload(device, numbers, memory.address, View.whole(table.shape))
+    return memory
+
+
+def _geometry(address: int, view: View) -> list[Any]:
+    field, row, column = view.strides
+    return [
+        np.uint64(address + view.offset * 8), np.int64(field), np.int64(row), np.int64(column),
+    ]  # fmt: skip
 
 
 class Parcel:
@@ -63,10 +114,7 @@ class Parcel:
         table[:, 0] = ends - n_fields * cells
         self._starts = [int(start) for start in table[:, 0]]
         self._n_bytes = int(ends[-1]) * 8
-        self._table = device.allocate(table.nbytes)
-        Staging.of(device).upload(
-            device, table.view(np.float64), self._table.address, View.whole(table.shape)
-        )
+        self._table = _on_device(device, table)
         self._message = device.allocate(self._n_bytes)
         self._host = device.pinned(self._n_bytes).view(np.float64)
         most = max(1, n_fields * max(self._cells))
@@ -76,15 +124,8 @@ class Parcel:
     @staticmethod
     def of(device: Device, regions: np.ndarray, n_fields: int) -> Parcel:
         """That of these regions, made at the first call for them."""
-        known = _parcels.setdefault(device, {})
         key = regions.tobytes(), n_fields
-        if key not in known:
-            if len(known) >= MOST_PARCELS:
-                # what the device still does with them comes first
-                device.synchronize()
-                known.clear()
-            known[key] = Parcel(device, regions.copy(), n_fields)
-        return known[key]
+        return _of(device, key, lambda: Parcel(device, regions.copy(), n_fields))
 
     def pack(
         self, device: Device, address: int, view: View, first_field: int, buffer: np.ndarray
@@ -132,12 +173,40 @@ class Parcel:
         return parts
 
     def _launch(self, device: Device, source: str, name: str, address: int, view: View) -> None:
-        field, row, column = view.strides
         device.launch(
             device.function(source, name), self._blocks, THREADS, 0,
             [
                 np.int64(self._n_fields), np.uint64(self._table.address),
-                np.uint64(address + view.offset * 8), np.int64(field), np.int64(row),
-                np.int64(column), np.uint64(self._message.address),
+                *_geometry(address, view), np.uint64(self._message.address),
             ],
+        )  # fmt: skip
+
+
+class Wrap:
+    """Copies from regions of an array to others of it, of which none overlaps with any.
+
+    Use `of`; the device is an argument of every call, for which it lives.
+
+    Args:
+        device: that has the arrays.
+        pairs: (n, 8) int64: (start, stop) of rows and of columns, from where and to where.
+    """
+
+    def __init__(self, device: Device, pairs: np.ndarray) -> None:
+        self._table = _on_device(device, pairs)
+        self._n_regions = len(pairs)
+        self._most = int(((pairs[:, 1] - pairs[:, 0]) * (pairs[:, 3] - pairs[:, 2])).max())
+
+    @staticmethod
+    def of(device: Device, pairs: np.ndarray) -> Wrap:
+        """That of these regions, made at the first call for them."""
+        return _of(device, pairs.tobytes(), lambda: Wrap(device, pairs))
+
+    def copy(self, device: Device, address: int, view: View) -> None:
+        """Copy the regions of all fields, in the order of the main stream; see `Parcel.pack`."""
+        n_fields = view.shape[0]
+        blocks = min(MOST_BLOCKS, max(1, -(-n_fields * self._most // THREADS))), self._n_regions
+        device.launch(
+            device.function(WRAP, "wrap"), blocks, THREADS, 0,
+            [np.int64(n_fields), np.uint64(self._table.address), *_geometry(address, view)],
         )  # fmt: skip

@@ -1,6 +1,7 @@
 """Halo exchange: every neighbour gets one message with the edges of all fields."""
 
 import weakref
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
@@ -74,7 +75,8 @@ class Halo:
     """Exchange of the outer `depth` layers of a tile with its up to eight neighbours.
 
     Messages are persistent requests on packed buffers. A tile that is its own neighbour (a
-    periodic domain, one tile wide) copies in memory.
+    periodic domain, one tile wide) copies in memory: by way of the buffers, or, where arrays are
+    on a device, from place to place there.
 
     Args:
         decomposition: who the neighbours are.
@@ -126,25 +128,22 @@ class Halo:
                 region[0] = offset_of[7 - number] - size
         self._outgoing = np.array(outgoing, dtype=np.int64).reshape(-1, 5)
         self._incoming = np.array(incoming, dtype=np.int64).reshape(-1, 5)
+        # For devices, apart: what goes to others, and what goes around, whose opposite number is in
+        # the other half of the directions.
+        own = np.array([neighbour == decomposition.rank for _, neighbour, _, _ in sides], bool)
+        self._far_out, self._far_in = self._outgoing[~own], self._incoming[~own]
+        self._around = np.hstack([self._outgoing[own][::-1, 1:], self._incoming[own][:, 1:]])
         # received first, sent after it: a self-neighbour's region points into the sent half
         self._buffer = np.zeros(2 * size)
         self._incoming[:, 0] += np.where(self._incoming[:, 0] < 0, 2 * size, 0)
         received, self._sent = self._buffer[:size], self._buffer[size:]
-        for number, neighbour, offset, count in sides:
-            if neighbour == decomposition.rank:
-                continue
-            part = slice(offset, offset + count)
-            self._requests.append(
-                decomposition.comm.Recv_init(received[part], source=neighbour, tag=7 - number)
-            )
-            self._requests.append(
-                decomposition.comm.Send_init(self._sent[part], dest=neighbour, tag=number)
-            )
+        far = [side for side, here in zip(sides, own, strict=True) if not here]
+        self._requests += _messages(decomposition.comm, far, received, self._sent)
 
     def exchange(self, *arrays: Any) -> None:
         """Fill the halo of all arrays, each (n_fields of it, rows, pitch).
 
-        Those that are not NumPy's pack and unpack themselves.
+        Those that are not NumPy's pack, unpack and wrap themselves.
         """
         self.start(*arrays)
         self.finish(*arrays)
@@ -159,11 +158,14 @@ class Halo:
             if isinstance(array, np.ndarray):
                 pack(array, self._outgoing, first_field, self._sent)
             else:
-                array.pack(self._outgoing, first_field, self._sent)
+                array.pack(self._far_out, first_field, self._sent)
             first_field += array.shape[0]
         assert first_field == self.n_fields
         if self._requests:
             MPI.Prequest.Startall(self._requests)
+        for array in arrays:
+            if not isinstance(array, np.ndarray):
+                array.wrap(self._around)
         self.seconds += perf_counter() - start
 
     def finish(self, *arrays: Any) -> None:
@@ -178,13 +180,23 @@ class Halo:
             if isinstance(array, np.ndarray):
                 unpack(self._buffer, self._incoming, first_field, array)
             else:
-                array.unpack(self._buffer, self._incoming, first_field)
+                array.unpack(self._buffer, self._far_in, first_field)
             first_field += array.shape[0]
         self.seconds += perf_counter() - start
 
     def close(self) -> None:
         """Release the requests."""
         self._release()
+
+
+def _messages(
+    comm: MPI.Comm, sides: Sequence[tuple[int, int, int, int]], received: Any, sent: Any
+) -> Iterator[MPI.Prequest]:
+    """Requests of one message each way, per side: direction, neighbour, offset and count."""
+    for number, neighbour, offset, count in sides:
+        part = slice(offset, offset + count)
+        yield comm.Recv_init(received[part], source=neighbour, tag=7 - number)
+        yield comm.Send_init(sent[part], dest=neighbour, tag=number)
 
 
 def _release(requests: list[MPI.Prequest]) -> None:

@@ -19,8 +19,11 @@ from burgers_adjoint.commands.hessian import hessian
 from burgers_adjoint.config import Config, load
 from burgers_adjoint.devices import array
 from burgers_adjoint.errors import ConfigError, InterruptedRunError, NumericalError
+from burgers_adjoint.kernels.tile_layout import Layout
 from burgers_adjoint.output.progress import Progress
+from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.failure import patient_barrier
+from burgers_adjoint.parallel.halo import Frame, Halo
 from burgers_adjoint.problem import Problem
 from burgers_adjoint.restart import keeper
 from burgers_adjoint.restart.manifest import generations, path_of, read_manifest
@@ -123,6 +126,36 @@ def test_a_stopped_run_goes_on_elsewhere(
     second = "cuda" if first == "cpu" else "cpu"
     goes_on = config_of(folder, *durable, f"parallel.device={second}")
     assert gradient(goes_on, COMM, Progress(False), "must").digest == expected
+
+
+@pytest.mark.parametrize("corners", [False, True])
+@pytest.mark.parametrize("grid", [(1, COMM.size), (COMM.size, 1), (0, 0)])
+def test_what_goes_around_a_tile_stays_on_its_device(
+    grid: tuple[int, int], corners: bool, device: StandIn
+) -> None:
+    decomposition = Decomposition(COMM, (31, 37), True, grid)
+    layout = Layout(*decomposition.tile_shape, halo=3)
+    exchange = Halo(decomposition, Frame(layout.rows, layout.columns), 2, 3, corners)
+    hosts = [layout.new_array(n) for n in (2, 1)]
+    on_device = []
+    for seed, host in enumerate(hosts):
+        random = np.random.default_rng([seed, COMM.rank])
+        host[...] = random.standard_normal(host.shape)  # also where no neighbour's points go
+        on_device.append(array.DeviceArray.zeros(device, host.shape))
+        on_device[-1][...] = host
+    for _ in range(2):
+        device.calls.clear()
+        exchange.exchange(*hosts)
+        exchange.exchange(*on_device)
+        for mine, host in zip(on_device, hosts, strict=True):
+            assert np.asarray(mine).tobytes() == host.tobytes()
+            layout.interior(host)[...] *= 1.5
+            layout.interior(mine)[...] *= 1.5
+    exchange.close()
+    names = [call[1] for call in device.calls if call[0] == "launch"]
+    around, others = 1 in decomposition.process_grid, COMM.size > 1
+    assert names.count("wrap") == 2 * around
+    assert names.count("pack") == names.count("unpack") == 2 * others
 
 
 def parts_of(folder: Path) -> dict[str, tuple[bytes, list[list[int | str]]]]:

@@ -650,10 +650,33 @@ def test_halo_takes_arrays_of_devices(device: StandIn, corners: bool) -> None:
         arrays.append(on_device(device, host))
     exchange.exchange(*hosts)
     exchange.exchange(*arrays)
+    for array, host in zip(arrays, hosts, strict=True):
+        array *= 2.0
+        layout.interior(host)[...] *= 2.0
+    exchange.exchange(*hosts)
+    device.calls.clear()
+    exchange.exchange(*arrays)
+    # once its regions are known there, a tile that is its own neighbour needs the host for nothing
+    assert device.calls == [("launch", "wrap", 0)] * 2
     exchange.close()
     for array, host in zip(arrays, hosts, strict=True):
         assert host[0, 0, layout.west] != 0.0
         assert same(array, host)
+
+
+@pytest.mark.parametrize("n_fields", [1, 3])
+def test_regions_go_to_others_of_a_view(device: StandIn, n_fields: int) -> None:
+    values = special(n_fields, 40, 60)
+    array = on_device(device, values)
+    found, expected = array[:, 2:, 3:], values[:, 2:, 3:]
+    pairs = np.array([[0, 3, 2, 7, 20, 23, 30, 35], [30, 31, 0, 50, 5, 6, 1, 51]])
+    found.wrap(pairs)
+    for r0, r1, c0, c1, *to in pairs:
+        expected[:, to[0] : to[1], to[2] : to[3]] = expected[:, r0:r1, c0:c1]
+    assert same(array, values)
+    device.calls.clear()
+    found.wrap(np.zeros((0, 8), dtype=np.int64))
+    assert not device.calls
 
 
 def test_parcels_are_kept_within_bounds(device: StandIn) -> None:
