@@ -123,6 +123,7 @@ class StandIn:
         calls: what it was asked to do: ("launch", name, stream), ("copy", kind, stream),
             ("record", event, stream), ("wait", event, stream) and ("synchronize", event or None,
             stream or None), streams and events by number.
+        brought: bytes of each copy to the host.
     """
 
     name = card = "stand-in"
@@ -131,6 +132,7 @@ class StandIn:
         self.n_processors, self._n_bytes = n_processors, n_bytes
         self.shared_bytes = 227 * 1024
         self.calls: list[tuple[Any, ...]] = []
+        self.brought: list[int] = []
         self.main = HostStream(0)
         self._n_streams = self._n_events = 0
         self._functions: dict[tuple[str, str], HostFunction] = {}
@@ -197,6 +199,8 @@ class StandIn:
         self.calls.append(("copy", kind, (stream or self.main).number))
         if not width or not height:
             return
+        if kind == "to host":
+            self.brought.append(width * height)
         there = {"to device": (True, False), "to host": (False, True), "on device": (True, True)}
         ends = (target, target_pitch), (source, source_pitch)
         rows = []

@@ -92,7 +92,7 @@ class LossyError:
         (whole, _), (half, _) = self._kept
         if not 0 < half < whole:
             return None
-        found = model.fields_of(run.cotangent.field)
+        found: Any = model.layout.interior(run.cotangent.field)
         size = norm(model.comm, found)
         if size == 0:
             return 0.0
@@ -104,11 +104,11 @@ class LossyError:
         exponent = LEVEL + SLOPE * min(1.0, max(0.0, power))
         return errors[0] * (run.n_steps / whole) ** exponent
 
-    def _exactly(self, model: Model) -> list[np.ndarray]:
+    def _exactly(self, model: Model) -> list[Any]:
         """Where the kept cotangents lead with exact states, (n_fields, ny, nx) each."""
         first_steps = FirstSteps(model, lambda _: self._kept)
         store = MemoryStore(model.new_state, SNAPSHOTS, exchanges=True)
         n_steps = self._kept[0][0]
         schedule = Binomial(n_steps, min(SNAPSHOTS, max(1, n_steps - 1)))
         Executor(first_steps, schedule, store).run(model.state_of(self._case.fields))
-        return [model.fields_of(cotangent.field) for _, cotangent in self._kept]
+        return [model.layout.interior(cotangent.field) for _, cotangent in self._kept]

@@ -26,7 +26,7 @@ class Reversal:
 
     Attributes:
         objective: J.
-        final: final state, (2, ny, nx) of the tile.
+        final: final state, (2, ny, nx) of the tile; on a device where the steps are taken on one.
         gradient: Euclidean, per control, as `Model.gradient` returns it.
         counts: what the executor did.
         damages: what was wrong with each snapshot that was computed anew.
@@ -85,7 +85,7 @@ def outcome(case: Case, executor: Executor[np.ndarray, Cotangent, Any]) -> Rever
     assert executor.cotangent is not None
     gradient = model.gradient(executor.cotangent)
     objective = case.prior.added_to(model.value, case.fields, gradient)
-    return Reversal(objective, model.final, gradient, executor.counts, executor.damages)
+    return Reversal(objective, model.final_copy, gradient, executor.counts, executor.damages)
 
 
 def sweep(

@@ -97,7 +97,14 @@ def _gradient(problem: Problem, monitor: Monitor, resume: "Resume") -> RunSummar
     reported = {"gradient": _in_inner_product(case, result.gradient)}
     with nullcontext() if durable is None else durable.kept_if_not_written("gradient"):
         write_run(
-            case, directory, result.final, reported, summary, plot_results, "gradient.png", dumps
+            case,
+            directory,
+            np.asarray(result.final),
+            reported,
+            summary,
+            plot_results,
+            "gradient.png",
+            dumps,
         )
     if durable is not None:
         durable.conclude(summary)

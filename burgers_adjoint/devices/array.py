@@ -310,6 +310,22 @@ class DeviceArray(NDArrayOperatorsMixin):
             totals += scans.bins_of(self.device, *self._place)
             carry(totals)
 
+    def add_hashes(self, lanes: np.ndarray, first: int, pitch: int) -> None:
+        """Add hashes of two axes' entries to lanes (2,) uint64; see `parallel.reductions.digest`.
+
+        The first entry of row r has the number first + r pitch.
+        """
+        if self.size:
+            lanes += scans.hashes_of(self.device, *self._place, first, pitch)
+
+    def max(self, axis: Any = None, out: Any = None, **options: Any) -> Any:
+        """The largest entry, as NumPy finds it; of all, and not by `where`, on the device."""
+        all_of_it = axis is None and out is None and not options.keys() - {"initial"}
+        if not all_of_it or not self.size or padded(self._view) is None:
+            return np.asarray(self).max(axis=axis, out=out, **options)
+        found = np.array([scans.largest(self.device, *self._place)])
+        return found.max(**options)
+
     def first_not_finite(self) -> tuple[int, ...] | None:
         """Indices of the first entry in C order that is not finite; None where all are."""
         if not self.size:

@@ -29,6 +29,7 @@ ENTRY void {name}(int blocks_x, int blocks_y, int threads, int shared_doubles,
           {entry}
         }}
       }}
+      {finish}
     }} }}
     {after}
   }}
@@ -43,6 +44,7 @@ def kernel(
     body: str,
     before: str = "",
     prepare: str = "",
+    finish: str = "",
     after: str = "",
 ) -> str:
     """Write a kernel that goes over the entries of views of one shape.
@@ -53,7 +55,7 @@ def kernel(
         parameters: declarations of what else it is given, after the operands.
         body: what is done with each entry, whose number in C order is `number`.
         before, after: what a block does before and after that, with barriers of its own.
-        prepare: what a thread does before it.
+        prepare, finish: what a thread does before and after it.
     """
     given = [", ".join(f"int64 n{axis}" for axis in range(RANK))]
     rows, entry = [], []
@@ -69,6 +71,7 @@ def kernel(
         prepare=prepare,
         rows="\n        ".join(rows),
         entry="\n          ".join([*entry, body]),
+        finish=finish,
         after=after,
     )
     return "".join(f"{line}\n" for line in text.splitlines() if line.strip())

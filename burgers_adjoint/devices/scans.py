@@ -1,6 +1,8 @@
-"""What is found in all entries of an array on a device: their exact sum, the first bad one."""
+"""What is found in all entries of an array on a device: exact sums, hashes, the largest."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
@@ -8,7 +10,7 @@ from burgers_adjoint.devices import entries
 from burgers_adjoint.devices.device import Device
 from burgers_adjoint.devices.staging import Staging
 from burgers_adjoint.devices.view import View
-from burgers_adjoint.parallel.reductions import N_BINS
+from burgers_adjoint.parallel.reductions import LANES, N_BINS
 
 # A bin of 64 bits has room for so many 33-bit integers.
 MOST_ENTRIES = 2**29
@@ -69,6 +71,62 @@ BARRIER
     BARRIER""",
 )
 
+# Words of a block's threads, n each, in its shared memory: one thread brings them together.
+_WORDS = """\
+SHARED(shared)
+    uint64* const words = (uint64*)shared;"""
+_TOGETHER = """\
+BARRIER
+    {{ FOR_THREADS(t) {{
+      if (t < {n}) {{
+        uint64 all = 0;
+        for (int other = 0; other < threads; ++other) {{
+          const uint64 one = words[other * {n} + t];
+          {add}
+        }}
+        {out}
+      }}
+    }} }}
+    BARRIER"""
+
+# Doubles in the order of integers: above all others what is no number.
+LARGEST = entries.kernel(
+    "largest",
+    ["const double* value"],
+    ["uint64* found"],
+    """\
+const uint64 bits = bits_(*value), sign = 1ULL << 63;
+          const uint64 key = (bits & ~sign) > (2047ULL << 52) ? ~0ULL
+              : bits & sign ? ~bits : bits | sign;
+          if (key > mine) mine = key;""",
+    before=_WORDS,
+    prepare="uint64 mine = 0;",
+    finish="words[t] = mine;",
+    after=_TOGETHER.format(n=1, add="if (one > all) all = one;", out="ATOMIC_MAX(found, all);"),
+)
+
+# see `parallel.reductions.digest`
+ADD_HASHES = """\
+INLINE uint64 scramble(uint64 word) {
+  word = (word ^ (word >> 30)) * 0xBF58476D1CE4E5B9ULL;
+  word = (word ^ (word >> 27)) * 0x94D049BB133111EBULL;
+  return word ^ (word >> 31);
+}
+""" + entries.kernel(
+    "add_hashes",
+    ["const double* value"],
+    ["int64 first", "int64 pitch", "int64 width", "uint64* lanes"],
+    "const uint64 index = first + number / width * pitch + number % width;\n"
+    + "\n".join(
+        f"sum{lane} += scramble(bits_(*value) ^ scramble(index + {seed}ULL));"
+        for lane, seed in enumerate(LANES)
+    ),
+    before=_WORDS,
+    prepare="uint64 sum0 = 0, sum1 = 0;",
+    finish="words[2 * t] = sum0; words[2 * t + 1] = sum1;",
+    after=_TOGETHER.format(n=2, add="all += one;", out="ATOMIC_ADD(lanes + t, all);"),
+)
+
 
 def bins_of(device: Device, address: int, view: View) -> np.ndarray:
     """Exact sum of entries in bins; see `parallel.reductions.bin_sums`.
@@ -108,3 +166,49 @@ def first_not_finite(device: Device, address: int, view: View) -> int | None:
     Staging.of(device).download(device, memory.address, View.whole((1,)), found)
     before_the_end = int(found.view(np.int64)[0])
     return view.size - before_the_end if before_the_end else None
+
+
+def largest(device: Device, address: int, view: View) -> float:
+    """The largest entry, not a number where one is none; 0.0, not -0.0, of both zeros.
+
+    Args:
+        device: that has the array.
+        address: of the array.
+        view: which entries, at least one.
+    """
+    found = np.zeros(1)
+    memory = device.allocate(found.nbytes)
+    entries.start(
+        device, LARGEST, "largest", [(address, view)], [np.uint64(memory.address)],
+        shared_bytes=entries.WIDEST * 8,
+    )  # fmt: skip
+    Staging.of(device).download(device, memory.address, View.whole((1,)), found)
+    key = int(found.view(np.uint64)[0])
+    if key == 2**64 - 1:
+        return math.nan
+    bits = key - 2**63 if key >= 2**63 else 2**64 - 1 - key
+    return float(np.array([bits], dtype=np.uint64).view(np.float64)[0])
+
+
+def hashes_of(device: Device, address: int, view: View, first: int, pitch: int) -> np.ndarray:
+    """What entries of two axes add to a digest; see `parallel.reductions.digest`.
+
+    Args:
+        device: that has the array.
+        address: of the array.
+        view: which entries, at least one.
+        first: number of the first one.
+        pitch: from a row's number to that of the next.
+
+    Returns:
+        (2,) uint64.
+    """
+    lanes = np.zeros(2)
+    memory = device.allocate(lanes.nbytes)
+    entries.start(
+        device, ADD_HASHES, "add_hashes", [(address, view)],
+        [np.int64(first), np.int64(pitch), np.int64(view.shape[1]), np.uint64(memory.address)],
+        shared_bytes=2 * entries.WIDEST * 8,
+    )  # fmt: skip
+    Staging.of(device).download(device, memory.address, View.whole((2,)), lanes)
+    return lanes.view(np.uint64)

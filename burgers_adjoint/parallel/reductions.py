@@ -14,6 +14,7 @@ BIN_BITS = 32
 N_BINS = 68  # 2046 exponents and 53 bits of mantissa, in bins of 32 bits, with room for carries
 CHUNK = 2**19  # bins of 64 bits hold the sum of so many 33-bit integers with room to spare
 LEAST_EXPONENT = -1074  # log2 of the smallest positive double
+LANES = tuple(0x9E3779B97F4A7C15 * (lane + 1) % 2**64 for lane in range(2))  # seeds of a digest
 
 
 def bin_sums(values: np.ndarray) -> np.ndarray:
@@ -106,21 +107,31 @@ def rounded(bins: np.ndarray) -> float:
         return math.inf if total > 0 else -math.inf
 
 
-def norm(comm: Comm, values: np.ndarray) -> float:
+def norm(comm: Comm, values: Any) -> float:
     """Euclidean norm of all ranks' values, reproducible like `exact_sum`.
 
     The values are scaled by a power of two, so that no square overflows, and none that counts
     underflows; such a scaling rounds nothing. nan when any value is not finite.
     """
-    most = largest_or_inf(comm, np.array([np.max(np.abs(values), initial=0.0)]))[0]
+    size = np.max(np.abs(values), initial=0.0)  # on the device that has the values
+    most = largest_or_inf(comm, np.array([size]))[0]
     if not 0 < most < math.inf:
         return 0.0 if most == 0 else math.nan
     exponent = math.frexp(most)[1]
-    total = exact_sum(comm, np.square(np.ldexp(values, -exponent)))
+    total = exact_sum(comm, np.square(_scaled(values, -exponent)))
     try:
         return math.ldexp(math.sqrt(total), exponent)
     except OverflowError:
         return math.inf
+
+
+def _scaled(values: Any, exponent: int) -> Any:
+    """Values times a power of two; on a device by products, which round as `ldexp` does."""
+    if isinstance(values, np.ndarray):
+        return np.ldexp(values, exponent)
+    # where there are two, nothing is rounded: all values are small
+    most = min(exponent, 1023)
+    return values * math.ldexp(1.0, most) * math.ldexp(1.0, exponent - most)
 
 
 def scramble(words: np.ndarray) -> np.ndarray:
@@ -141,9 +152,7 @@ def global_indices(decomposition: Decomposition, field: int) -> np.ndarray:
     return (np.uint64(field * ny) + rows[:, None]) * np.uint64(nx) + columns[None, :]
 
 
-def digest(
-    decomposition: Decomposition, tiles: Sequence[np.ndarray], scalars: Sequence[float]
-) -> str:
+def digest(decomposition: Decomposition, tiles: Sequence[Any], scalars: Sequence[float]) -> str:
     """Fingerprint of the bits of global fields and scalars, 32 hexadecimal digits.
 
     Every value is hashed with its global index and the hashes are added modulo 2^64, in two
@@ -151,20 +160,25 @@ def digest(
 
     Args:
         decomposition: whose tiles they are.
-        tiles: (ny, nx) of this rank, one per field.
+        tiles: (ny, nx) of this rank, one per field. Those of a device are hashed there.
         scalars: values that every rank has alike.
     """
     n_points = decomposition.shape[0] * decomposition.shape[1]
     lanes = np.zeros(2, dtype=np.uint64)
-    keys = [(global_indices(decomposition, f), tile) for f, tile in enumerate(tiles)]
+    keys = []
+    for f, tile in enumerate(tiles):
+        if isinstance(tile, np.ndarray):
+            keys.append((global_indices(decomposition, f), tile))
+        else:
+            first = f * n_points + decomposition.rows.start * decomposition.shape[1]
+            tile.add_hashes(lanes, first + decomposition.columns.start, decomposition.shape[1])
     if decomposition.rank == 0:
-        first = np.uint64(len(tiles) * n_points)
-        keys.append((first + np.arange(len(scalars), dtype=np.uint64), np.array(scalars, float)))
+        behind = np.uint64(len(tiles) * n_points)
+        keys.append((behind + np.arange(len(scalars), dtype=np.uint64), np.array(scalars, float)))
     for indices, values in keys:
         bits = np.ascontiguousarray(values, dtype=np.float64).view(np.uint64)
-        for lane in range(2):
-            seed = np.uint64(0x9E3779B97F4A7C15 * (lane + 1) % 2**64)
-            hashes = scramble(bits ^ scramble(indices + seed))
+        for lane, seed in enumerate(LANES):
+            hashes = scramble(bits ^ scramble(indices + np.uint64(seed)))
             lanes[lane : lane + 1] += np.sum(hashes, dtype=np.uint64)  # wraps, as a scalar may not
     return "".join(f"{int(lane):016x}" for lane in total_each(decomposition.comm, lanes))
 

@@ -68,7 +68,7 @@ def _swept(
     executor.run(model.initial_state(case.fields, replay))
     assert executor.cotangent is not None
     ((_, cotangent),) = executor.cotangent
-    return model.fields_of(cotangent.field).copy()
+    return model.layout.interior(cotangent.field).copy()
 
 
 def reversed_within(

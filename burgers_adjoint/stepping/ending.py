@@ -121,7 +121,7 @@ class Ending:
         if steps.chosen > n:
             return
         assert self._limits is not None
-        speeds = self._limits.speeds(np.asarray(self._layout.interior(state)))
+        speeds = self._limits.speeds(self._layout.interior(state))
         speeds = largest_or_inf(self._decomposition.comm, speeds)
         if np.isinf(speeds).any():
             self._guard.reached = n

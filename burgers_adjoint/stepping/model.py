@@ -3,7 +3,8 @@
 import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from contextlib import suppress
+from typing import Any, cast
 
 import numpy as np
 
@@ -93,6 +94,15 @@ class Model(AdjointModel[np.ndarray, Cotangent, Any]):
     def final_to_save(self) -> np.ndarray:
         """As `final`; a view where it is on a device, whose memory the caller may copy it in."""
         return self.final if isinstance(self._final, np.ndarray) else self._final
+
+    @property
+    def final_copy(self) -> np.ndarray:
+        """As `final`; a copy on the device that has it, where there is room for one."""
+        kept: Any = self._final
+        if not isinstance(kept, np.ndarray):
+            with suppress(ConfigError):
+                return cast("np.ndarray", kept.copy())
+        return self.final
 
     @property
     def steps_per_sweep(self) -> int:

@@ -13,6 +13,8 @@ import pytest
 from mpi4py import MPI
 
 from burgers_adjoint.assembly import backends
+from burgers_adjoint.assembly.runs import reverse
+from burgers_adjoint.checkpointing.binomial import Binomial
 from burgers_adjoint.commands.check import check
 from burgers_adjoint.commands.gradient import gradient
 from burgers_adjoint.commands.hessian import hessian
@@ -28,6 +30,7 @@ from burgers_adjoint.problem import Problem
 from burgers_adjoint.restart import keeper
 from burgers_adjoint.restart.manifest import generations, path_of, read_manifest
 from burgers_adjoint.restart.parts import PartFile
+from burgers_adjoint.snapshots.memory import MemoryStore
 from burgers_adjoint.stepping.accelerator import Accelerator
 from tests.interruptions import At, stopping
 from tests.stand_in_device import StandIn
@@ -102,6 +105,37 @@ def test_a_gradient_has_the_bits_of_the_processor(name: str, folder: Path, devic
     assert not device.calls
     assert digest_of(folder / "device", *CASES[name], ON_A_DEVICE) == expected
     assert sum(call[:2] == ("launch", "sweep") for call in device.calls) > 20
+
+
+def test_what_is_found_in_states_is_found_on_the_device(folder: Path, device: StandIn) -> None:
+    large = "grid.nx=200", "grid.ny=400", "time.steps=6"  # edges are a small part
+    config = config_of(folder, *CASES["periodic, chosen steps"], *large, ON_A_DEVICE)
+    with Problem(config, COMM) as problem:
+        problem.value_and_gradient(problem.controls())
+        device.brought.clear()
+        problem.value_and_gradient(problem.controls())
+        state_bytes = 16 * int(np.prod(problem.case.decomposition.tile_shape))
+    whole = [n for n in device.brought if n >= state_bytes // 4]
+    assert len(device.brought) > 6 * 3  # sums and maxima
+    # the gradient by the initial state, and a snapshot, however many steps there are
+    assert sum(whole) <= 2 * state_bytes
+
+
+def test_a_final_state_comes_to_the_host_where_the_device_has_no_room(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: array.DeviceArray) -> array.DeviceArray:
+        raise ConfigError("no room")
+
+    with Problem(config_of(folder, ON_A_DEVICE), COMM) as problem:
+        schedule = Binomial(40, 5)
+        store = MemoryStore(problem.case.model.new_state, 5, exchanges=True)
+        found = reverse(problem.case, schedule, store)
+        assert isinstance(found.final, array.DeviceArray)
+        monkeypatch.setattr(array.DeviceArray, "copy", full)
+        again = problem.case.model.final_copy
+    assert type(again) is np.ndarray
+    assert np.asarray(found.final).tobytes() == again.tobytes()
 
 
 @pytest.mark.parametrize("store", STORES)

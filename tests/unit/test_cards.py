@@ -24,7 +24,7 @@ from burgers_adjoint.errors import ConfigError
 def every_source() -> str:
     binary = {"add", "subtract", "multiply", "divide"}
     texts = [PROBE, scans.ADD_BINS, scans.FIRST_NOT_FINITE, parcels.PACK, parcels.UNPACK]
-    texts += [parcels.WRAP]
+    texts += [parcels.WRAP, scans.LARGEST, scans.ADD_HASHES]
     for operation in OPERATIONS:
         n_operands = 2 if operation in binary else 1
         texts += [kernel_of(operation, n)[1] for n in product([False, True], repeat=n_operands)]

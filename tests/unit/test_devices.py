@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from device_probe import PROBE
+from fake_ranks import decompositions
 from mpi4py import MPI
 from stand_in_device import StandIn
 
@@ -20,7 +21,7 @@ from burgers_adjoint.parallel import halo
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.grid import Grid
 from burgers_adjoint.parallel.halo import Frame, Halo
-from burgers_adjoint.parallel.reductions import add_to_bins, bin_sums, new_bins
+from burgers_adjoint.parallel.reductions import add_to_bins, bin_sums, digest, new_bins, norm
 from burgers_adjoint.stepping.guards import FiniteGuard
 from burgers_adjoint.stepping.time_steps import TimeSteps
 
@@ -468,6 +469,67 @@ def test_bins_of_special_values_views_and_parts(
     monkeypatch.setattr(array_module.scans, "MOST_ENTRIES", 100)
     assert (bin_sums(array[..., 3:21, 5:66]) == bin_sums(values[..., 3:21, 5:66])).all()
     assert launched(device).count("add_bins") > 30
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [0.0, -0.0], [-0.0], [-1.0, -5e-324, -TINY], [1.0, 5e-324, TINY], [LARGEST, np.inf, 1.0],
+        [-np.inf, -LARGEST], [-np.inf], [1.0, np.nan, np.inf], [np.copysign(np.nan, -1.0), -1.0],
+    ],
+    ids=str,
+)  # fmt: skip
+def test_largest_of_special_values(device: StandIn, values: list[float]) -> None:
+    given = np.array(values)
+    assert same(on_device(device, given).max() + 0.0, given.max() + 0.0)
+
+
+def test_largest_is_found_on_the_device(device: StandIn) -> None:
+    values = numbers(3, 70, 900)
+    array = on_device(device, values)
+    views = [(array, values), (array[1, 3:60, 7:800], values[1, 3:60, 7:800])]
+    for found, expected in views:
+        for place in [(0, 0), (-1, -1), (20, 300)]:
+            found[..., place[0], place[1]] = expected[..., place[0], place[1]] = 9.0 + place[1]
+            device.brought.clear()
+            assert np.max(found) == expected.max()
+            assert np.max(np.abs(found), initial=2e3) == 2e3
+            assert device.brought == [8, 8]
+    assert launched(device).count("largest") == 12
+    assert same(np.max(array, axis=1), values.max(axis=1))
+    assert np.max(array[:0], initial=-1.0) == -1.0
+    with pytest.raises(ValueError, match="zero-size"):
+        array[:0].max()
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-320, 1e-200, 3e-160, 1e200, LARGEST / 8])
+def test_norms_have_the_hosts_bits(device: StandIn, scale: float) -> None:
+    values = scale * numbers(2, 40, 30)
+    values[0, :3] *= 1e-5
+    array = on_device(device, values)
+    device.brought.clear()
+    assert norm(MPI.COMM_SELF, array) == norm(MPI.COMM_SELF, values) > 0
+    assert max(device.brought) <= new_bins().nbytes
+
+
+@pytest.mark.parametrize("extreme", [0.0, 5e-324, -5e-324, TINY, LARGEST, -np.inf, np.nan])
+def test_norms_of_extremes(device: StandIn, extreme: float) -> None:
+    values = np.full(5, extreme)
+    assert same(norm(MPI.COMM_SELF, on_device(device, values)), norm(MPI.COMM_SELF, values))
+
+
+@pytest.mark.parametrize("size", [1, 6])
+def test_digests_are_those_of_the_host(device: StandIn, size: int) -> None:
+    for tile in decompositions(size, (37, 300)):
+        values = special(3, tile.tile_shape[0] + 4, tile.tile_shape[1] + 6, seed=tile.rank)
+        array = on_device(device, values)
+        parts = [one[..., 2:-2, 3:-3] for one in (values, array)]
+        expected = digest(tile, [*parts[0], parts[0][0]], [1.5, -0.0])
+        device.brought.clear()
+        # some on the device, some on the host
+        assert digest(tile, [*parts[1], parts[0][0]], [1.5, -0.0]) == expected
+        assert device.brought == [16] * 3
+        assert digest(tile, [parts[1][1], parts[1][0], *parts[0][2:], parts[0][0]], []) != expected
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

@@ -30,7 +30,6 @@ class RunningEnstrophy(Quadratic):
         frame = Frame(layout.rows, layout.columns)
         self._fields = Halo(decomposition, frame, depth=1, n_fields=2, corners=False)
         self._scalar = Halo(decomposition, frame, depth=1, n_fields=1, corners=False)
-        # zero for good where nothing counts
         self._vorticity = layout.new_array(1)
 
     @classmethod
@@ -70,6 +69,9 @@ class RunningEnstrophy(Quadratic):
         _, _, v_west, v_east = self._neighbours(state[1])
         u_south, u_north, _, _ = self._neighbours(state[0])
         everywhere = self._half_x * (v_east - v_west) - self._half_y * (u_north - u_south)
+        if type(self._vorticity) is not type(state):  # to where the states are
+            self._vorticity = state[:1].copy()
+            self._vorticity.fill(0.0)  # for good where nothing counts
         places = self._counted[1:]
         vorticity = self._layout.interior(self._vorticity)[0]
         vorticity[places] = everywhere[places]
