@@ -134,6 +134,7 @@ class StandIn:
         self.calls: list[tuple[Any, ...]] = []
         self.brought: list[int] = []
         self.main = HostStream(0)
+        self.direct = False
         self._n_streams = self._n_events = 0
         self._functions: dict[tuple[str, str], HostFunction] = {}
         self._memories: WeakSet[HostMemory] = WeakSet()

@@ -10,6 +10,8 @@ from burgers_adjoint.parallel.failure import agreed
 from burgers_adjoint.stepping.backend import PROCESSOR, Backend
 
 if TYPE_CHECKING:
+    from burgers_adjoint.assembly.device_messages import Messages
+    from burgers_adjoint.devices.device import Device
     from burgers_adjoint.stepping.accelerator import Accelerator
 
 # Number of a rank on its node, as PALS, MPICH, Open MPI, MVAPICH and Slurm tell it: also where a
@@ -21,16 +23,23 @@ LOCAL_RANK = (
 _MADE: dict[str, Accelerator] = {}
 
 
-def backend_of(name: str, comm: Comm) -> Backend:
+def backend_of(name: str, comm: Comm, messages: Messages = "auto") -> Backend:
     """The backend of a device by its configured name. Collective.
 
     Ranks of a node take its cards in turn, and share them where there are fewer.
+
+    Args:
+        name: of the device.
+        comm: all ranks.
+        messages: see `device_messages.choose_messages`.
 
     Raises:
         ConfigError: on all ranks: one of them finds no such device, or too many share it.
     """
     if name == "cpu":
         return PROCESSOR
+    from burgers_adjoint.assembly.device_messages import choose_messages
+
     # all ranks take part, also those that have used their device before
     with ranks_of_node(comm) as node:
         with agreed(comm):
@@ -40,7 +49,13 @@ def backend_of(name: str, comm: Comm) -> Backend:
         n_sharing = of_every_rank(node, device.card).count(device.card)
     with agreed(comm):
         device.share(n_sharing)
+    choose_messages(device, comm, messages)
     return _MADE[name]
+
+
+def device_in_use(name: str) -> Device | None:
+    """The device that steps of this process are taken on, by its configured name, if any are."""
+    return _MADE[name].device if name in _MADE else None
 
 
 def _accelerator(rank: int) -> Accelerator:

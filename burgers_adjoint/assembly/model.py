@@ -211,7 +211,7 @@ def recipe_of(config: Config, comm: Comm) -> Recipe:
         physics.smooth_speed,
         Traits(section.scale, section.lower, section.upper, section.knots),
         time.stages == "keep", parallel.steps_per_exchange, parallel.overlap,
-        backend=backend_of(parallel.device, comm),
+        backend=backend_of(parallel.device, comm, parallel.messages),
     )  # fmt: skip
 
 

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from msgspec import UNSET, UnsetType
 
+from burgers_adjoint.assembly.backends import device_in_use
 from burgers_adjoint.assembly.case import Case
 from burgers_adjoint.assembly.dumping import DumpViewer
 from burgers_adjoint.assembly.runs import Gradient
@@ -30,9 +32,9 @@ from burgers_adjoint.output.results import (
     remove_leftovers,
     write_results,
 )
-from burgers_adjoint.output.summary import Planned, RunSummary, Seconds, to_line
+from burgers_adjoint.output.summary import Placed, Planned, RunSummary, Seconds, to_line
 from burgers_adjoint.output.system import versions
-from burgers_adjoint.parallel.agreement import Comm, largest
+from burgers_adjoint.parallel.agreement import Comm, from_rank, largest
 from burgers_adjoint.parallel.failure import agreed
 from burgers_adjoint.planning.checkpointing import Checkpointing
 from burgers_adjoint.problem import Problem
@@ -148,11 +150,22 @@ def summarize(
         digest=case.digest(final, gradient),
         ranks=comm.size,
         process_grid=case.decomposition.process_grid,
+        device=_placed(case),
         steps=case.n_steps,
         time=case.model.time_steps.time(case.n_steps),
         seconds={"startup": startup, "sweeps": sweeps, **slowest},
         peak_rss_bytes=largest(comm, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024),
     )
+
+
+def _placed(case: Case) -> Placed | UnsetType:
+    device = device_in_use(case.config.parallel.device)
+    if device is None:
+        return UNSET
+    alone = case.comm.size == 1
+    messages = "none" if alone else "direct" if device.direct else "staged"
+    found: Placed = from_rank(case.comm, Placed(device.name, messages))
+    return found
 
 
 def write_run(

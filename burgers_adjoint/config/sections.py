@@ -291,12 +291,15 @@ class Parallel(Struct, frozen=True, forbid_unknown_fields=True):
             given; for example 8.
         overlap: advance the interior while the halo is under way: ranks of whole rows.
         device: where the steps are taken: cpu, or cuda, an NVIDIA card for each rank or for some.
+        messages: of cards to other ranks: auto, by MPI from memory of the card where a trial at the
+            start shows that it works, else staged, through the host's.
     """
 
     process_grid: tuple[Count, Count] | None = None
     steps_per_exchange: Annotated[int, Meta(ge=1, le=1024)] | None = None
     overlap: bool = False
     device: Literal["cpu", "cuda"] = "cpu"
+    messages: Literal["auto", "staged"] = "auto"
 
 
 class Output(Struct, frozen=True, forbid_unknown_fields=True):

@@ -11,15 +11,14 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 from burgers_adjoint.devices import scans
 from burgers_adjoint.devices.asides import Aside, has_room
 from burgers_adjoint.devices.device import Device, Memory
-from burgers_adjoint.devices.elementwise import Operand, compute, operation_of
-from burgers_adjoint.devices.parcels import Parcel, Wrap
+from burgers_adjoint.devices.elementwise import Operand, compute, number_of, operation_of
+from burgers_adjoint.devices.parcels import Parcel, Post, Wrap
 from burgers_adjoint.devices.staging import Staging
 from burgers_adjoint.devices.view import View, padded, sheets
 from burgers_adjoint.errors import ConfigError
 from burgers_adjoint.parallel.reductions import carry
 
 MOST_COPIES = 8  # of one view: what needs more goes by a kernel
-MOST_EXACT = 2**53  # of integers that are doubles
 
 
 class Whole:
@@ -207,7 +206,7 @@ class DeviceArray(NDArrayOperatorsMixin):
             if value.shape == self.shape:
                 self._copy_from(value)
                 return
-        elif (number := _number(value)) is not None:
+        elif (number := number_of(value)) is not None:
             self.fill(number)
             return
         self._upload(np.broadcast_to(np.asarray(value, dtype=np.float64), self.shape))
@@ -279,7 +278,7 @@ class DeviceArray(NDArrayOperatorsMixin):
                 return None
         given: list[DeviceArray | float] = []
         for one in inputs:
-            operand = one if isinstance(one, DeviceArray) else _number(one)
+            operand = one if isinstance(one, DeviceArray) else number_of(one)
             if operand is None:
                 return None
             given.append(operand)
@@ -339,15 +338,26 @@ class DeviceArray(NDArrayOperatorsMixin):
 
     # ---- messages
 
-    def pack(self, regions: np.ndarray, first_field: int, buffer: np.ndarray) -> None:
-        """Copy regions of all fields to a message on the host; see `parallel.halo.pack`."""
-        if len(regions) and len(self):
+    def post(self, size: int) -> Post | None:
+        """Memory beside this array for messages; None where MPI cannot read it there."""
+        return Post.of(self.device, size)
+
+    def pack(self, regions: np.ndarray, first_field: int, buffer: np.ndarray | Post) -> None:
+        """Copy regions of all fields to a message; see `parallel.halo.pack`.
+
+        One on the host is there when this returns, one on the device when its `ready` does.
+        """
+        if isinstance(buffer, Post):
+            buffer.copy("pack", *self._place, regions, first_field)
+        elif len(regions) and len(self):
             parcel = Parcel.of(self.device, regions, len(self))
             parcel.pack(self.device, *self._place, first_field, buffer)
 
-    def unpack(self, buffer: np.ndarray, regions: np.ndarray, first_field: int) -> None:
-        """Copy a message on the host to regions of all fields: the inverse of `pack`."""
-        if len(regions) and len(self):
+    def unpack(self, buffer: np.ndarray | Post, regions: np.ndarray, first_field: int) -> None:
+        """Copy a message to regions of all fields: the inverse of `pack`."""
+        if isinstance(buffer, Post):
+            buffer.copy("unpack", *self._place, regions, first_field)
+        elif len(regions) and len(self):
             parcel = Parcel.of(self.device, regions, len(self))
             parcel.unpack(self.device, buffer, first_field, *self._place)
 
@@ -355,17 +365,6 @@ class DeviceArray(NDArrayOperatorsMixin):
         """Copy regions of all fields to others, (n, 8); none overlaps with any."""
         if len(pairs) and len(self):
             Wrap.of(self.device, pairs).copy(self.device, *self._place)
-
-
-def _number(value: Any) -> float | None:
-    """A number as a double; None where it is none, or NumPy would compute with more than it."""
-    if isinstance(value, np.ndarray) and value.ndim == 0:
-        value = value[()]
-    if isinstance(value, int | np.integer):
-        return float(value) if abs(int(value)) <= MOST_EXACT else None
-    if isinstance(value, float | np.float32 | np.float16 | np.bool_):
-        return float(value)
-    return None
 
 
 def _on_host(ufunc: np.ufunc, method: str, inputs: Sequence[Any], options: dict[str, Any]) -> Any:

@@ -55,6 +55,7 @@ class Cuda:
         self.shared_bytes = int(attributes["MaxSharedMemoryPerBlockOptin"])
         self.card = str(runtime.deviceGetPCIBusId(number))
         self._n_sharing = 1
+        self.direct = False
 
     def _number_of_cards(self) -> int:
         try:

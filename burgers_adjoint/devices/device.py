@@ -38,6 +38,7 @@ class Device(Protocol):
         n_processors: its multiprocessors.
         shared_bytes: the most shared memory that a block of threads can have.
         main: the stream of steps.
+        direct: whether MPI is to read and write its memory.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Device(Protocol):
     n_processors: int
     shared_bytes: int
     main: Stream
+    direct: bool
 
     def share(self, n_ranks: int) -> None:
         """Leave the others that have this card, too, their part of its memory.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +13,8 @@ from burgers_adjoint.devices.view import View
 
 Operand = tuple[int, View] | float
 """Address of an array and which of its entries, or a number that stands for them all."""
+
+MOST_EXACT = 2**53  # of integers that are doubles
 
 # by the name of NumPy's function: the operation on a and b
 OPERATIONS = {
@@ -24,6 +27,17 @@ OPERATIONS = {
     "absolute": "abs_(a)",
     "copy": "a",
 }
+
+
+def number_of(value: Any) -> float | None:
+    """A number as a double; None where it is none, or NumPy would compute with more than it."""
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value[()]
+    if isinstance(value, int | np.integer):
+        return float(value) if abs(int(value)) <= MOST_EXACT else None
+    if isinstance(value, float | np.float32 | np.float16 | np.bool_):
+        return float(value)
+    return None
 
 
 def operation_of(ufunc: np.ufunc) -> str | None:

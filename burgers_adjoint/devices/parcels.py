@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -11,6 +12,7 @@ import numpy as np
 from burgers_adjoint.devices.device import Device, Event
 from burgers_adjoint.devices.staging import Staging
 from burgers_adjoint.devices.view import View
+from burgers_adjoint.errors import ConfigError
 
 THREADS = 256  # of a block
 MOST_BLOCKS = 64  # of a region
@@ -180,6 +182,63 @@ class Parcel:
                 *_geometry(address, view), np.uint64(self._message.address),
             ],
         )  # fmt: skip
+
+
+class Post:
+    """Memory for messages on a device, where MPI reads and writes it.
+
+    Args:
+        device: that has it.
+        size: doubles in it.
+
+    Attributes:
+        address: of the first one.
+    """
+
+    def __init__(self, device: Device, size: int) -> None:
+        self._device, self._memory = device, device.allocate(8 * size)
+        self.address = self._memory.address
+
+    @staticmethod
+    def of(device: Device, size: int) -> Post | None:
+        """New memory for messages; None where MPI is not to use it, or there is no room."""
+        if device.direct:
+            with suppress(ConfigError):
+                return Post(device, size)
+        return None
+
+    def copy(
+        self, name: str, address: int, view: View, regions: np.ndarray, first_field: int
+    ) -> None:
+        """Ask for a copy between regions of an array and messages, in the order of the main stream.
+
+        Args:
+            name: "pack", or "unpack" for the other way.
+            address: of the array.
+            view: (n_fields, rows, columns) of it.
+            regions: (n, 5) int64; see `parallel.halo.pack`.
+            first_field: of the messages that the array's first one is.
+        """
+        n_fields = view.shape[0]
+        if not len(regions) or not n_fields:
+            return
+        cells = (regions[:, 2] - regions[:, 1]) * (regions[:, 4] - regions[:, 3])
+        table = regions.copy()
+        table[:, 0] += first_field * cells
+        device = self._device
+        memory = _of(device, (name, table.tobytes()), lambda: _on_device(device, table))
+        blocks = min(MOST_BLOCKS, max(1, -(-n_fields * int(cells.max()) // THREADS))), len(regions)
+        device.launch(
+            device.function({"pack": PACK, "unpack": UNPACK}[name], name), blocks, THREADS, 0,
+            [
+                np.int64(n_fields), np.uint64(memory.address), *_geometry(address, view),
+                np.uint64(self.address),
+            ],
+        )  # fmt: skip
+
+    def ready(self) -> None:
+        """Wait until what was packed is there."""
+        self._device.synchronize()
 
 
 class Wrap:

@@ -133,6 +133,13 @@ class Check(Struct):
     text: str
 
 
+class Placed(Struct):
+    """The device of rank 0, and how messages go to others: "direct", "staged" or "none"."""
+
+    name: str
+    messages: str
+
+
 class RunSummary(Struct, kw_only=True):
     """What forward, gradient and optimize found and took, the same on all ranks."""
 
@@ -141,6 +148,7 @@ class RunSummary(Struct, kw_only=True):
     digest: str
     ranks: int
     process_grid: tuple[int, int]
+    device: Placed | UnsetType = UNSET
     steps: int
     time: float
     seconds: Seconds

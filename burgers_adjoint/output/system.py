@@ -37,7 +37,13 @@ def information(comm: Any) -> dict[str, Any]:
     import psutil
 
     from burgers_adjoint.kernels.cache import kernel_folder
-    from burgers_adjoint.parallel.agreement import from_rank, of_every_rank, ranks_of_node
+    from burgers_adjoint.parallel.agreement import (
+        everywhere,
+        from_rank,
+        of_every_rank,
+        ranks_of_node,
+    )
+    from burgers_adjoint.parallel.library import claims_device_memory
 
     with ranks_of_node(comm) as node:
         here = {
@@ -51,7 +57,9 @@ def information(comm: Any) -> dict[str, Any]:
         first = node.rank == 0
     nodes = [found for found in of_every_rank(comm, here if first else None) if found]
     found = {"versions": versions(), "kernel_cache": str(kernel_folder())}
-    return from_rank(comm, found) | {"ranks": comm.size, "nodes": nodes}
+    aware = everywhere(comm, claims_device_memory())
+    here_too = {"ranks": comm.size, "nodes": nodes, "cuda_aware_mpi": aware}
+    return from_rank(comm, found) | here_too
 
 
 def _installed(distribution: str) -> str:

@@ -21,6 +21,7 @@ from burgers_adjoint.output.summary import (
 
 WIDTH = 80  # of what is not printed on a terminal
 WIDEST = 10_000  # columns that no table needs
+MESSAGES = {"none": "", "direct": "; halos from its memory", "staged": "; halos by the host"}
 UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
 
@@ -153,6 +154,7 @@ def print_information(information: Mapping[str, Any], stream: TextIO, terminal: 
     """Print versions and the machine."""
     rows = list(information["versions"].items())
     rows.append(("ranks", str(information["ranks"])))
+    rows.append(("CUDA-aware MPI", "by its word" if information["cuda_aware_mpi"] else "no"))
     for node in information["nodes"]:
         rows.append(
             (
@@ -256,6 +258,8 @@ def summary_rows(summary: RunSummary) -> Iterable[tuple[str, str]]:
     yield "peak memory", f"{size_of(summary.peak_rss_bytes)} on the largest rank"
     rows, columns = summary.process_grid
     yield "ranks", f"{summary.ranks} ({rows} x {columns}, rows x columns)"
+    if summary.device:
+        yield "device", summary.device.name + MESSAGES[summary.device.messages]
     yield "digest", summary.digest
 
 

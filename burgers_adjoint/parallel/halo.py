@@ -1,7 +1,7 @@
 """Halo exchange: every neighbour gets one message with the edges of all fields."""
 
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
@@ -101,7 +101,8 @@ class Halo:
         self._requests: list[MPI.Prequest] = []
         # Some MPI libraries complain of requests that are left at the end, so they are released on
         # every way there: with this object, or at the end of the process, if nobody has closed it.
-        self._release = weakref.finalize(self, _release, self._requests)
+        self._direct: list[MPI.Prequest] = []
+        self._release = weakref.finalize(self, _release, self._requests, self._direct)
         sides = []
         size = 0
         for number, (north, east) in enumerate(DIRECTIONS):
@@ -137,13 +138,16 @@ class Halo:
         self._buffer = np.zeros(2 * size)
         self._incoming[:, 0] += np.where(self._incoming[:, 0] < 0, 2 * size, 0)
         received, self._sent = self._buffer[:size], self._buffer[size:]
-        far = [side for side, here in zip(sides, own, strict=True) if not here]
-        self._requests += _messages(decomposition.comm, far, received, self._sent)
+        self._far = [side for side, here in zip(sides, own, strict=True) if not here]
+        self._comm = decomposition.comm
+        self._requests += _messages(self._comm, self._far, _slices(received), _slices(self._sent))
+        self._posts: tuple[Any, Any] | None = None
+        self._staged = not self._far
 
     def exchange(self, *arrays: Any) -> None:
         """Fill the halo of all arrays, each (n_fields of it, rows, pitch).
 
-        Those that are not NumPy's pack, unpack and wrap themselves.
+        Those that are not NumPy's pack, unpack and wrap themselves; all of a call are on one side.
         """
         self.start(*arrays)
         self.finish(*arrays)
@@ -154,15 +158,18 @@ class Halo:
             return
         start = perf_counter()
         first_field = 0
+        (sent, _), requests = self._messages_of(arrays[0])
         for array in arrays:
             if isinstance(array, np.ndarray):
                 pack(array, self._outgoing, first_field, self._sent)
             else:
-                array.pack(self._far_out, first_field, self._sent)
+                array.pack(self._far_out, first_field, sent)
             first_field += array.shape[0]
         assert first_field == self.n_fields
-        if self._requests:
-            MPI.Prequest.Startall(self._requests)
+        if requests is self._direct:
+            sent.ready()
+        if requests:
+            MPI.Prequest.Startall(requests)
         for array in arrays:
             if not isinstance(array, np.ndarray):
                 array.wrap(self._around)
@@ -173,34 +180,68 @@ class Halo:
         if not len(self._outgoing):
             return
         start = perf_counter()
-        if self._requests:
-            MPI.Prequest.Waitall(self._requests)
+        (_, received), requests = self._messages_of(arrays[0])
+        if requests:
+            MPI.Prequest.Waitall(requests)
         first_field = 0
         for array in arrays:
             if isinstance(array, np.ndarray):
                 unpack(self._buffer, self._incoming, first_field, array)
             else:
-                array.unpack(self._buffer, self._far_in, first_field)
+                array.unpack(received, self._far_in, first_field)
             first_field += array.shape[0]
         self.seconds += perf_counter() - start
+
+    def _messages_of(self, array: Any) -> tuple[tuple[Any, Any], list[MPI.Prequest]]:
+        """Messages that are sent and received of arrays like this one, and their requests.
+
+        Those of arrays on a device are there, if MPI can use them there when the first one comes.
+        """
+        if not (self._staged or self._posts or isinstance(array, np.ndarray)):
+            sent, received = (array.post(len(self._sent)) for _ in range(2))
+            self._staged = sent is None or received is None
+            if not self._staged:
+                places = _memory(received.address), _memory(sent.address)
+                self._direct += _messages(self._comm, self._far, *places)
+                self._posts = sent, received
+        if self._posts is None or isinstance(array, np.ndarray):
+            return (self._sent, self._buffer), self._requests
+        return self._posts, self._direct
 
     def close(self) -> None:
         """Release the requests."""
         self._release()
 
 
+Place = Callable[[int, int], Any]
+"""A buffer for MPI, from where a message starts and how many doubles it has."""
+
+
+def _slices(values: np.ndarray) -> Place:
+    return lambda start, count: values[start : start + count]
+
+
+def _memory(address: int) -> Place:
+    """Buffers in memory that this process may be unable to read, of a device."""
+
+    def place(start: int, count: int) -> Any:
+        return [MPI.memory.fromaddress(address + 8 * start, 8 * count), count, MPI.DOUBLE]
+
+    return place
+
+
 def _messages(
-    comm: MPI.Comm, sides: Sequence[tuple[int, int, int, int]], received: Any, sent: Any
+    comm: MPI.Comm, sides: Sequence[tuple[int, int, int, int]], received: Place, sent: Place
 ) -> Iterator[MPI.Prequest]:
     """Requests of one message each way, per side: direction, neighbour, offset and count."""
-    for number, neighbour, offset, count in sides:
-        part = slice(offset, offset + count)
-        yield comm.Recv_init(received[part], source=neighbour, tag=7 - number)
-        yield comm.Send_init(sent[part], dest=neighbour, tag=number)
+    for number, neighbour, *part in sides:
+        yield comm.Recv_init(received(*part), source=neighbour, tag=7 - number)
+        yield comm.Send_init(sent(*part), dest=neighbour, tag=number)
 
 
-def _release(requests: list[MPI.Prequest]) -> None:
-    if not MPI.Is_finalized():
-        for request in requests:
-            request.Free()
-    requests.clear()
+def _release(*several: list[MPI.Prequest]) -> None:
+    for requests in several:
+        if not MPI.Is_finalized():
+            for request in requests:
+                request.Free()
+        requests.clear()

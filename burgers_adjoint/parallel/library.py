@@ -1,7 +1,11 @@
 """The MPI library of this process: all its ranks, what it can do, and its end."""
 
+import ctypes
+
 import mpi4py
 from mpi4py import MPI
+
+CUDA = 0  # MPICH's number of NVIDIA's cards
 
 
 def all_ranks() -> MPI.Comm:
@@ -42,6 +46,25 @@ def ends_failed_transfers() -> bool:
     """
     name, version = MPI.get_vendor()
     return not (name == "Open MPI" and version[0] >= 5)
+
+
+def claims_device_memory() -> bool:
+    """Whether the library says that it reads and writes memory of NVIDIA's cards.
+
+    It is asked by the extensions of Open MPI and of MPICH; one without them does not say so.
+    """
+    for path in (None, MPI.__file__):
+        try:
+            symbols = ctypes.CDLL(path)
+        except OSError:
+            continue
+        if (query := getattr(symbols, "MPIX_Query_cuda_support", None)) and query() == 1:
+            return True
+        if query := getattr(symbols, "MPIX_GPU_query_support", None):
+            answer = ctypes.c_int(0)
+            if query(ctypes.c_int(CUDA), ctypes.byref(answer)) == 0 and answer.value:
+                return True
+    return False
 
 
 def abort(comm: MPI.Comm, code: int) -> None:

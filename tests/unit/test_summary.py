@@ -10,6 +10,7 @@ from burgers_adjoint.config import Config, load
 from burgers_adjoint.output.summary import (
     Check,
     CheckSummary,
+    Placed,
     RunSummary,
     Scheduled,
     published_comparison,
@@ -146,6 +147,7 @@ def test_information_names_versions_and_nodes():
     information = {
         "versions": {"numpy": "1.24.2"},
         "ranks": 4,
+        "cuda_aware_mpi": True,
         "kernel_cache": "/somewhere",
         "nodes": [
             {
@@ -160,7 +162,21 @@ def test_information_names_versions_and_nodes():
     }
     said = re.sub(r"\s+", " ", printed(print_information, information))
     assert "numpy 1.24.2" in said
+    assert "CUDA-aware MPI by its word" in said
+    no = printed(print_information, information | {"cuda_aware_mpi": False})
+    assert re.search(r"CUDA-aware MPI +no *\n", no)
     assert "node alpha 4 ranks, 32 of 64 cores usable, 500 GB of 512 GB free" in said
+
+
+@pytest.mark.parametrize(
+    ("messages", "said"),
+    [("none", "H100"), ("direct", "H100; halos from its memory"), ("staged", "H100; halos by the")],
+)
+def test_summary_tells_of_the_device(messages: str, said: str) -> None:
+    placed = msgspec.structs.replace(SUMMARY, device=Placed("H100", messages))
+    assert re.search(rf"device +{said}", printed(print_summary, placed))
+    assert summary_of(json.loads(to_json(placed))) == placed
+    assert "device" not in printed(print_summary, SUMMARY) + to_json(SUMMARY)
 
 
 def test_json_takes_numpy_numbers_and_has_no_nan():
