@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from typing import Literal
+from weakref import WeakSet
 
 import numpy as np
 
@@ -16,6 +17,8 @@ from burgers_adjoint.parallel.library import claims_device_memory, library_name
 logger = logging.getLogger(__name__)
 
 Messages = Literal["auto", "staged"]
+# devices of trials that failed, which are not held up by another one
+_failed: WeakSet[Device] = WeakSet()
 SIZES = 64, 2**17  # doubles: MPI takes other ways for long messages than for short ones
 
 
@@ -33,13 +36,16 @@ def choose_messages(device: Device, comm: Comm, wanted: Messages) -> None:
     if comm.size == 1:
         return
     device.direct = False
-    if wanted == "staged" or not everywhere(comm, claims_device_memory()):
+    if wanted == "staged":
+        return
+    if not everywhere(comm, device not in _failed and claims_device_memory()):
         return
     for size in SIZES:
         with apart(comm) as ranks:
             fault = _fault(device, ranks, size)
         faults = of_every_rank(comm, fault)
         if any(faults):
+            _failed.add(device)
             rank, fault = next((rank, fault) for rank, fault in enumerate(faults) if fault)
             if comm.rank == 0:
                 logger.warning(

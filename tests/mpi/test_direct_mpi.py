@@ -152,6 +152,11 @@ def test_a_trial_that_fails_on_one_rank_has_all_go_by_the_host(
         assert f"a message of {8 * SIZES[0]} bytes" in text
         assert what in text
         assert 'parallel.messages = "staged"' in text
+    # it is not tried again, and said once
+    device.calls.clear()
+    choose_messages(device, COMM, "auto")
+    assert not (device.direct or device.calls)
+    assert len(caplog.records) == len(said)
     # and nothing of it is in the way of the next one
     sound = StandIn()
     choose_messages(sound, COMM, "auto")
