@@ -155,7 +155,8 @@ def test_a_trial_that_fails_on_one_rank_has_all_go_by_the_host(
     # it is not tried again, and said once
     device.calls.clear()
     choose_messages(device, COMM, "auto")
-    assert not (device.direct or device.calls)
+    assert not device.direct
+    assert not device.calls
     assert len(caplog.records) == len(said)
     # and nothing of it is in the way of the next one
     sound = StandIn()
