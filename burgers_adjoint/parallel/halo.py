@@ -157,22 +157,16 @@ class Halo:
         if not len(self._outgoing):
             return
         start = perf_counter()
-        first_field = 0
-        (sent, _), requests = self._messages_of(arrays[0])
-        for array in arrays:
-            if isinstance(array, np.ndarray):
+        if isinstance(arrays[0], np.ndarray):
+            first_field = 0
+            for array in arrays:
                 pack(array, self._outgoing, first_field, self._sent)
-            else:
-                array.pack(self._far_out, first_field, sent)
-            first_field += array.shape[0]
-        assert first_field == self.n_fields
-        if requests is self._direct:
-            sent.ready()
-        if requests:
-            MPI.Prequest.Startall(requests)
-        for array in arrays:
-            if not isinstance(array, np.ndarray):
-                array.wrap(self._around)
+                first_field += array.shape[0]
+            assert first_field == self.n_fields
+            if self._requests:
+                MPI.Prequest.Startall(self._requests)
+        else:
+            self._start_on_device(arrays)
         self.seconds += perf_counter() - start
 
     def finish(self, *arrays: Any) -> None:
@@ -180,31 +174,53 @@ class Halo:
         if not len(self._outgoing):
             return
         start = perf_counter()
+        if isinstance(arrays[0], np.ndarray):
+            if self._requests:
+                MPI.Prequest.Waitall(self._requests)
+            first_field = 0
+            for array in arrays:
+                unpack(self._buffer, self._incoming, first_field, array)
+                first_field += array.shape[0]
+        else:
+            self._finish_on_device(arrays)
+        self.seconds += perf_counter() - start
+
+    def _start_on_device(self, arrays: Sequence[Any]) -> None:
+        (sent, _), requests = self._messages_of(arrays[0])
+        first_field = 0
+        for array in arrays:
+            array.pack(self._far_out, first_field, sent)
+            first_field += array.shape[0]
+        assert first_field == self.n_fields
+        if requests is self._direct:
+            sent.ready()
+        if requests:
+            MPI.Prequest.Startall(requests)
+        for array in arrays:
+            array.wrap(self._around)
+
+    def _finish_on_device(self, arrays: Sequence[Any]) -> None:
         (_, received), requests = self._messages_of(arrays[0])
         if requests:
             MPI.Prequest.Waitall(requests)
         first_field = 0
         for array in arrays:
-            if isinstance(array, np.ndarray):
-                unpack(self._buffer, self._incoming, first_field, array)
-            else:
-                array.unpack(received, self._far_in, first_field)
+            array.unpack(received, self._far_in, first_field)
             first_field += array.shape[0]
-        self.seconds += perf_counter() - start
 
     def _messages_of(self, array: Any) -> tuple[tuple[Any, Any], list[MPI.Prequest]]:
-        """Messages that are sent and received of arrays like this one, and their requests.
+        """Messages that are sent and received of arrays of a device, and their requests.
 
-        Those of arrays on a device are there, if MPI can use them there when the first one comes.
+        They are there, too, if MPI can use them there when the first array comes.
         """
-        if not (self._staged or self._posts or isinstance(array, np.ndarray)):
+        if not (self._staged or self._posts):
             sent, received = (array.post(len(self._sent)) for _ in range(2))
             self._staged = sent is None or received is None
             if not self._staged:
                 places = _memory(received.address), _memory(sent.address)
                 self._direct += _messages(self._comm, self._far, *places)
                 self._posts = sent, received
-        if self._posts is None or isinstance(array, np.ndarray):
+        if self._posts is None:
             return (self._sent, self._buffer), self._requests
         return self._posts, self._direct
 
