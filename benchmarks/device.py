@@ -21,6 +21,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import numpy as np
 from mpi4py import MPI
 
 from benchmarks.measure import Samples, describe_machine, options, table, take_turns, write
@@ -30,6 +31,9 @@ from burgers_adjoint.assembly.model import recipe_of
 from burgers_adjoint.assembly.pinned import PinnedStore
 from burgers_adjoint.checkpointing.binomial import Binomial
 from burgers_adjoint.checkpointing.executor import Executor
+from burgers_adjoint.parallel.decomposition import Decomposition
+from burgers_adjoint.parallel.halo import Frame, Halo
+from burgers_adjoint.parallel.reductions import digest, norm
 from burgers_adjoint.problem import Problem
 from burgers_adjoint.snapshots.memory import MemoryStore
 from burgers_adjoint.snapshots.write_behind import WriteBehindStore
@@ -62,7 +66,7 @@ class Steps:
         self.model = recipe.model(case.grid, case.decomposition, case.setting.time_steps)
         self.stepper, self.synchronize = self.model.stepper, backend.device.synchronize
         self.state = self.model.state_of(case.fields)
-        self.fields = self.model.layout.interior(self.state).copy()  # on the device
+        self.fields: Any = self.model.layout.interior(self.state).copy()  # on the device
 
     def timed(self, call: Callable[[], object], repeats: int) -> float:
         """Seconds of so many calls, and of all that they let the device do."""
@@ -77,6 +81,30 @@ class Steps:
         """Copies of the state's memory."""
         target = self.model.new_state()
         return self.timed(partial(target.__setitem__, ..., self.state), repeats)
+
+    def asides(self, repeats: int) -> float:
+        """What steps wait for when restart data are saved: copies of the state's own points."""
+        return self.timed(self.fields.set_aside, repeats)
+
+    def downloads(self, repeats: int) -> float:
+        """What they wait for where the device has no room: the way to the host."""
+        return self.timed(partial(np.asarray, self.fields), repeats)
+
+    def digests(self, repeats: int) -> float:
+        """Digests of the state."""
+        return self.timed(partial(digest, self.model.decomposition, self.fields, []), repeats)
+
+    def norms(self, repeats: int) -> float:
+        """Euclidean norms of the state, for which its largest magnitude is found first."""
+        return self.timed(partial(norm, self.model.comm, self.fields), repeats)
+
+    def wraps(self, repeats: int) -> float:
+        """Halos, as deep as that of a state, of a periodic grid that is not cut."""
+        layout = self.model.layout
+        alone = Decomposition(MPI.COMM_SELF, (layout.ny, layout.nx), periodic=True)
+        frame = Frame(layout.rows, layout.columns)
+        halo = Halo(alone, frame, layout.halo, self.model.stepper.n_fields, corners=True)
+        return self.timed(partial(halo.exchange, self.state), repeats)
 
     def steps(self, repeats: int) -> float:
         """Steps of the primal, 96 at a time and per call."""
@@ -127,6 +155,11 @@ def measured(problem: Problem, backend: Any, rounds: int) -> Samples:
         "gradient, snapshots on the device": euler.in_memory(),
         f"the same, but {SNAPSHOTS - NEAR} on the host": euler.on_the_host(NEAR),
         INITIAL: initial.in_memory(),
+        "restart data, copied on the device": euler.asides,
+        "the same, brought to the host": euler.downloads,
+        "periodic halos of one rank": euler.wraps,
+        "norm of a state": euler.norms,
+        "digest of a state": euler.digests,
     }
     return take_turns(timers, rounds, 0.01)
 
