@@ -153,7 +153,8 @@ class Foreign(Schedule):
     def __getstate__(self) -> dict[str, Any]:
         """All but the iterator, which does not pickle."""
         state = self.__dict__.copy()
-        del state["_actions"], state["_translation"]
+        del state["_actions"]
+        state.pop("_translation", None)  # a copy has none
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:

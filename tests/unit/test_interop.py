@@ -56,7 +56,9 @@ def test_a_copy_goes_on_with_the_same_actions(name: str, arguments: dict[str, An
     actions = list(Foreign(11, name, arguments))
     schedule = Foreign(11, name, arguments)
     for done in range(len(actions) + 1):
-        assert list(pickle.loads(pickle.dumps(schedule))) == actions[done:]
+        copy = pickle.loads(pickle.dumps(schedule))
+        assert list(pickle.loads(pickle.dumps(copy))) == actions[done:]
+        assert list(copy) == actions[done:]
         schedule.next_action()
 
 
