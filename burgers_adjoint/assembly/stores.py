@@ -24,7 +24,7 @@ from burgers_adjoint.assembly.device_stores import (
     resident,
 )
 from burgers_adjoint.assembly.encoding import encoding_of
-from burgers_adjoint.checkpointing.schedule import Schedule
+from burgers_adjoint.checkpointing.schedule import Slotted
 from burgers_adjoint.config import Config
 from burgers_adjoint.config.registry import STORES
 from burgers_adjoint.errors import (
@@ -69,7 +69,7 @@ class StoreKind:
         asynchronous: whether it has buffers unless the configuration says.
     """
 
-    near_slots: "Callable[[StoreMaker, Schedule], int]"
+    near_slots: "Callable[[StoreMaker, Slotted], int]"
     make_far: "Callable[[StoreMaker, int, bool], Store] | None"
     asynchronous: bool = True
 
@@ -131,7 +131,7 @@ class StoreMaker:
         else:
             self.largest_memory_bytes = self.largest_slot_bytes
 
-    def make(self, schedule: Schedule, kind: str | None = None) -> Store:
+    def make(self, schedule: Slotted, kind: str | None = None) -> Store:
         """A new store with the slots of the schedule, the configured kind or the named one.
 
         Raises:
@@ -180,7 +180,7 @@ class StoreMaker:
             limit -= other_bytes
         return self.encoding.before(store, near, limit)
 
-    def sample(self, schedule: Schedule) -> tuple[Store, list[Transfer]]:
+    def sample(self, schedule: Slotted) -> tuple[Store, list[Transfer]]:
         """A new store of a file per rank with few buffers, and a list of what will be moved."""
         from burgers_adjoint.snapshots.write_behind import LEAST_BUFFERS, WriteBehindStore
 
@@ -209,11 +209,11 @@ class StoreMaker:
             free = shutil.disk_usage(folder).free
         return int(smallest(self.comm, int(share * free / (n_ranks * self.largest_slot_bytes))))
 
-    def near_slots(self, schedule: Schedule, kind: str | None = None) -> int:
+    def near_slots(self, schedule: Slotted, kind: str | None = None) -> int:
         """How many of a schedule's slots are in memory."""
         return self._kind(kind or self.config.snapshots.store).near_slots(self, schedule)
 
-    def slots_that_fit(self, schedule: Schedule) -> int:
+    def slots_that_fit(self, schedule: Slotted) -> int:
         """How many of a schedule's slots go to memory where others can go to disk."""
         if schedule.memory_slots < schedule.slots:
             return schedule.memory_slots
@@ -357,11 +357,11 @@ class StoreMaker:
         return LocalFile(path, capacity, self._shape, self._dtype, attributes)
 
 
-def _all_slots(maker: StoreMaker, schedule: Schedule) -> int:
+def _all_slots(maker: StoreMaker, schedule: Slotted) -> int:
     return schedule.slots
 
 
-def _no_slots(maker: StoreMaker, schedule: Schedule) -> int:
+def _no_slots(maker: StoreMaker, schedule: Slotted) -> int:
     return 0
 
 

@@ -5,10 +5,29 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 from burgers_adjoint.checkpointing.actions import Action, Advance, Load, Reverse, Save
 from burgers_adjoint.errors import ConfigError, ScheduleError
+
+
+class Slotted(Protocol):
+    """What has numbered slots; see `Schedule`."""
+
+    @property
+    def snapshots(self) -> int:
+        """Snapshots that may be alive in memory at any moment."""
+        ...
+
+    @property
+    def slots(self) -> int:
+        """Slots, numbered from 0."""
+        ...
+
+    @property
+    def memory_slots(self) -> int:
+        """Slots in memory: those below this number."""
+        ...
 
 
 class Schedule(ABC):

@@ -90,6 +90,9 @@ class Hessian(Struct, frozen=True, forbid_unknown_fields=True):
         group: in that file; an uncertainty.h5 has some in "modes".
         count: of random directions.
         seed: of these.
+        keep_states: whether Gauss-Newton products, in a search too, keep the snapshots of states
+            for the next ones at the same point: true, false; "auto": where they take no more
+            memory than the schedule has snapshots for, or than snapshots.memory gives.
     """
 
     kind: Literal["full", "gauss_newton"] = "full"
@@ -97,3 +100,4 @@ class Hessian(Struct, frozen=True, forbid_unknown_fields=True):
     group: Text = "directions"
     count: Count = 1
     seed: Seed = 0
+    keep_states: Literal["auto"] | bool = "auto"

@@ -11,7 +11,7 @@ from burgers_adjoint.assembly.schedules import make_schedule
 from burgers_adjoint.assembly.stores import Store, StoreMaker
 from burgers_adjoint.assembly.variants import with_snapshots
 from burgers_adjoint.checkpointing.counts import Observer
-from burgers_adjoint.checkpointing.schedule import Schedule
+from burgers_adjoint.checkpointing.schedule import Schedule, Slotted
 from burgers_adjoint.equations.burgers.preparation import prepare_kernels
 from burgers_adjoint.errors import ConfigError
 from burgers_adjoint.parallel.agreement import from_rank
@@ -144,7 +144,7 @@ class Checkpointing:
             return self.plan.best.candidate.store
         return self._case.config.snapshots.store
 
-    def store(self, schedule: Schedule) -> Store:
+    def store(self, schedule: Slotted) -> Store:
         """A new store with the slots of the schedule.
 
         Raises:

@@ -26,6 +26,7 @@ from burgers_adjoint.observing.observations import Observations
 from burgers_adjoint.parallel.agreement import largest
 from burgers_adjoint.parallel.memory import memory_limit
 from burgers_adjoint.planning.checkpointing import Checkpointing
+from burgers_adjoint.second_order.reversals import StateReversals
 from burgers_adjoint.stepping.along import ObjectiveOfTangents
 from burgers_adjoint.stepping.directions import WithDirections
 from burgers_adjoint.stepping.engine import Engine
@@ -148,8 +149,22 @@ class SecondOrder:
         return self._of_states if self.driven else Checkpointing(self.case)
 
     @cached_property
+    def _reversals(self) -> StateReversals:
+        """Of the states alone, driven by kept tangents."""
+        tangents = len(self._looked) * self.n_directions * self._case.fields.nbytes
+        return StateReversals(self._case, self._of_states, tangents)
+
+    @property
+    def keeps_states(self) -> bool:
+        """Whether snapshots of states are kept for the next products at the same point."""
+        return self.driven and self._reversals.keeps
+
+    @cached_property
     def _store(self) -> Store:
-        store = self.checkpointing.store(self.checkpointing.schedule())
+        if self.driven:
+            store = self._reversals.store
+        else:
+            store = self.checkpointing.store(self.checkpointing.schedule())
         return self._open.enter_context(closed_at_end(store))
 
     def require_room(self) -> None:
@@ -218,6 +233,7 @@ class SecondOrder:
     def _driven(self) -> Products:
         """One sweep of tangents, and a reversal of states for each direction that it drives."""
         case, model, driven = self._case, self.case.model, self._driven_model
+        self.require_room()
         assert driven is not None
         assert isinstance(driven.objective, ObjectiveOfTangents)
         tangents: list[dict[int, np.ndarray]] = [{} for _ in range(self.n_directions)]
@@ -232,8 +248,7 @@ class SecondOrder:
         model.evaluate(state, bins)
         products, counts = [], Counts(forward_steps=case.n_steps)
         for driven.objective.tangents in tangents:
-            schedule = self.checkpointing.schedule()
-            executor = executed(replace(case, model=driven), schedule, self._store)
+            executor = self._reversals.reversed(driven)
             assert executor.cotangent is not None
             products.append(copied(driven.gradient(executor.cotangent)))
             counts.forward_steps += executor.counts.forward_steps

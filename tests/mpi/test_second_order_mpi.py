@@ -69,6 +69,47 @@ def test_products_have_the_bits_of_one_rank(case: Case, product: str, folder: Pa
         assert np.any(part), name
 
 
+KEPT = [
+    Case("euler", "upwind", "periodic", "all", "two_level", "tiered", "final_energy", "recompute"),
+    Case("rk4", "upwind", "dirichlet", "all", "store_all", "memory", "final_energy", "recompute"),
+    Case("euler", "upwind", "dirichlet", "all", "binomial", "hdf5_asynchronous", "final_energy",
+         "recompute"),
+    Case("rk4", "upwind", "periodic", "all", "binomial", "memory", "final_energy", "keep"),
+]  # fmt: skip
+
+
+def products_at_two_points(sections: dict[str, Any], comm: Any, keep: bool) -> list[np.ndarray]:
+    """Gauss-Newton's at a point, again, where one value of one rank is another, and back."""
+    with ba.Problem(sections | {"hessian": {"keep_states": keep}}, comm) as problem:
+        here, tile = problem.controls(), problem.case.decomposition
+        moved = {name: np.array(value) for name, value in here.items()}
+        row, column = NY - 3 - tile.rows.start, NX - 3 - tile.columns.start
+        ny, nx = tile.tile_shape
+        if 0 <= row < ny and 0 <= column < nx:
+            moved["initial"][0, row, column] += 0.125
+        whole = numbers(3, 2)
+        direction = {"initial": whole[:, tile.rows, tile.columns]}
+        found = []
+        for point in (here, here, moved, moved, here):
+            product = problem.gauss_newton_product(point, direction)
+            assert problem.second_order.of(1, False).keeps_states == keep
+            found.append(problem.gather(np.asarray(product["initial"])))
+        return found
+
+
+@pytest.mark.parametrize("case", KEPT, ids=str)
+def test_products_along_kept_states_have_the_bits_of_one_rank(case: Case, folder: Path) -> None:
+    sections = configuration(case, folder)
+    found = products_at_two_points(sections, COMM, True)
+    if COMM.rank:
+        return
+    sections["snapshots"] = {"store": "memory"}
+    expected = products_at_two_points(sections, ALONE, False)
+    assert not np.array_equal(expected[0], expected[2])
+    for one, other in zip(found, expected, strict=True):
+        assert np.array_equal(one, other)
+
+
 def test_ranks_refuse_a_wrong_direction_together(folder: Path) -> None:
     with ba.Problem(configuration(CASES[0], folder)) as problem:
         shape = (2, 5, 3) if COMM.rank == COMM.size - 1 else problem.controls()["initial"].shape

@@ -46,8 +46,8 @@ ALLOWED = {
         "assembly",
     },
     "second_order": {
-        "errors", "config", "checkpointing", "parallel", "stepping", "observing", "equations",
-        "inverse", "assembly", "planning",
+        "errors", "config", "checkpointing", "snapshots", "parallel", "stepping", "observing",
+        "equations", "inverse", "assembly", "planning",
     },
     "checking": {
         "errors", "protocols", "verification", "parallel", "stepping", "equations", "output",
