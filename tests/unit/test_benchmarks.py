@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import cost_model, device, kernels, measure, operations, paper, stages
+from benchmarks import cost_model, device, kept_states, kernels, measure, operations, paper, stages
 from benchmarks.against_ad import __main__ as against_ad
 from benchmarks.against_ad import setup
 from benchmarks.peers import __main__ as peers
@@ -478,3 +478,12 @@ def test_steps_on_a_device_are_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(seconds > 0 for one in samples.seconds.values() for seconds in one)
     kinds = {call[1] for call in stand_in.calls if call[0] == "copy" and call[2]}
     assert kinds == {"to host", "to device"}  # of snapshots, beside the steps
+
+
+def test_kept_states_are_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    kept_states.main(["--quick", "--methods", "euler", "-o", str(tmp_path)])
+    printed = capsys.readouterr().out
+    assert "| euler central" in printed
+    found = json.loads((tmp_path / "kept_states.json").read_text(encoding="utf-8"))
+    for part in ("gauss_newton", "tangents_stored", "forward_steps"):
+        assert all(ratio > 0 for one in found[part].values() for ratio in one.values())
