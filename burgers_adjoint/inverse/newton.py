@@ -1,13 +1,18 @@
 """What TAO's Newton methods want beyond J and its gradient: products, and a preconditioner."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 NEWTON = ("nls", "ntr", "bnls", "bntr")
 # How exactly a Newton step is solved for, over the gradient: the curvature changes in a step.
-TOLERANCE = 0.1
+TOLERANCE = 0.3
+ENOUGH = 0.5  # of the gradient at which a search ends: the last step is solved for no further
+
+# Ways to the first trust region: PETSc's own evaluates J at several points more.
+FIRST_REGIONS = {f"tao_{prefix}_init_type": "direction" for prefix in ("bnk", "nls", "ntr")}
 
 Multiply = Callable[[np.ndarray, np.ndarray, np.ndarray], None]
 Precondition = Callable[[np.ndarray], np.ndarray]
@@ -20,6 +25,7 @@ class SecondOrder:
         petsc: the module petsc4py.PETSc.
         tao: of the search.
         x: a vector like its points.
+        left: the norm of the gradient at which the search ends, over the present one.
         multiply: (entries, direction, product out), of the Hessian there; None for none.
         precondition: what is close to the inverse of the Hessian, times a vector.
     """
@@ -29,22 +35,32 @@ class SecondOrder:
         petsc: Any,
         tao: Any,
         x: Any,
+        left: Callable[[], float],
         multiply: Multiply | None,
         precondition: Precondition = np.copy,
     ) -> None:
-        self._tao, self._precondition, self._matrix = tao, precondition, None
+        self._tao, self._left, self._matrix = tao, left, None
+        self._precondition, self._tolerance = precondition, TOLERANCE
         if multiply is not None:
             self._matrix = hessian_matrix(petsc, x.comm, x.getLocalSize(), multiply)
-            tao.setHessian(move, self._matrix)
+            tao.setHessian(self._move, self._matrix)
 
     def begin(self) -> None:
         """Let Newton steps be solved for as far as they are worth it; the method is known now."""
-        if self._tao.getType() in NEWTON:
+        if self._matrix is not None and self._tao.getType() in NEWTON:
             ksp = self._tao.getKSP()
             ksp.setTolerances(rtol=TOLERANCE)
             ksp.getPC().setType("python")
-            ksp.getPC().setPythonContext(_Preconditioner(self._precondition))
+            shell = self._matrix.getPythonContext()
+            ksp.getPC().setPythonContext(_Preconditioner(self._precondition, shell))
             ksp.setFromOptions()
+            self._tolerance = ksp.getTolerances()[0]
+
+    def _move(self, tao: Any, point: Any, matrix: Any, preconditioner: Any) -> None:
+        """Take the matrix to a point, from where a step need not lead further than to the end."""
+        move(tao, point, matrix, preconditioner)
+        share = ENOUGH * min(self._left(), 1.0)
+        tao.getKSP().setTolerances(rtol=max(self._tolerance, share))
 
     def destroy(self) -> None:
         """Release the matrix."""
@@ -79,6 +95,7 @@ class _Shell:
     def __init__(self, multiply: Multiply) -> None:
         self._multiply = multiply
         self._point, self._shift = np.empty(0), 0.0
+        self._instead: Precondition | None = None
 
     def move(self, point: np.ndarray) -> None:
         self._point, self._shift = point.copy(), 0.0
@@ -89,16 +106,36 @@ class _Shell:
 
     def mult(self, matrix: Any, direction: Any, product: Any) -> None:
         with product as out:
+            if self._instead is not None:
+                out[...] = self._instead(direction.array_r)
+                return
             self._multiply(self._point, direction.array_r, out)
             out += self._shift * direction.array_r
 
+    @contextmanager
+    def multiplying_by(self, function: Precondition) -> Iterator[None]:
+        """Take a function for the matrix."""
+        self._instead = function
+        try:
+            yield
+        finally:
+            self._instead = None
+
 
 class _Preconditioner:
-    """A preconditioner of the type "python"; none where bounds hold some entries."""
+    """A preconditioner of the type "python"; of the other entries where bounds hold some.
 
-    def __init__(self, function: Precondition) -> None:
-        self._function = function
+    What PETSc makes of the matrix then puts zeros in the places of those that are held, multiplies,
+    and takes what is at the others' places: so does the preconditioner, by the matrix's own way.
+    """
+
+    def __init__(self, function: Precondition, shell: _Shell) -> None:
+        self._function, self._shell = function, shell
 
     def apply(self, preconditioner: Any, x: Any, y: Any) -> None:
-        whole = preconditioner.getOperators()[0].getType() == "python"
-        y.array[...] = self._function(x.array_r) if whole else x.array_r
+        matrix = preconditioner.getOperators()[0]
+        if matrix.getType() == "python":
+            y.array[...] = self._function(x.array_r)
+            return
+        with self._shell.multiplying_by(self._function):
+            matrix.mult(x, y)

@@ -12,8 +12,14 @@ from burgers_adjoint.errors import (
     NumericalError,
     agreed_error,
 )
-from burgers_adjoint.inverse.newton import NEWTON, Multiply, Precondition, SecondOrder
-from burgers_adjoint.parallel.agreement import Comm
+from burgers_adjoint.inverse.newton import (
+    FIRST_REGIONS,
+    NEWTON,
+    Multiply,
+    Precondition,
+    SecondOrder,
+)
+from burgers_adjoint.parallel.agreement import Comm, anywhere
 
 INFINITE = 1e100  # beyond which PETSc takes a bound for none
 # A failed trial's J, over that of the point it started from: finite, as the cubic interpolation of
@@ -146,7 +152,11 @@ def prepare(petsc: Any, comm: Comm, method: str) -> None:
     tao.setOptionsPrefix("prepare_")  # out of reach of what the user asks for
     tao.setType(method)
     tao.setObjectiveGradient(parabola, gradient)
-    second = SecondOrder(petsc, tao, x, lambda point, direction, out: np.copyto(out, direction))
+
+    def identity(point: np.ndarray, direction: np.ndarray, out: np.ndarray) -> None:
+        out[...] = direction
+
+    second = SecondOrder(petsc, tao, x, lambda: 0.0, identity)
     tao.setMaximumIterations(2)
     tao.setFromOptions()
     second.begin()
@@ -181,13 +191,13 @@ def minimize(
             the search does not.
     """
     x = petsc.Vec().createWithArray(start, comm=comm)
-    trials = _Trials(functions.evaluate, watch, x.duplicate())
+    trials = _Trials(comm, functions.evaluate, watch, x.duplicate(), x.duplicate())
     tao = petsc.TAO().create(comm)
     tao.setType(settings.method)
-    tao.setObjectiveGradient(trials.evaluate, x.duplicate())
+    tao.setObjectiveGradient(trials.evaluate, trials.slope)
     tao.setMonitor(trials.accept)
     multiply = functions.multiply and trials.watched(functions.multiply)
-    second = SecondOrder(petsc, tao, x, multiply, functions.precondition)
+    second = SecondOrder(petsc, tao, x, trials.left, multiply, functions.precondition)
     tao.setTolerances(gatol=settings.gatol, grtol=settings.grtol, gttol=settings.gttol)
     tao.setMaximumIterations(settings.iterations)
     tao.setMaximumFunctionEvaluations(settings.evaluations)
@@ -206,16 +216,23 @@ def minimize(
             raise trials.failures[0] from None
         raise _explained(error) from error
     finally:
-        for item in (tao, x, trials.latest, second, *limits):
+        for item in (tao, x, trials.latest, trials.slope, second, *limits):
             item.destroy()
 
 
 def _set_from_options(petsc: Any, tao: Any, methods: Sequence[str]) -> None:
     """Let the user's options have their way, as far as the search can follow."""
+    options = petsc.Options()
+    ours = {key: way for key, way in FIRST_REGIONS.items() if not options.hasName(key)}
+    for key, way in ours.items():
+        options.setValue(key, way)
     try:
         tao.setFromOptions()
     except petsc.Error as error:
         raise agreed_error(ConfigError(f"petsc.options: PETSc says: {_words(error)}")) from error
+    finally:
+        for key in ours:
+            options.delValue(key)
     if tao.getType() not in methods:
         raise agreed_error(
             ConfigError(
@@ -251,17 +268,31 @@ class _Trials:
 
     Attributes:
         latest: gradient of the latest trial whose run did not fail.
+        slope: TAO's gradient at an accepted point, without what bounds hold.
         failures: what the callbacks have raised.
     """
 
-    def __init__(self, evaluate: Evaluate, watch: Callable[[Iteration], None], latest: Any) -> None:
-        self._evaluate, self._watch, self.latest = evaluate, watch, latest
+    def __init__(
+        self,
+        comm: Comm,
+        evaluate: Evaluate,
+        watch: Callable[[Iteration], None],
+        latest: Any,
+        slope: Any,
+    ) -> None:
+        self._comm, self._evaluate, self._watch = comm, evaluate, watch
+        self.latest, self.slope = latest, slope
+        self._point, self._objective = np.empty(0), 0.0  # of the latest
+        self._first = self._shown = self._gttol = self._left = 0.0
         self.failures: list[BaseException] = []
         self._accepted: list[float] = []
         self._failed: list[float] = []
 
     def evaluate(self, tao: Any, point: Any, gradient: Any) -> float:
         """Objective of a trial, whose gradient is filled in."""
+        if self._accepted and not anywhere(self._comm, self._moved(point.array_r)):
+            self.latest.copy(gradient)  # a trust region asks for J, and then for its gradient
+            return self._objective
         try:
             with gradient as out:
                 objective = self._evaluate(point.array_r, out)
@@ -277,7 +308,11 @@ class _Trials:
             self.failures.append(error)
             raise
         gradient.copy(self.latest)
+        self._point, self._objective = point.array_r.copy(), objective
         return objective
+
+    def _moved(self, point: np.ndarray) -> bool:
+        return not np.array_equal(point, self._point)
 
     def watched(self, multiply: Multiply) -> Multiply:
         """The products, whose failures are noted."""
@@ -293,7 +328,8 @@ class _Trials:
 
     def accept(self, tao: Any) -> None:
         """Note a point that TAO goes on from."""
-        number, objective, norm, _, step, _ = tao.getSolutionStatus()
+        number, objective, shown, _, step, _ = tao.getSolutionStatus()
+        norm = self._measured(tao, objective, shown)
         self._accepted.append(objective)
         if objective in self._failed:  # some methods take what their line search has left
             tao.setConvergedReason(tao.Reason.DIVERGED_USER)
@@ -303,6 +339,26 @@ class _Trials:
         except BaseException as error:
             self.failures.append(error)
             raise
+
+    def _measured(self, tao: Any, objective: float, shown: float) -> float:
+        """The gradient's norm, by which the search ends whatever its method takes for one.
+
+        With bounds, some take min(|entry of the gradient|, distance to the bound): far from a
+        minimum that is less, and tao.gttol would ask for more than of the other methods.
+        """
+        norm = self.slope.norm()
+        gatol, grtol, gttol = tao.getTolerances()
+        if not self._accepted:
+            self._first, self._shown, self._gttol = norm, shown, gttol
+        if self._shown > 0.0 and shown != norm:
+            tao.setTolerances(gttol=self._gttol * (self._first / self._shown) * (shown / norm))
+        end = max(gatol, grtol * abs(objective), self._gttol * self._first)
+        self._left = end / norm if norm > 0.0 else 1.0
+        return float(norm)
+
+    def left(self) -> float:
+        """The norm at which the search ends, over that at the latest accepted point."""
+        return self._left
 
     def outcome(self, petsc: Any, tao: Any, x: Any) -> Outcome:
         """What the search has come to; converged only where a run has computed its gradient."""

@@ -8,7 +8,10 @@ import pytest
 from mpi4py import MPI
 
 import burgers_adjoint as ba
+from burgers_adjoint.inverse.vector import ControlVector
 from burgers_adjoint.parallel.agreement import from_rank
+from burgers_adjoint.second_order.entries import EntryProducts
+from burgers_adjoint.second_order.near_inverse import NearInverse
 from tests.mpi.pin_cases import NX, NY, Case, configuration, numbers
 from tests.mpi.pins import inputs
 
@@ -30,6 +33,7 @@ CASES = [
     Case("rk4", "central", "periodic", "all", "online", "memory", "running_energy", "recompute",
          "cfl+until"),
 ]  # fmt: skip
+CONTROLS = ["initial", "viscosity", "viscosity_field", "forcing_in_time"]
 KINDS = ("hessian_product", "gauss_newton_product")
 
 
@@ -117,3 +121,48 @@ def test_ranks_refuse_a_wrong_direction_together(folder: Path) -> None:
             problem.hessian_product(None, {"initial": np.zeros(shape)})
         one = problem.hessian_product(None, {"viscosity": 1.0})
         assert one["viscosity"] == from_rank(COMM, one["viscosity"])
+
+
+def near_inverse_of(comm: Any) -> dict[str, Any]:
+    """What a search's preconditioner makes of numbers, whole fields on rank 0."""
+    sections = {
+        "grid": {"nx": NX, "ny": NY, "x": [-1, 2], "y": [-1.5, 1.0]},
+        "time": {"steps": 6, "dt": 0.01},
+        "objective": {"kind": "misfit"},
+        "truth": {"twin": True},
+        "observations": {"count": 3},
+        "gradient": {"controls": CONTROLS},
+        "controls": {"knots": [0.0, 0.02, 0.06], "scale": {"viscosity": 0.01}},
+        "background": {
+            "deviation": {"viscosity": 0.02},
+            "smoothness": {"initial": 5.0, "forcing_in_time": 3.0},
+            "viscosity_field": {"kind": "matern", "length": 1.0, "deviation": 0.02},
+        },
+    }
+    with ba.Problem(sections, comm) as problem:
+        case = problem.case
+        vector = ControlVector(comm, case.controls)
+        products = EntryProducts(case, vector, full=False)
+        rows, columns = case.decomposition.rows, case.decomposition.columns
+        values: dict[str, Any] = {
+            name: numbers(3 + 11 * place, *control.shape[:-2])
+            .reshape(*control.shape[:-2], NY, NX)[..., rows, columns] if control.shape else 0.25
+            for place, (name, control) in enumerate(case.controls.items())
+        }  # fmt: skip
+        entries = np.empty(vector.size)
+        vector.put_gradient(values, entries)
+        found = vector.values(NearInverse(case, vector, products)(entries))
+        products.close()
+        assert products.count == len(CONTROLS)
+        return {
+            name: problem.gather(part) if np.ndim(part) else part for name, part in found.items()
+        }
+
+
+def test_the_preconditioner_of_a_search_has_the_bits_of_one_rank() -> None:
+    found = near_inverse_of(COMM)
+    if COMM.rank:
+        return
+    for name, part in near_inverse_of(ALONE).items():
+        assert np.array_equal(found[name], part), name
+        assert np.any(part), name
