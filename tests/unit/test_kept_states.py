@@ -193,7 +193,9 @@ def test_what_cannot_be_kept_is_said() -> None:
         problem.gauss_newton_product(None, {"viscosity": 1.0})
 
 
-@pytest.mark.parametrize("schedule", [Binomial(11, 3), StoreAll(11), TwoLevel(11, 2, 3)], ids=repr)
+@pytest.mark.parametrize(
+    "schedule", [Binomial(11, 3), StoreAll(11), TwoLevel(11, 2, 3)], ids=lambda one: one.name
+)
 def test_the_forward_part_ends_right_before_the_turn(schedule: Any) -> None:
     part = forward_part(schedule)
     assert isinstance(part.rest.take(), Turn)
