@@ -75,6 +75,8 @@ def uncertainty(config: Config, comm: Comm, progress: Progress) -> UncertaintySu
         seconds = {"products": last_arrival(comm) - start}
         predicted = _predicted(config, comm, posterior, controls)
         report = Report(case, posterior, controls, background, predicted)
+        if config.uncertainty.final_state_samples:
+            report.add_final_state(*search.final_state_spread(posterior))
         summary = report.summary(objective, converged, search.n_products, seconds)
         report.write(directory, summary)
         return summary
@@ -158,12 +160,26 @@ class Report:
             }
         self._before, self._after = before, after
         self._predicted = dict(predicted)
+        self._of_states: dict[str, Deviations] = {}
         self._tiles: dict[str, np.ndarray] = {}
         self._numbers: dict[str, float] = {}
         for group, values in groups.items():
             tiles, numbers = split(group, case.controls, values)
             self._tiles |= tiles
             self._numbers |= numbers
+
+    def add_final_state(self, before: np.ndarray, after: np.ndarray) -> None:
+        """Tell the standard deviations of the final state, (2, ny, nx), too."""
+        spreads = []
+        for group, fields in (("prior", before), ("posterior", after)):
+            self._tiles |= {
+                f"/deviation/{group}/final_state/{name}": field
+                for name, field in zip("uv", fields, strict=True)
+            }
+            grid = self._case.grid
+            mean = exact_sum(self._case.comm, np.square(fields)) / (2 * grid.nx * grid.ny)
+            spreads.append(math.sqrt(mean))
+        self._of_states["final_state"] = Deviations(*spreads)
 
     def summary(
         self, objective: float, converged: bool, n_products: int, seconds: dict[str, float]
@@ -185,7 +201,8 @@ class Report:
             deviation={
                 name: Deviations(self._rms(name, self._before), self._rms(name, self._after))
                 for name in case.controls
-            },
+            }
+            | self._of_states,
             predicted=self._predicted,
             products=n_products,
             digest=digest(case.decomposition, [*self._tiles.values()], scalars),

@@ -69,6 +69,8 @@ class Uncertainty(Struct, frozen=True, forbid_unknown_fields=True):
         seed: of the samples and of the directions at the start.
         predict: terms of an objective of which to tell how far the controls leave them open, at the
             end of the run: ["final_energy"].
+        final_state_samples: of the controls, before and after the observations, whose tangents at
+            the end of the run estimate the standard deviation of the final state; 0 for none.
     """
 
     eigenpairs: Count = 32
@@ -78,6 +80,7 @@ class Uncertainty(Struct, frozen=True, forbid_unknown_fields=True):
     samples: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 4
     seed: Seed = 0
     predict: tuple[Text, ...] = ()
+    final_state_samples: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 0
 
 
 class Hessian(Struct, frozen=True, forbid_unknown_fields=True):

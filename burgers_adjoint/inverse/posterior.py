@@ -122,10 +122,13 @@ class Posterior:
 
     def samples(self, seed: int, count: int) -> list[Values]:
         """Random departures from the most probable controls."""
-        vectors = self.whitening.noise(seed, count)
+        return self.whitening.departures(self.narrowed(self.whitening.noise(seed, count)))
+
+    def narrowed(self, vectors: np.ndarray) -> np.ndarray:
+        """Whitened departures after the observations, of those before them."""
         shares = 1.0 - 1.0 / np.sqrt(1.0 + self.pairs.values)
         along = dots(self.whitening.comm, vectors, self.pairs.vectors)
-        return self.whitening.departures(vectors - combined(along * shares, self.pairs.vectors))
+        return vectors - combined(along * shares, self.pairs.vectors)
 
     def spread(self, gradient: Values) -> tuple[float, float]:
         """Standard deviations, before and after the observations, of what has this gradient.

@@ -35,6 +35,8 @@ def plot_posterior(results: str | Path, path: str | Path) -> bool:
 
     with opened(results, str(results)) as file:
         names = fields_of_controls(file)
+        if "final_state" in file["deviation/prior"]:
+            names = [*names, "final_state/u", "final_state/v"]
         height = height_over_width(file["x"][()], file["y"][()])
         n_rows, spectrum = len(names), 3.2
         figure = Figure(figsize=(16, spectrum + n_rows * 3.0 * height), layout="constrained")
@@ -63,11 +65,15 @@ def _fields(figure: Any, place: Any, file: File, name: str) -> None:
     rows, columns = (slice(None, None, stride(file[axis].shape[0])) for axis in ("y", "x"))
     x, y = file["x"][columns], file["y"][rows]
     groups = {"deviation/prior": "prior deviation", "deviation/posterior": "posterior deviation"}
-    values = {"controls": "most probable"}
-    samples = sorted(file["samples"])[:MOST_SAMPLES] if "samples" in file else []
-    values |= {f"samples/{number}": f"sample {int(number) + 1}" for number in samples}
+    values: dict[str, str] = {}
+    if name in file["controls"]:
+        samples = sorted(file["samples"])[:MOST_SAMPLES] if "samples" in file else []
+        values = {"controls": "most probable"}
+        values |= {f"samples/{number}": f"sample {int(number) + 1}" for number in samples}
     axes = iter(place.subgridspec(1, len(groups) + len(values)).subplots(sharex=True, sharey=True))
     for titles, colours, signed in ((groups, "viridis", False), (values, "RdBu_r", True)):
+        if not titles:
+            continue
         fields = [file[f"{group}/{name}"][rows, columns] for group in titles]
         largest = largest_of(np.stack(fields))
         least = -largest if signed else 0.0

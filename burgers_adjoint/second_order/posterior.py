@@ -11,6 +11,7 @@ from burgers_adjoint.config.background import Uncertainty
 from burgers_adjoint.errors import ConfigError, NumericalError, agreed_error
 from burgers_adjoint.inverse.eigenpairs import Eigenpairs, leading
 from burgers_adjoint.inverse.posterior import Posterior, Whitening
+from burgers_adjoint.inverse.vector import Values
 from burgers_adjoint.second_order.products import SecondOrder
 
 ROUND_OFF = 1e-10  # of the largest eigenvalue, and of the prior's 1
@@ -77,13 +78,47 @@ class PosteriorSearch:
         pairs = leading(whitening.comm, product, start, section.eigenpairs, section.passes)
         return Posterior(whitening, _nowhere_negative(pairs))
 
+    def final_state_spread(self, posterior: Posterior) -> tuple[np.ndarray, np.ndarray]:
+        """Standard deviations of the final state before and after the observations.
+
+        To first order: roots of the mean squares of tangents along random departures of the
+        controls, the same ones before and after. Each, of n of them, is right to 1 / sqrt(2 n).
+
+        Returns:
+            Both, (2, ny, nx) of the tile.
+
+        Raises:
+            NumericalError: on all ranks: a state is not finite.
+        """
+        section, whitening = self._section, self.whitening
+        count, squares = section.final_state_samples, []
+        for after in (False, True):
+            total = np.zeros_like(self._case.fields)
+            for first in range(0, count, self._batch):
+                numbers = range(first, min(first + self._batch, count))
+                # each has a seed of its own, so that batches make no difference
+                vectors = [whitening.noise(section.seed + 2 + number, 1) for number in numbers]
+                drawn = [posterior.narrowed(one) if after else one for one in vectors]
+                for tangent in self._tangents(np.concatenate(drawn)):
+                    total += np.square(tangent)
+            squares.append(total / count)
+        before, left = squares
+        return np.sqrt(before), np.sqrt(left)
+
+    def _tangents(self, vectors: np.ndarray) -> list[np.ndarray]:
+        """Of the final state, along at most as many whitened departures as a batch has."""
+        return self._second.tangents(self._filled(vectors))[: len(vectors)]
+
+    def _filled(self, vectors: np.ndarray) -> list[Values]:
+        """Departures of the controls, and zeros, as many as a batch has."""
+        zeros = {name: control.zeros() for name, control in self._case.controls.items()}
+        directions = self.whitening.departures(vectors)
+        return directions + [zeros] * (self._batch - len(directions))
+
     def _product(self, vectors: np.ndarray) -> np.ndarray:
         """B^(1/2) H B^(1/2) times vectors, at most as many as a batch has."""
-        directions = self.whitening.departures(vectors)
-        self.n_products += len(directions)
-        zeros = {name: control.zeros() for name, control in self._case.controls.items()}
-        directions += [zeros] * (self._batch - len(directions))
-        products = self._second.of(directions, prior=False).products
+        self.n_products += len(vectors)
+        products = self._second.of(self._filled(vectors), prior=False).products
         return self.whitening.pulled_back(products[: len(vectors)])
 
 

@@ -196,6 +196,21 @@ class SecondOrder:
             self.add_prior(directions, found)
         return found
 
+    def tangents(self, directions: Sequence[Direction]) -> list[np.ndarray]:
+        """Derivatives of the final state along directions, (2, ny, nx) of the tile. Collective.
+
+        Raises:
+            NumericalError: on all ranks: a state is not finite.
+        """
+        self.set_directions(directions)
+        model, n_fields = self.case.model, len(self._case.fields)
+        state, bins = model.initial_state(self.case.fields), model.objective.new_bins()
+        for _ in stretches(model, state, bins, 0, lambda n: False):
+            pass
+        own = model.fields_of(state)
+        firsts = range(n_fields, n_fields * (1 + self.n_directions), n_fields)
+        return [own[first : first + n_fields].copy() for first in firsts]
+
     def set_directions(self, directions: Sequence[Direction]) -> None:
         """Take the case's inputs, and these directions beside them. Collective."""
         case, model, controls = self._case, self.case.model, self._case.controls

@@ -43,6 +43,7 @@ def configured(folder: object, informed: object = "", **section: object) -> Conf
                 "oversampling": 4,
                 "samples": 2,
                 "predict": ["final_energy"],
+                "final_state_samples": 11,
                 **section,
             },
             "tao": {"gttol": 0.1},

@@ -46,6 +46,9 @@ def configured(folder: object = "unused", **sections: dict) -> Config:
     return from_dict(data)
 
 
+SAMPLES = 200
+
+
 def found_in(problem: Problem) -> Posterior:
     search = PosteriorSearch(problem.case, problem.config.uncertainty)
     try:
@@ -85,6 +88,7 @@ def test_heat_conduction_has_the_posterior_in_closed_form() -> None:
         initial=tiny, truth=tiny, gradient={"controls": ["initial"]},
         controls={"scale": {"initial": 0.1}},
         background={"deviation": {}, "smoothness": {}, "viscosity_field": None, **background},
+        uncertainty={"final_state_samples": SAMPLES},
         observations={
             "times": [0.1, 0.2],
             "sensors": [[3.0 * i / 11, -1.0 + 2.0 * j / 9] for j, i in points],
@@ -97,6 +101,14 @@ def test_heat_conduction_has_the_posterior_in_closed_form() -> None:
         deviations = posterior.deviations(modes)
         weights = np.random.default_rng(3).normal(size=(2, 10, 12))
         spreads = posterior.spread({"initial": weights})
+        drawn = [posterior.whitening.noise(2 + n, 1) for n in range(SAMPLES)]
+        led_to = [
+            np.concatenate([flat(posterior.whitening.departures(one)[0])[None] for one in part])
+            for part in (drawn, [posterior.narrowed(one) for one in drawn])
+        ]
+        search = PosteriorSearch(problem.case, problem.config.uncertainty)
+        final = search.final_state_spread(posterior)
+        search.close()
     elliptic = laplacian_2d(10, 12, grid.dy, grid.dx, "mirrored") + 8.0 / length**2 * np.eye(120)
     prior = np.linalg.inv(elliptic @ elliptic)
     prior *= deviation**2 / prior[5 * 12 + 6, 5 * 12 + 6]
@@ -124,6 +136,13 @@ def test_heat_conduction_has_the_posterior_in_closed_form() -> None:
         for matrix in (prior, expected)
     ]
     np.testing.assert_allclose(spreads, of_weights, rtol=1e-8)
+    run = np.kron(np.eye(2), np.linalg.matrix_power(step, 10))
+    matrices = np.kron(np.eye(2), prior), np.kron(np.eye(2), expected)
+    for found, departures, matrix in zip(final, led_to, matrices, strict=True):
+        squares = np.square(departures @ run.T)
+        np.testing.assert_allclose(np.ravel(found), np.sqrt(squares.mean(axis=0)), rtol=1e-8)
+        exact = np.sqrt(np.diag(run @ matrix @ run.T))
+        np.testing.assert_allclose(np.ravel(found), exact, rtol=5.0 / np.sqrt(2 * SAMPLES))
     # variance along an eigenvector
     functional = np.linalg.solve(np.kron(np.eye(2), prior), v.T).T
     along = np.einsum("ni,ij,nj->n", functional, both, functional)
@@ -210,8 +229,10 @@ class Listening(Progress):
 def test_command_takes_the_controls_of_a_search(tmp_path: Path) -> None:
     pytest.importorskip("petsc4py")
     said = Listening()
-    config = configured(tmp_path, **VISCOUS)
-    first = uncertainty(configured(tmp_path, **VISCOUS, output={"plots": True}), ALONE, said)
+    config = configured(tmp_path, **VISCOUS, uncertainty={"final_state_samples": 20})
+    asked = {"final_state_samples": 20}
+    pictured = configured(tmp_path, **VISCOUS, output={"plots": True}, uncertainty=asked)
+    first = uncertainty(pictured, ALONE, said)
     assert first.converged
     assert any(message.startswith("iteration 1:") for message in said.lines)
     said.lines.clear()
@@ -231,6 +252,11 @@ def test_command_takes_the_controls_of_a_search(tmp_path: Path) -> None:
         # v is a multiple of u, so that half of what sensors see says nothing more
         assert len(file["modes"]) == len(first.eigenvalues) == 12
         assert len(file["samples"]) == 4
+        spread = first.deviation["final_state"]
+        for group, told in (("prior", spread.prior), ("posterior", spread.posterior)):
+            fields = np.stack([file[f"deviation/{group}/final_state/{c}"][()] for c in "uv"])
+            assert told == pytest.approx(np.sqrt(np.mean(np.square(fields))), rel=1e-12)
+        assert 0 < spread.posterior < spread.prior
         away = file["samples/0003/viscosity"][()] - file["controls/viscosity"][()]
         assert 0 < abs(away) < 0.1
         label = file["deviation/posterior/viscosity_field"].attrs["long_name"]
@@ -270,6 +296,11 @@ def test_what_cannot_be_predicted_is_told(name: str, message: str) -> None:
     with pytest.raises(ConfigError, match=r"uncertainty\.predict") as error:
         configured(uncertainty={"predict": [name]})
     assert message in str(error.value)
+
+
+def test_a_final_state_has_no_negative_number_of_samples() -> None:
+    with pytest.raises(ConfigError, match=r"uncertainty\.final_state_samples = -1: expected"):
+        configured(uncertainty={"final_state_samples": -1})
 
 
 def test_what_belongs_to_an_older_search_goes_with_it(tmp_path: Path) -> None:
