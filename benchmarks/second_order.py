@@ -10,6 +10,7 @@ With --twins the twin experiments of configs/ are searched by TAO's blmvm and bn
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from benchmarks.measure import interleave, options, table, write
 from burgers_adjoint.commands.optimize import optimize
 from burgers_adjoint.output.progress import Progress
 from burgers_adjoint.parallel.agreement import ALONE
-from burgers_adjoint.second_order.products import SecondOrder
+from burgers_adjoint.second_order.products import LatestProducts
 
 METHODS = {"euler": "central", "rk4": "upwind"}
 BATCH = 8
@@ -41,19 +42,17 @@ def products(integrator: str, chosen: Any) -> dict[str, float]:
     with ba.Problem(sections) as problem:
         m, draw = problem.controls(), np.random.default_rng(1)
         batch = [{"initial": draw.normal(size=np.shape(m["initial"]))} for _ in range(BATCH)]
-        kept = {(n, full): SecondOrder(problem.case, n, full) for n in (1, BATCH)
-                for full in (True, False)}  # fmt: skip
         competitors: dict[str, Callable[[], object]] = {
             "gradient": partial(problem.value_and_gradient, m)
         }
-        for (n, full), second in kept.items():
-            name = "Hessian" if full else "Gauss-Newton"
-            competitors[f"{name}{f', {n} at once' if n > 1 else ''}"] = partial(
-                second.of, batch[:n]
-            )
-        samples = interleave(competitors, chosen.rounds, clock=chosen.clock)
-        for second in kept.values():
-            second.close()
+        with ExitStack() as kept:
+            for n in (1, BATCH):
+                latest = kept.enter_context(closing(LatestProducts(problem.case)))
+                for name, full in (("Hessian", True), ("Gauss-Newton", False)):
+                    competitors[f"{name}{f', {n} at once' if n > 1 else ''}"] = partial(
+                        latest.products, batch[:n], full
+                    )
+            samples = interleave(competitors, chosen.rounds, clock=chosen.clock)
     return {
         name: samples.ratio(name, "gradient") / (BATCH if "at once" in name else 1)
         for name in competitors

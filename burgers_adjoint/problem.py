@@ -177,7 +177,7 @@ class Problem:
 
         Exact to round-off: a tangent sweep and a second-order adjoint one, in one reversal under
         the configured schedule whose snapshots hold the states and their tangents. A batch shares
-        the states.
+        the states, up to four directions at a time.
 
         Args:
             controls: see `value`.
@@ -320,7 +320,7 @@ class Problem:
         batch = [direction] if isinstance(direction, Mapping) else list(direction)
         with self._running(controls, None):
             directions = [self._direction(one) for one in batch]
-            found = self.second_order.of(len(batch), full).of(directions).products
+            found = self.second_order.products(directions, full).products
         return found[0] if isinstance(direction, Mapping) else found
 
     def _direction(self, given: Mapping[str, Any]) -> Gradient:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 from burgers_adjoint.checkpointing.actions import FusedAction
 
@@ -28,6 +28,10 @@ class Counts:
     seconds_forward: float = 0.0
     seconds_adjoint: float = 0.0
     seconds_snapshots: float = 0.0
+
+    def plus(self, other: Counts) -> Counts:
+        """Both together."""
+        return Counts(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
 
 
 Observer = Callable[[FusedAction, Counts], None]

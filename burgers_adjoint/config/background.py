@@ -76,7 +76,7 @@ class Uncertainty(Struct, frozen=True, forbid_unknown_fields=True):
     eigenpairs: Count = 32
     oversampling: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 8
     passes: Annotated[int, Meta(ge=2, le=100)] = 3
-    batch: Count = 8
+    batch: Count = 4
     samples: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 4
     seed: Seed = 0
     predict: tuple[Text, ...] = ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,10 @@ from burgers_adjoint.stepping.engine import Engine
 from burgers_adjoint.stepping.model import Model
 from burgers_adjoint.stepping.primal import stretches
 from burgers_adjoint.stepping.stepper import Cotangent, Value
+
+# Directions that go through one sweep: of more, what a step computes of each point fits the
+# processor's registers no longer, which costs more than to compute the states once again.
+TOGETHER = 4
 
 Direction = Mapping[str, Value]
 Product = dict[str, Value]
@@ -294,10 +298,29 @@ class LatestProducts:
             kept = self._kept[full] = SecondOrder(self._case, n_directions, full)
         return kept
 
+    def products(self, directions: Sequence[Direction], full: bool) -> Products:
+        """Products with any number of directions; see `SecondOrder.of`. Collective."""
+        n = together(len(directions))
+        second, found = self.of(n, full), list[Products]()
+        zeros = {name: control.zeros() for name, control in self._case.controls.items()}
+        for first in range(0, len(directions), n):
+            group = [*directions[first : first + n]]
+            part = second.of(group + [zeros] * (n - len(group)))
+            found.append(replace(part, products=part.products[: len(group)]))
+        products = [one for part in found for one in part.products]
+        counts = reduce(Counts.plus, (part.counts for part in found))
+        return Products(found[0].objective, found[0].gradient, products, counts)
+
     def close(self) -> None:
         """Release what they hold."""
         while self._kept:
             self._kept.popitem()[1].close()
+
+
+def together(n_directions: int) -> int:
+    """How many of so many directions go through a sweep: as few sweeps, as even, as can be."""
+    n_sweeps = -(-n_directions // TOGETHER)
+    return -(-n_directions // max(1, n_sweeps))
 
 
 def _require_second_order(case: Case, n_directions: int) -> None:

@@ -18,6 +18,7 @@ from burgers_adjoint.equations.burgers.advection.central import Central
 from burgers_adjoint.equations.burgers.advection.upwind import Upwind
 from burgers_adjoint.equations.burgers.equation import Burgers
 from burgers_adjoint.equations.burgers.euler import FusedBurgers
+from burgers_adjoint.second_order.products import together
 from burgers_adjoint.stepping.equation import Cross
 from burgers_adjoint.verification import taylor_test
 from tests.dual import Dual, dual_cross, duals, slopes_of
@@ -140,12 +141,16 @@ def problem():
 @pytest.mark.parametrize("product", ["hessian_product", "gauss_newton_product"])
 def test_products_are_symmetric_and_alike_in_batches(problem: ba.Problem, product: str) -> None:
     times = getattr(problem, product)
-    m, three = problem.controls(), directions(problem, 3)
-    found = times(m, three)
-    assert all(same(times(m, one), part) for one, part in zip(three, found, strict=True))
-    left, right = dot(three[0], found[1]), dot(three[1], found[0])
-    size = np.sqrt(dot(found[1], found[1]) * dot(three[0], three[0]))
+    m, five = problem.controls(), directions(problem, 5)
+    found = times(m, five)
+    assert all(same(times(m, one), part) for one, part in zip(five, found, strict=True))
+    left, right = dot(five[0], found[4]), dot(five[4], found[0])
+    size = np.sqrt(dot(found[4], found[4]) * dot(five[0], five[0]))
     assert abs(left - right) < 1e-13 * size
+
+
+def test_directions_go_together_in_as_few_sweeps_as_evenly_as_can_be() -> None:
+    assert [together(n) for n in (0, 1, 4, 5, 8, 9)] == [0, 1, 4, 3, 4, 3]
 
 
 def test_the_hessian_leaves_a_taylor_remainder_of_third_order(problem: ba.Problem) -> None:

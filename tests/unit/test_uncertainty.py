@@ -341,7 +341,7 @@ def test_what_belongs_to_an_older_search_goes_with_it(tmp_path: Path) -> None:
         ),
         (
             {"snapshots": {"memory": "20 kB"}},
-            "uncertainty.batch = 8: the snapshots need 69120 bytes of memory per rank",
+            "uncertainty.batch = 4: the snapshots need 38400 bytes of memory per rank",
         ),
     ],
     ids=["no-misfit", "pairs", "no-background", "smoothness", "memory"],
