@@ -109,7 +109,7 @@ def codec_rows(points: int, steps: int, rounds: int) -> list[list[Any]]:
 
 
 def ways(few: int, steps: int) -> dict[str, dict[str, Any]]:
-    """Sections of gradients that take no more memory than few snapshots as they are."""
+    """Sections of gradients in about the memory of few snapshots as they are, or of all states."""
     far = {"snapshots": max(1, few - 2), "snapshots_on_disk": max(4, round(1.5 * steps**0.5))}
     tight = {"codec": "bounded", "tolerance": 3e-7}
     fast = {"codec": "quantised", "tolerance": 3e-7}

@@ -115,8 +115,8 @@ def gauss_newton(integrator: str, schedule: str, n_directions: int, chosen: Any)
     for keep in (False, True):
         made = sections(integrator, chosen, hessian={"keep_states": keep}, **given)
         problems.append(problem := ba.Problem(made))
-        second = problem.second_order.of(n_directions, full=False)
-        call = partial(second.of, drawn(problem, n_directions))
+        products, batch = problem.second_order.products, drawn(problem, n_directions)
+        call = partial(products, batch, full=False)
         call()
         found.append(call())
         competitors["kept" if keep else "not"] = call
@@ -128,7 +128,7 @@ def gauss_newton(integrator: str, schedule: str, n_directions: int, chosen: Any)
 
 
 def tangents_stored(integrator: str, schedule: str, store: str, chosen: Any) -> float:
-    """Time of Hessian products with tangents alone in the store over that of today's."""
+    """Time of Hessian products with tangents alone in the store over those with both."""
     with tempfile.TemporaryDirectory() as folder:
         snapshots = {"directory": folder, **STORES[store]}
         given = {"checkpointing": SCHEDULES[schedule], "snapshots": snapshots}
@@ -143,13 +143,13 @@ def tangents_stored(integrator: str, schedule: str, store: str, chosen: Any) -> 
                 run = executed(second.case, second.checkpointing.schedule(), halves)
                 return second.ended(run)
 
-            today = partial(second.of, directions, prior=False)
-            assert same(today(), alone())
-            competitors: dict[str, Callable[[], object]] = {"today": today, "alone": alone}
+            both = partial(second.of, directions, prior=False)
+            assert same(both(), alone())
+            competitors: dict[str, Callable[[], object]] = {"both": both, "alone": alone}
             samples = interleave(competitors, chosen.rounds, clock=chosen.clock)
             halves.close()
             second.close()
-    return samples.ratio("alone", "today")
+    return samples.ratio("alone", "both")
 
 
 class AlongStates:

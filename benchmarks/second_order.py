@@ -49,12 +49,12 @@ def products(integrator: str, chosen: Any) -> dict[str, float]:
             for n in (1, BATCH):
                 latest = kept.enter_context(closing(LatestProducts(problem.case)))
                 for name, full in (("Hessian", True), ("Gauss-Newton", False)):
-                    competitors[f"{name}{f', {n} at once' if n > 1 else ''}"] = partial(
+                    competitors[f"{name}{f', batch of {n}' if n > 1 else ''}"] = partial(
                         latest.products, batch[:n], full
                     )
             samples = interleave(competitors, chosen.rounds, clock=chosen.clock)
     return {
-        name: samples.ratio(name, "gradient") / (BATCH if "at once" in name else 1)
+        name: samples.ratio(name, "gradient") / (BATCH if "batch" in name else 1)
         for name in competitors
         if name != "gradient"
     }

@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 Messages = Literal["auto", "staged"]
 # devices of trials that failed, which are not held up by another one
 _failed: WeakSet[Device] = WeakSet()
+FAILED = "failed"
 SIZES = 64, 2**17  # doubles: MPI takes other ways for long messages than for short ones
 
 
@@ -46,7 +47,11 @@ def choose_messages(device: Device, comm: Comm, wanted: Messages) -> None:
         faults = of_every_rank(comm, fault)
         if any(faults):
             _failed.add(device)
-            rank, fault = next((rank, fault) for rank, fault in enumerate(faults) if fault)
+            # a rank that failed is why others have waited in vain
+            least = min(
+                (not one.startswith(FAILED), rank) for rank, one in enumerate(faults) if one
+            )
+            rank, fault = least[1], faults[least[1]]
             if comm.rank == 0:
                 logger.warning(
                     "%s says that it reads memory of cards, but a message of %d bytes between them "
@@ -70,7 +75,7 @@ def _fault(device: Device, comm: Comm, size: int) -> str:
         if np.asarray(received).tobytes() != expected.tobytes():
             return "arrived with other bytes"
     except Exception as error:  # of MPI, the driver or the device: of many kinds
-        return f"failed ({type(error).__name__}: {error})"
+        return f"{FAILED} ({type(error).__name__}: {error})"
     return ""
 
 

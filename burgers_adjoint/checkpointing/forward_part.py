@@ -17,13 +17,13 @@ class ForwardPart:
         rest: the schedule right before the cotangent is seeded; to be copied.
         position: step at whose start the working state is then.
         held: slot to the step whose start it holds then.
-        again: slots that the reverse sweep saves to.
+        saved_again: slots that the reverse sweep saves to.
     """
 
     rest: Schedule
     position: int
     held: dict[int, int]
-    again: tuple[int, ...]
+    saved_again: tuple[int, ...]
 
 
 def forward_part(schedule: Schedule) -> ForwardPart:
@@ -41,8 +41,8 @@ def forward_part(schedule: Schedule) -> ForwardPart:
             held.pop(action.slot, None)
     going.put_back(action)
     rest = copy.deepcopy(going)
-    again = sorted({one.slot for one in going if isinstance(one, Save)})
-    return ForwardPart(rest, position, held, tuple(again))
+    saved_again = sorted({one.slot for one in going if isinstance(one, Save)})
+    return ForwardPart(rest, position, held, tuple(saved_again))
 
 
 @dataclass(frozen=True)
@@ -54,22 +54,22 @@ class Places:
         slots: of both; those in memory come first, and among them what is saved to again.
         memory_slots: those in memory.
         first: the place of each slot for the forward sweep.
-        again: that of each slot which is saved to again.
+        place_again: another one of each slot that the reverse sweep saves to.
     """
 
     snapshots: int
     slots: int
     memory_slots: int
     first: tuple[int, ...]
-    again: dict[int, int]
+    place_again: dict[int, int]
 
 
-def places_of(schedule: Schedule, again: tuple[int, ...]) -> Places:
-    """Places for a schedule's slots, and these of them twice."""
+def places_of(schedule: Schedule, saved_again: tuple[int, ...]) -> Places:
+    """Places for a schedule's slots, and a second one for each that the reverse sweep saves to."""
     near = min(schedule.memory_slots, schedule.slots)
-    ahead = [slot for slot in again if slot < near]
-    behind = [slot for slot in again if slot >= near]
-    n_slots = schedule.slots + len(again)
+    ahead = [slot for slot in saved_again if slot < near]
+    behind = [slot for slot in saved_again if slot >= near]
+    n_slots = schedule.slots + len(saved_again)
     in_memory = near + len(ahead)
     twice = {slot: place for place, slot in enumerate(ahead)}
     twice |= {slot: len(ahead) + schedule.slots + place for place, slot in enumerate(behind)}

@@ -76,7 +76,9 @@ def uncertainty(config: Config, comm: Comm, progress: Progress) -> UncertaintySu
         predicted = _predicted(config, comm, posterior, controls)
         report = Report(case, posterior, controls, background, predicted)
         if config.uncertainty.final_state_samples:
+            start = last_arrival(comm)
             report.add_final_state(*search.final_state_spread(posterior))
+            seconds["final_state"] = last_arrival(comm) - start
         summary = report.summary(objective, converged, search.n_products, seconds)
         report.write(directory, summary)
         return summary

@@ -93,9 +93,10 @@ class Hessian(Struct, frozen=True, forbid_unknown_fields=True):
         group: in that file; an uncertainty.h5 has some in "modes".
         count: of random directions.
         seed: of these.
-        keep_states: whether Gauss-Newton products, in a search too, keep the snapshots of states
-            for the next ones at the same point: true, false; "auto": where they take no more
-            memory than the schedule has snapshots for, or than snapshots.memory gives.
+        keep_states: whether Gauss-Newton products of a search or a program keep the snapshots of
+            states for the next ones at the same point: true, false; "auto": where they take no more
+            memory than the schedule has snapshots for, or than snapshots.memory gives. The command
+            `hessian` takes its products at once, and keeps none.
     """
 
     kind: Literal["full", "gauss_newton"] = "full"

@@ -68,7 +68,7 @@ _kept: WeakKeyDictionary[Device, dict[Any, Any]] = WeakKeyDictionary()
 
 
 def _of(device: Device, key: Any, make: Callable[[], Kept]) -> Kept:
-    """What was made of a device for a key, or is now; so many are kept."""
+    """The object for a key, made at its first use; at MOST_PARCELS of them all are dropped."""
     known = _kept.setdefault(device, {})
     if key not in known:
         if len(known) >= MOST_PARCELS:

@@ -9,7 +9,6 @@ import numpy as np
 NEWTON = ("nls", "ntr", "bnls", "bntr")
 # How exactly a Newton step is solved for, over the gradient: the curvature changes in a step.
 TOLERANCE = 0.3
-ENOUGH = 0.5  # of the gradient at which a search ends: the last step is solved for no further
 
 # Ways to the first trust region: PETSc's own evaluates J at several points more.
 FIRST_REGIONS = {f"tao_{prefix}_init_type": "direction" for prefix in ("bnk", "nls", "ntr")}
@@ -25,7 +24,6 @@ class SecondOrder:
         petsc: the module petsc4py.PETSc.
         tao: of the search.
         x: a vector like its points.
-        left: the norm of the gradient at which the search ends, over the present one.
         multiply: (entries, direction, product out), of the Hessian there; None for none.
         precondition: what is close to the inverse of the Hessian, times a vector.
     """
@@ -35,15 +33,13 @@ class SecondOrder:
         petsc: Any,
         tao: Any,
         x: Any,
-        left: Callable[[], float],
         multiply: Multiply | None,
         precondition: Precondition = np.copy,
     ) -> None:
-        self._tao, self._left, self._matrix = tao, left, None
-        self._precondition, self._tolerance = precondition, TOLERANCE
+        self._tao, self._precondition, self._matrix = tao, precondition, None
         if multiply is not None:
             self._matrix = hessian_matrix(petsc, x.comm, x.getLocalSize(), multiply)
-            tao.setHessian(self._move, self._matrix)
+            tao.setHessian(move, self._matrix)
 
     def begin(self) -> None:
         """Let Newton steps be solved for as far as they are worth it; the method is known now."""
@@ -54,13 +50,6 @@ class SecondOrder:
             shell = self._matrix.getPythonContext()
             ksp.getPC().setPythonContext(_Preconditioner(self._precondition, shell))
             ksp.setFromOptions()
-            self._tolerance = ksp.getTolerances()[0]
-
-    def _move(self, tao: Any, point: Any, matrix: Any, preconditioner: Any) -> None:
-        """Take the matrix to a point, from where a step need not lead further than to the end."""
-        move(tao, point, matrix, preconditioner)
-        share = ENOUGH * min(self._left(), 1.0)
-        tao.getKSP().setTolerances(rtol=max(self._tolerance, share))
 
     def destroy(self) -> None:
         """Release the matrix."""
@@ -125,8 +114,8 @@ class _Shell:
 class _Preconditioner:
     """A preconditioner of the type "python"; of the other entries where bounds hold some.
 
-    What PETSc makes of the matrix then puts zeros in the places of those that are held, multiplies,
-    and takes what is at the others' places: so does the preconditioner, by the matrix's own way.
+    PETSc then wraps the matrix in one that masks the entries that are held: multiplying through it
+    masks the preconditioner alike.
     """
 
     def __init__(self, function: Precondition, shell: _Shell) -> None:

@@ -156,7 +156,7 @@ def prepare(petsc: Any, comm: Comm, method: str) -> None:
     def identity(point: np.ndarray, direction: np.ndarray, out: np.ndarray) -> None:
         out[...] = direction
 
-    second = SecondOrder(petsc, tao, x, lambda: 0.0, identity)
+    second = SecondOrder(petsc, tao, x, identity)
     tao.setMaximumIterations(2)
     tao.setFromOptions()
     second.begin()
@@ -197,7 +197,7 @@ def minimize(
     tao.setObjectiveGradient(trials.evaluate, trials.slope)
     tao.setMonitor(trials.accept)
     multiply = functions.multiply and trials.watched(functions.multiply)
-    second = SecondOrder(petsc, tao, x, trials.left, multiply, functions.precondition)
+    second = SecondOrder(petsc, tao, x, multiply, functions.precondition)
     tao.setTolerances(gatol=settings.gatol, grtol=settings.grtol, gttol=settings.gttol)
     tao.setMaximumIterations(settings.iterations)
     tao.setMaximumFunctionEvaluations(settings.evaluations)
@@ -283,7 +283,7 @@ class _Trials:
         self._comm, self._evaluate, self._watch = comm, evaluate, watch
         self.latest, self.slope = latest, slope
         self._point, self._objective = np.empty(0), 0.0  # of the latest
-        self._first = self._shown = self._gttol = self._left = 0.0
+        self._first = self._shown = self._gttol = 0.0
         self.failures: list[BaseException] = []
         self._accepted: list[float] = []
         self._failed: list[float] = []
@@ -329,7 +329,8 @@ class _Trials:
     def accept(self, tao: Any) -> None:
         """Note a point that TAO goes on from."""
         number, objective, shown, _, step, _ = tao.getSolutionStatus()
-        norm = self._measured(tao, objective, shown)
+        norm = self.slope.norm()
+        self._keep_gttol(tao, norm, shown)
         self._accepted.append(objective)
         if objective in self._failed:  # some methods take what their line search has left
             tao.setConvergedReason(tao.Reason.DIVERGED_USER)
@@ -340,25 +341,18 @@ class _Trials:
             self.failures.append(error)
             raise
 
-    def _measured(self, tao: Any, objective: float, shown: float) -> float:
-        """The gradient's norm, by which the search ends whatever its method takes for one.
+    def _keep_gttol(self, tao: Any, norm: float, shown: float) -> None:
+        """Let the search end by the gradient's norm, whatever norm its method shows.
 
-        With bounds, some take min(|entry of the gradient|, distance to the bound): far from a
-        minimum that is less, and tao.gttol would ask for more than of the other methods.
+        With bounds, PETSc's bnls and bntr show that of the Fischer-Burmeister function of gradient
+        and distance to the bound (VecFischer): far from a minimum that is less, and tao.gttol would
+        ask for more than of the other methods.
         """
-        norm = self.slope.norm()
-        gatol, grtol, gttol = tao.getTolerances()
         if not self._accepted:
+            *_, gttol = tao.getTolerances()
             self._first, self._shown, self._gttol = norm, shown, gttol
         if self._shown > 0.0 and shown != norm:
             tao.setTolerances(gttol=self._gttol * (self._first / self._shown) * (shown / norm))
-        end = max(gatol, grtol * abs(objective), self._gttol * self._first)
-        self._left = end / norm if norm > 0.0 else 1.0
-        return float(norm)
-
-    def left(self) -> float:
-        """The norm at which the search ends, over that at the latest accepted point."""
-        return self._left
 
     def outcome(self, petsc: Any, tao: Any, x: Any) -> Outcome:
         """What the search has come to; converged only where a run has computed its gradient."""

@@ -142,7 +142,7 @@ class Halo:
         self._comm = decomposition.comm
         self._requests += _messages(self._comm, self._far, _slices(received), _slices(self._sent))
         self._posts: tuple[Any, Any] | None = None
-        self._staged = not self._far
+        self._by_host = not self._far
 
     def exchange(self, *arrays: Any) -> None:
         """Fill the halo of all arrays, each (n_fields of it, rows, pitch).
@@ -211,12 +211,12 @@ class Halo:
     def _messages_of(self, array: Any) -> tuple[tuple[Any, Any], list[MPI.Prequest]]:
         """Messages that are sent and received of arrays of a device, and their requests.
 
-        They are there, too, if MPI can use them there when the first array comes.
+        They are in the device's memory where `post` of the first array gives some, else the host's.
         """
-        if not (self._staged or self._posts):
+        if not (self._by_host or self._posts):
             sent, received = (array.post(len(self._sent)) for _ in range(2))
-            self._staged = sent is None or received is None
-            if not self._staged:
+            self._by_host = sent is None or received is None
+            if not self._by_host:
                 places = _memory(received.address), _memory(sent.address)
                 self._direct += _messages(self._comm, self._far, *places)
                 self._posts = sent, received

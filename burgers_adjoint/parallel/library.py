@@ -5,7 +5,7 @@ import ctypes
 import mpi4py
 from mpi4py import MPI
 
-CUDA = 0  # MPICH's number of NVIDIA's cards
+GPU_SUPPORT_CUDA = 0  # MPICH's MPIX_GPU_SUPPORT_CUDA
 
 
 def all_ranks() -> MPI.Comm:
@@ -62,7 +62,7 @@ def claims_device_memory() -> bool:
             return True
         if query := getattr(symbols, "MPIX_GPU_query_support", None):
             answer = ctypes.c_int(0)
-            if query(ctypes.c_int(CUDA), ctypes.byref(answer)) == 0 and answer.value:
+            if query(ctypes.c_int(GPU_SUPPORT_CUDA), ctypes.byref(answer)) == 0 and answer.value:
                 return True
     return False
 

@@ -25,7 +25,6 @@ from burgers_adjoint.planning.plan import (
 )
 from burgers_adjoint.planning.tolerance import piloted, reversed_within
 
-EXACT, BOUNDED = ("lossless",), ("quantised", "bounded")  # codecs that "auto" may take
 USUAL_SNAPSHOTS = 30  # to find a tolerance with, where their number follows from it
 
 
@@ -108,14 +107,12 @@ class Checkpointing:
     def _encoding_stores(self) -> dict[str, StoreMaker]:
         """Makers with each codec that "auto" may take, on all ranks; by its name."""
         section, found = self._case.config.snapshots, dict[str, StoreMaker]()
-        names = [*EXACT]
+        names = ["lossless"]
         if section.gradient_error is not None:
-            names += [*BOUNDED, *(["learned"] if section.learned else [])]
-        for name in names:
-            missing = () if name == "learned" else (ConfigError,)  # its package is not installed
-            with suppress(*missing):
-                found[name] = _stores(with_snapshots(self._case, codec=name))
-        return found
+            names += ["quantised", *(["learned"] if section.learned else [])]
+            with suppress(ConfigError):  # its package is not installed
+                found["bounded"] = _stores(with_snapshots(self._case, codec="bounded"))
+        return {name: _stores(with_snapshots(self._case, codec=name)) for name in names} | found
 
     def _encoded_options(self, stores: StoreMaker, plan: Plan) -> list[Option]:
         """What could be done with a codec, where it can be worth it. Collective."""

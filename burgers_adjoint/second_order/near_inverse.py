@@ -15,7 +15,7 @@ from burgers_adjoint.second_order.entries import EntryProducts
 from burgers_adjoint.stepping.stepper import Value
 
 SEED = 7  # of the directions by which observations are weighed
-SHARES = 8  # seed of which points are each knot's
+SEED_OF_SHARES = 8  # of which points are each knot's
 LEAST = 1e-3  # of precisions, over the largest: an estimate may miss, and need not be positive
 
 
@@ -24,8 +24,9 @@ class NearInverse:
 
     B is the covariance of the background. D is what the data say of each value of a control on
     average: a number; of values at knots a matrix between these, as what one knot forces the others
-    can undo. One product with random numbers gives it by Hutchinson's estimate of a trace; each
-    knot has them at points of its own (the probing of Tang and Saad 2012).
+    can undo. One product with random numbers gives it by Hutchinson's estimate of a trace (A
+    stochastic estimator of the trace of the influence matrix, 1989); each knot has them at points
+    of its own (Tang, Saad, A probing method for computing the diagonal of a matrix inverse, 2012).
 
     Args:
         case: whose J it is.
@@ -104,7 +105,7 @@ def shares_of(control: Control) -> list[Value]:
     random = control.masked(control.random(SEED))
     if np.ndim(random) < 4:
         return [random]
-    values, others = np.asarray(random), np.asarray(control.random(SHARES))
+    values, others = np.asarray(random), np.asarray(control.random(SEED_OF_SHARES))
     numbers = np.floor(0.5 * (others[0, 0] + 1.0) * len(values))
     shares: list[Value] = []
     for knot, value in enumerate(values):

@@ -11,9 +11,9 @@ from burgers_adjoint.config.background import Uncertainty
 from burgers_adjoint.errors import ConfigError, NumericalError, agreed_error
 from burgers_adjoint.inverse.eigenpairs import Eigenpairs, leading
 from burgers_adjoint.inverse.posterior import Posterior, Whitening
-from burgers_adjoint.inverse.vector import Values
 from burgers_adjoint.second_order.products import SecondOrder
 
+AFTER_OTHERS = 2  # the seed itself is of the start, the next one of the samples
 ROUND_OFF = 1e-10  # of the largest eigenvalue, and of the prior's 1
 
 
@@ -97,29 +97,22 @@ class PosteriorSearch:
             for first in range(0, count, self._batch):
                 numbers = range(first, min(first + self._batch, count))
                 # each has a seed of its own, so that batches make no difference
-                vectors = [whitening.noise(section.seed + 2 + number, 1) for number in numbers]
+                first_seed = section.seed + AFTER_OTHERS
+                vectors = [whitening.noise(first_seed + number, 1) for number in numbers]
                 drawn = [posterior.narrowed(one) if after else one for one in vectors]
-                for tangent in self._tangents(np.concatenate(drawn)):
+                departures = whitening.departures(np.concatenate(drawn))
+                for tangent in self._second.tangents(departures):
                     total += np.square(tangent)
             squares.append(total / count)
-        before, left = squares
-        return np.sqrt(before), np.sqrt(left)
-
-    def _tangents(self, vectors: np.ndarray) -> list[np.ndarray]:
-        """Of the final state, along at most as many whitened departures as a batch has."""
-        return self._second.tangents(self._filled(vectors))[: len(vectors)]
-
-    def _filled(self, vectors: np.ndarray) -> list[Values]:
-        """Departures of the controls, and zeros, as many as a batch has."""
-        zeros = {name: control.zeros() for name, control in self._case.controls.items()}
-        directions = self.whitening.departures(vectors)
-        return directions + [zeros] * (self._batch - len(directions))
+        prior, posterior_squares = squares
+        return np.sqrt(prior), np.sqrt(posterior_squares)
 
     def _product(self, vectors: np.ndarray) -> np.ndarray:
         """B^(1/2) H B^(1/2) times vectors, at most as many as a batch has."""
         self.n_products += len(vectors)
-        products = self._second.of(self._filled(vectors), prior=False).products
-        return self.whitening.pulled_back(products[: len(vectors)])
+        directions = self.whitening.departures(vectors)
+        products = self._second.of(directions, prior=False).products
+        return self.whitening.pulled_back(products)
 
 
 def _nowhere_negative(pairs: Eigenpairs) -> Eigenpairs:

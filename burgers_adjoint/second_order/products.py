@@ -69,7 +69,7 @@ class SecondOrder:
 
     Args:
         case: whose products they are.
-        n_directions: how many there are in every call.
+        n_directions: how many go together, at most, in every call.
         full: of the Hessian; else of its Gauss-Newton part, in which the tangents of states alone
             count, and not the curvature of the steps.
         at_once: never keep tangents from a sweep before.
@@ -106,6 +106,14 @@ class SecondOrder:
         self.case = replace(case, setting=setting, model=model, objective=objective, inputs=inputs)
         self._driven_model: Model | None = None
         self._looked = [] if full or at_once else self._looked_at()
+        if not (full or self._looked) and case.config.hessian.keep_states is True:
+            self.close()
+            raise agreed_error(
+                ConfigError(
+                    "hessian.keep_states = true: expected Gauss-Newton products one after the "
+                    "other, of a J that looks at no more states than there may be snapshots"
+                )
+            )
         if self._looked:
             same = Objective(case.objective.terms, decomposition)  # whose `parts` are its own
             drive = ObjectiveOfTangents(same, case.model.layout, len(case.fields))
@@ -177,13 +185,13 @@ class SecondOrder:
         Raises:
             ConfigError: on all ranks: the memory or the disk is too small for them.
         """
-        assert self._store is not None
+        _ = self._store  # is made at its first use
 
     def of(self, directions: Sequence[Direction], prior: bool = True) -> Products:
         """The products with these directions, which have values for all controls. Collective.
 
         Args:
-            directions: as many as there are in every call.
+            directions: at most as many as go together.
             prior: whether the background term has a part in them, or what is observed alone.
 
         Raises:
@@ -193,15 +201,19 @@ class SecondOrder:
         """
         self.set_directions(directions)
         if self.driven:
-            found = self._driven()
+            found = self._driven(len(directions))
         else:
             found = self.ended(executed(self.case, self.checkpointing.schedule(), self._store))
+            del found.products[len(directions) :]
         if prior:
             self.add_prior(directions, found)
         return found
 
     def tangents(self, directions: Sequence[Direction]) -> list[np.ndarray]:
         """Derivatives of the final state along directions, (2, ny, nx) of the tile. Collective.
+
+        Args:
+            directions: at most as many as go together.
 
         Raises:
             NumericalError: on all ranks: a state is not finite.
@@ -212,12 +224,14 @@ class SecondOrder:
         for _ in stretches(model, state, bins, 0, lambda n: False):
             pass
         own = model.fields_of(state)
-        firsts = range(n_fields, n_fields * (1 + self.n_directions), n_fields)
+        firsts = range(n_fields, n_fields * (1 + len(directions)), n_fields)
         return [own[first : first + n_fields].copy() for first in firsts]
 
     def set_directions(self, directions: Sequence[Direction]) -> None:
-        """Take the case's inputs, and these directions beside them. Collective."""
+        """Take the case's inputs, and these directions beside them, and zeros. Collective."""
         case, model, controls = self._case, self.case.model, self._case.controls
+        zeros = {name: control.zeros() for name, control in controls.items()}
+        directions = [*directions, *[zeros] * (self.n_directions - len(directions))]
         for name, value in case.model.values.items():
             model.set_value(name, value)
         fields, of_steps = [case.fields], []
@@ -249,8 +263,8 @@ class SecondOrder:
         gradient = parts[0] if self.full else None
         return Products(self.case.model.value, gradient, parts[1:], executor.counts)
 
-    def _driven(self) -> Products:
-        """One sweep of tangents, and a reversal of states for each direction that it drives."""
+    def _driven(self, n_wanted: int) -> Products:
+        """One sweep of tangents, and a reversal of states for each one that is wanted."""
         case, model, driven = self._case, self.case.model, self._driven_model
         self.require_room()
         assert driven is not None
@@ -266,7 +280,7 @@ class SecondOrder:
                     seen[n] = own[first : first + n_fields].copy()
         model.evaluate(state, bins)
         products, counts = [], Counts(forward_steps=case.n_steps)
-        for driven.objective.tangents in tangents:
+        for driven.objective.tangents in tangents[:n_wanted]:
             executor = self._reversals.reversed(driven)
             assert executor.cotangent is not None
             products.append(copied(driven.gradient(executor.cotangent)))
@@ -302,11 +316,8 @@ class LatestProducts:
         """Products with any number of directions; see `SecondOrder.of`. Collective."""
         n = together(len(directions))
         second, found = self.of(n, full), list[Products]()
-        zeros = {name: control.zeros() for name, control in self._case.controls.items()}
         for first in range(0, len(directions), n):
-            group = [*directions[first : first + n]]
-            part = second.of(group + [zeros] * (n - len(group)))
-            found.append(replace(part, products=part.products[: len(group)]))
+            found.append(second.of(directions[first : first + n]))
         products = [one for part in found for one in part.products]
         counts = reduce(Counts.plus, (part.counts for part in found))
         return Products(found[0].objective, found[0].gradient, products, counts)

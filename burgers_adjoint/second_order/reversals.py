@@ -18,7 +18,7 @@ from burgers_adjoint.checkpointing.forward_part import ForwardPart, forward_part
 from burgers_adjoint.checkpointing.schedule import Schedule
 from burgers_adjoint.config import time_is_open
 from burgers_adjoint.errors import ConfigError, agreed_error
-from burgers_adjoint.parallel.agreement import largest
+from burgers_adjoint.parallel.agreement import everywhere, largest
 from burgers_adjoint.planning.checkpointing import Checkpointing
 from burgers_adjoint.snapshots.kept import KeptStore
 from burgers_adjoint.stepping.model import Model
@@ -57,7 +57,7 @@ class StateReversals:
         if self._forward is None:
             self.store: Store = checkpointing.store(schedule)
             return
-        places = places_of(schedule, self._forward.again)
+        places = places_of(schedule, self._forward.saved_again)
         try:
             store = checkpointing.store(places)
         except ConfigError as error:
@@ -86,9 +86,9 @@ class StateReversals:
                 )
             return None
         part = forward_part(schedule)
-        if wanted is True or not part.again:
+        if wanted is True or not part.saved_again:
             return part
-        return part if self._fits(schedule.slots + len(part.again)) else None
+        return part if self._fits(schedule.slots + len(part.saved_again)) else None
 
     def _fits(self, n_places: int) -> bool:
         """Whether so many snapshots, and a state, fit the memory that the user gives them."""
@@ -157,7 +157,7 @@ class StateReversals:
             one is other or np.array_equal(one, other)  # type: ignore[arg-type]
             for one, other in zip(self._inputs(), self._point, strict=True)
         )
-        return not largest(self._case.comm, moved)
+        return everywhere(self._case.comm, not moved)
 
 
 def _copy(source: np.ndarray, target: np.ndarray) -> None:

@@ -81,7 +81,7 @@ class KeptStore(SnapshotStore[Snapshot]):
 
     def fills(self, slot: int) -> bool:
         """Whether it can be filled in either sweep: actions are made ahead of their time."""
-        again = self._places.again.get(slot)
+        again = self._places.place_again.get(slot)
         first = self._store.fills(self._places.first[slot])
         return first and (again is None or self._store.fills(again))
 
@@ -128,7 +128,7 @@ class KeptStore(SnapshotStore[Snapshot]):
     def _emptied(self, slot: int) -> int:
         """The place for what comes to the slot, which is empty from now on."""
         before = self._where.pop(slot, None)
-        place = self._places.first[slot] if self._kept is None else self._places.again[slot]
+        place = self._places.first[slot] if self._kept is None else self._places.place_again[slot]
         if before is not None and before != place and not self._is_kept(slot, before):
             self._store.free(before)
         return place

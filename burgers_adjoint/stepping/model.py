@@ -92,7 +92,7 @@ class Model(AdjointModel[np.ndarray, Cotangent, Any]):
 
     @property
     def final_to_save(self) -> np.ndarray:
-        """As `final`; a view where it is on a device, whose memory the caller may copy it in."""
+        """As `final`; a view where it is on a device, which is to be copied before the next run."""
         return self.final if isinstance(self._final, np.ndarray) else self._final
 
     @property

@@ -147,7 +147,9 @@ def test_a_trial_that_fails_on_one_rank_has_all_go_by_the_host(
     said = [record.getMessage() for record in caplog.records]
     assert len(said) == (COMM.rank == 0)
     for text in said:
-        what = "arrived with other bytes on rank 0" if broken is Blind else "on rank 0"
+        what = "arrived with other bytes on rank 0"
+        if broken is Full:
+            what = f"failed (ConfigError: there is no room) on rank {COMM.size - 1}"
         assert f"{library.library_name()} says that it reads memory of cards" in text
         assert f"a message of {8 * SIZES[0]} bytes" in text
         assert what in text

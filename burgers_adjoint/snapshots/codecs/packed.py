@@ -1,4 +1,4 @@
-"""Codecs that foretell each row of a field from those before it, and pack what is left."""
+"""Codecs that predict each row of a field from those before it, and pack the residual."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from burgers_adjoint.snapshots.codecs.parts import LENGTH, joined, parts_of
 
 HEADER = struct.Struct("<Qd")  # the order, and the step of a quantised field
 SAME = b"="  # and the number of an earlier field with the same bits
+MOST_NAMED = 256  # fields, by a byte
 WORD = 8  # bytes
 # The order is chosen by a row out of so many, or by more where rows are few.
 SPARSE, LEAST_ROWS = 64, 4
 
 
 class Packed(Codec):
-    """Encodes field by field; one that has the bits of an earlier field is written as a word.
+    """Encodes field by field; one that has the bits of an earlier field, as that one's number.
 
     Args:
         packing: the module `kernels.packing`.
@@ -47,7 +48,8 @@ class Packed(Codec):
         self._make_room(array.shape)
         data = bytearray()
         for number, field in enumerate(array):
-            same = (k for k in range(number) if self._as_good(k, number) and _same(array[k], field))
+            before = range(min(number, MOST_NAMED))
+            same = (k for k in before if self._as_good(k, number) and _same(array[k], field))
             twin = next(same, None)
             if twin is not None:
                 data += joined([SAME + bytes([twin])])
@@ -127,7 +129,7 @@ class Packed(Codec):
 
 
 def _same(one: np.ndarray, other: np.ndarray) -> bool:
-    """Whether two fields have the same bits; most that have not differ in the middle."""
+    """Whether two fields have the same bits; the middle row is looked at first, for most differ."""
     middle = len(one) // 2
     a, b = one.view(np.int64), other.view(np.int64)
     return np.array_equal(a[middle], b[middle]) and np.array_equal(a, b)

@@ -1,4 +1,4 @@
-"""Errors up to a tolerance at every point, in little more time than copies take."""
+"""Errors up to a tolerance at every point, in the time of some copies."""
 
 from __future__ import annotations
 
