@@ -16,6 +16,12 @@ from burgers_adjoint.snapshots.agreed import AgreedStore
 
 FEWER = 'use fewer (checkpointing.snapshots), or snapshots.store = "pinned"'
 FEWER_BUFFERS = "use fewer (snapshots.buffers)"
+FOR_STATES = (
+    'is for states on a device (parallel.device = "cuda"), kept as they are (no snapshots.codec, '
+    'no time.stages = "keep")'
+)
+BESIDE = "copies beside the steps: expected no snapshots.asynchronous = false"
+SHARE_OF_HOST = 0.5  # of its free memory, for what goes to files otherwise
 
 
 def device_of(array: Any) -> Any:
@@ -42,18 +48,23 @@ class Room:
         comm: all ranks.
         section: [snapshots].
         device: whose memory it is; None for the host's.
+        key: of the section, that says how much of it.
     """
 
-    def __init__(self, comm: Comm, section: Snapshots, device: Any = None) -> None:
-        self._comm, self._section, self._device = comm, section, device
+    def __init__(
+        self, comm: Comm, section: Snapshots, device: Any = None, key: str = "memory"
+    ) -> None:
+        self._comm, self._device, self.key = comm, device, f"snapshots.{key}"
+        self.configured: str | float | None = getattr(section, key)
 
     def limit(self, otherwise: float | None = None) -> int | None:
-        """Bytes per rank that `snapshots.memory` allows; None for no limit.
+        """Bytes per rank that the configuration allows; None for no limit.
 
         Args:
             otherwise: in its place, if it is not configured.
         """
-        comm, wanted = self._comm, self._section.memory or otherwise
+        comm = self._comm
+        wanted = otherwise if self.configured is None else self.configured
         if self._device is None or wanted is None or isinstance(wanted, str):
             return memory_limit(comm, wanted)
         with agreed(comm):
@@ -91,7 +102,7 @@ class Room:
         self.require_limit(largest_bytes)
 
     def require_limit(self, n_bytes: int) -> None:
-        """Refuse more than `snapshots.memory` allows.
+        """Refuse more than the configuration allows.
 
         Raises:
             ConfigError: on all ranks, with the sizes.
@@ -100,8 +111,8 @@ class Room:
         if limit is not None and n_bytes > limit:
             raise agreed_error(
                 ConfigError(
-                    f"the snapshots need {n_bytes} bytes of memory per rank, snapshots.memory = "
-                    f"{self._section.memory!r} allows {limit}: use fewer "
+                    f"the snapshots need {n_bytes} bytes of memory per rank, {self.key} = "
+                    f"{self.configured!r} allows {limit}: use fewer "
                     "(checkpointing.snapshots), or a store on disk (snapshots.store)"
                 )
             )
@@ -114,6 +125,7 @@ def pinned_store(
     new_state: Callable[[], Any],
     capacity: int,
     sizes: tuple[int, int],
+    room: Room,
 ) -> SnapshotStore[Any]:
     """A new store of states in page-locked memory, with buffers on their device. Collective.
 
@@ -124,6 +136,7 @@ def pinned_store(
         new_state: returns a new one.
         capacity: number of slots.
         sizes: bytes of a state, and of one on the rank that has most.
+        room: of the host.
 
     Raises:
         ConfigError: on all ranks: there is no such device, or no room.
@@ -132,14 +145,11 @@ def pinned_store(
     from burgers_adjoint.snapshots.write_behind import WriteBehindStore
 
     if device is None:
-        raise _refused(
-            'is for states on a device (parallel.device = "cuda"), kept as they are (no '
-            'snapshots.codec, no time.stages = "keep"): use "memory"'
-        )
+        raise _refused(f'{FOR_STATES}: use "memory"')
     if section.asynchronous is False:
-        raise _refused("copies beside the steps: expected no snapshots.asynchronous = false")
+        raise _refused(BESIDE)
     n_bytes, largest_bytes = (capacity * size for size in sizes)
-    Room(comm, section).require(n_bytes, largest_bytes)
+    room.require(n_bytes, largest_bytes)
     with agreed(comm):
         slow = PinnedStore(device, capacity, sizes[0])
         store = WriteBehindStore(
@@ -148,5 +158,33 @@ def pinned_store(
     return AgreedStore(store, partial(agreed, comm))
 
 
-def _refused(why: str) -> ConfigError:
-    return agreed_error(ConfigError(f'snapshots.store = "pinned" {why}'))
+def host_slots(section: Snapshots, device: Any, room: Room, state_bytes: int) -> int:
+    """How many states of a device go to the host's memory where others can go to files. Collective.
+
+    Args:
+        section: [snapshots].
+        device: that has the states; None where they are on the host, or are not kept as states.
+        room: of the host.
+        state_bytes: on the rank that has most.
+
+    Raises:
+        ConfigError: on all ranks: memory is given for states that there are none of, or for less
+            than one.
+    """
+    wanted = room.configured
+    if device is None or section.asynchronous is False:
+        why = FOR_STATES if device is None else BESIDE
+        if wanted:
+            raise _refused(f"{why}; set it to 0 otherwise", f"{room.key} = {wanted!r}")
+        return 0
+    given = room.given(SHARE_OF_HOST)
+    if wanted and given < state_bytes:
+        raise _refused(
+            f"is {given} bytes per rank: one snapshot takes {state_bytes}",
+            f"{room.key} = {wanted!r}",
+        )
+    return given // state_bytes
+
+
+def _refused(why: str, what: str = 'snapshots.store = "pinned"') -> ConfigError:
+    return agreed_error(ConfigError(f"{what} {why}"))

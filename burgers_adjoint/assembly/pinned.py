@@ -38,7 +38,8 @@ class PinnedStore:
             raise ConfigError(
                 f"the snapshots need {capacity * slot_bytes} bytes of page-locked memory per rank, "
                 f"the host gives {got} of {capacity} snapshots ({error}): use fewer "
-                '(checkpointing.snapshots), or snapshots.store = "tiered"'
+                '(checkpointing.snapshots), or snapshots.store = "tiered" with less of it '
+                "(snapshots.host_memory)"
             ) from error
 
     def put(self, slot: int, step: int, buffer: DeviceArray) -> None:

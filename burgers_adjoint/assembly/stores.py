@@ -3,12 +3,9 @@
 import os
 import secrets
 import shutil
-import socket
-import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,20 +17,17 @@ from burgers_adjoint.assembly.device_stores import (
     FEWER_BUFFERS,
     Room,
     device_of,
+    host_slots,
     pinned_store,
     resident,
 )
 from burgers_adjoint.assembly.encoding import encoding_of
+from burgers_adjoint.assembly.snapshot_folder import folder_for
+from burgers_adjoint.assembly.store_kinds import StoreKind, Tier
 from burgers_adjoint.checkpointing.schedule import Slotted
 from burgers_adjoint.config import Config
 from burgers_adjoint.config.registry import STORES
-from burgers_adjoint.errors import (
-    BurgersAdjointError,
-    ConfigError,
-    StorageError,
-    agreed_error,
-)
-from burgers_adjoint.files.whole import reason
+from burgers_adjoint.errors import BurgersAdjointError, ConfigError, agreed_error
 from burgers_adjoint.parallel.agreement import (
     Comm,
     from_rank,
@@ -42,7 +36,6 @@ from burgers_adjoint.parallel.agreement import (
     of_every_rank,
     ranks_of_node,
     smallest,
-    total,
 )
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.failure import agreed
@@ -58,22 +51,6 @@ Store = SnapshotStore[Any]
 LARGEST_STATE = 1.125  # times a snapshot's bytes, for states to be used as snapshots
 
 
-@dataclass(frozen=True)
-class StoreKind:
-    """What stores of one name are.
-
-    Attributes:
-        near_slots: how many of a schedule's slots are in memory.
-        make_far: makes a store for so many other slots, with buffers in front of it or without;
-            it raises on all ranks or on none. None where all slots are in memory.
-        asynchronous: whether it has buffers unless the configuration says.
-    """
-
-    near_slots: "Callable[[StoreMaker, Slotted], int]"
-    make_far: "Callable[[StoreMaker, int, bool], Store] | None"
-    asynchronous: bool = True
-
-
 class StoreMaker:
     """Makes stores for the snapshots of one configuration; all methods are collective.
 
@@ -86,7 +63,8 @@ class StoreMaker:
         own_points: returns the view of a state's own points, of a buffer's shape.
 
     Attributes:
-        room: memory for snapshots.
+        room: memory for snapshots, where states are.
+        host_room: page-locked memory of the host for states of a device.
         encoding: what encodes snapshots; None where they are kept as they are.
         exchanges: whether stores swap states instead of copying to buffers, on all ranks: where
             halo and padding are small, or where states are on a device.
@@ -118,6 +96,7 @@ class StoreMaker:
         state = sample if new_state is None else new_state()
         state_bytes, self._device = state.nbytes, device_of(state)
         self.room = Room(self.comm, config.snapshots, self._device)
+        self.host_room = Room(self.comm, config.snapshots, key="host_memory")
         # copies to the host would cost more than any halo on the device
         costly = self._device is None and state_bytes > LARGEST_STATE * sample.nbytes
         sizes = np.array([sample.nbytes, state_bytes, costly])
@@ -139,13 +118,12 @@ class StoreMaker:
             StorageError: on all ranks: the folder or a file cannot be made.
         """
         kind, slots = kind or self.config.snapshots.store, schedule.slots
-        near = self.near_slots(schedule, kind)
+        near, *far = self.tiers(schedule, kind)
         plain = min(schedule.memory_slots, slots)
         if self.encoding is not None and near == slots > plain:
             return self._half_encoded(plain, slots - plain)
-        buffers = 0
-        if near < slots:
-            buffers = max(1, min(self.buffers_of(kind), max(2, slots - near)))
+        wanted = self.buffers_of(kind)
+        buffers = sum(max(1, min(wanted, max(2, n))) for n in far if n)
         # encoded snapshots take what they take: the store looks at it as it fills
         known = buffers + (near if self.encoding is None else 0)
         self.room.require(
@@ -156,12 +134,18 @@ class StoreMaker:
         new_place = self._new_place if self.encoding is None else Block
         with agreed(self.comm):  # a device may have less than it said
             memory: Store = MemoryStore(new_place, near, self.exchanges)
-        if near == slots:
-            return self._encoded(memory, near, buffers * self.largest_memory_bytes)
-        make_far = self._kind(kind).make_far
-        assert make_far is not None
-        disk = make_far(self, slots - near, self.asynchronous(kind))
-        store = TieredStore(memory, disk, near) if near else disk
+        stores = [(memory, near)] if near or not any(far) else []
+        try:
+            for tier, n in zip(self._kind(kind).far, far, strict=True):
+                if n:
+                    stores.append((tier.make(self, n, self.asynchronous(kind)), n))
+        except BurgersAdjointError:  # on all ranks
+            for made, _ in stores:
+                made.close()
+            raise
+        store, _ = stores.pop()
+        for nearer, n in reversed(stores):
+            store = TieredStore(nearer, store, n)
         return self._encoded(store, near, buffers * self.largest_memory_bytes)
 
     def _half_encoded(self, near: int, far: int) -> Store:
@@ -202,27 +186,31 @@ class StoreMaker:
         Raises:
             StorageError: on all ranks: there is no folder that could be written to.
         """
-        folder = self._folder(1, shared=False)
+        folder = folder_for(self.config, self.comm, 1, self.slot_bytes)
         with ranks_of_node(self.comm) as node:
             n_ranks = node.size
         with agreed(self.comm):
             free = shutil.disk_usage(folder).free
         return int(smallest(self.comm, int(share * free / (n_ranks * self.largest_slot_bytes))))
 
-    def near_slots(self, schedule: Slotted, kind: str | None = None) -> int:
-        """How many of a schedule's slots are in memory."""
-        return self._kind(kind or self.config.snapshots.store).near_slots(self, schedule)
+    def tiers(self, schedule: Slotted, kind: str | None = None) -> list[int]:
+        """How many of a schedule's slots are in memory, and in each tier of this kind behind it.
 
-    def slots_that_fit(self, schedule: Slotted) -> int:
-        """How many of a schedule's slots go to memory where others can go to disk."""
-        if schedule.memory_slots < schedule.slots:
-            return schedule.memory_slots
-        limit = self.room.limit()
-        if limit is None:
-            # a number: "as many as fit" is for stores in memory
-            return min(schedule.slots, int(self.config.checkpointing.snapshots))
-        fitting = limit // self.largest_memory_bytes - self.config.snapshots.buffers
-        return max(0, min(schedule.slots, fitting))
+        Raises:
+            ConfigError: on all ranks: the host's memory given is for what there is not.
+        """
+        found = self._kind(kind or self.config.snapshots.store)
+        near = found.near_slots(self, schedule)
+        return [near, *found.behind(self, schedule.slots - near)]
+
+    def host_slots(self) -> int:
+        """How many states of a device go to the host's memory where others can go to files.
+
+        Raises:
+            ConfigError: on all ranks: there are none, or it does not hold one.
+        """
+        section = self.config.snapshots
+        return host_slots(section, self._device, self.host_room, self.largest_memory_bytes)
 
     def asynchronous(self, kind: str) -> bool:
         """Whether buffers, and a thread where cores are idle, stand before stores of this kind."""
@@ -230,9 +218,9 @@ class StoreMaker:
         return self._kind(kind).asynchronous if wanted is None else wanted
 
     def buffers_of(self, kind: str) -> int:
-        """Buffers before a store of this kind."""
-        on_disk = self._kind(kind).make_far is not None and self.asynchronous(kind)
-        return self.config.snapshots.buffers if on_disk else 0
+        """Buffers before each tier behind the memory, in stores of this kind."""
+        behind = self._kind(kind).far and self.asynchronous(kind)
+        return self.config.snapshots.buffers if behind else 0
 
     def _kind(self, name: str) -> StoreKind:
         kind: StoreKind = STORES[name]
@@ -249,7 +237,8 @@ class StoreMaker:
     def in_pinned_memory(self, capacity: int, asynchronous: bool) -> Store:
         """A new store of page-locked memory, of states on a device."""
         sizes, section = (self.memory_bytes, self.largest_memory_bytes), self.config.snapshots
-        return pinned_store(self.comm, section, self._device, self._new_place, capacity, sizes)
+        room, new_state = self.host_room, self._new_place
+        return pinned_store(self.comm, section, self._device, new_state, capacity, sizes, room)
 
     def _disk(self, capacity: int, shared: bool, asynchronous: bool) -> Store:
         from burgers_adjoint.snapshots.write_behind import WriteBehindStore
@@ -284,7 +273,7 @@ class StoreMaker:
         # Files are named by run; whoever starts two at a time gets two names.
         stamp = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
         self.run = from_rank(comm, stamp)
-        folder = self._folder(capacity, shared)
+        folder = folder_for(self.config, comm, capacity, self.slot_bytes, shared)
         if shared:
             from burgers_adjoint.assembly.shared_snapshots import shared_file
 
@@ -311,37 +300,6 @@ class StoreMaker:
         whole = (*tile.shape[:-2], *decomposition.shape)
         return whole, (*fields, decomposition.rows, decomposition.columns)
 
-    def _folder(self, capacity: int, shared: bool) -> Path:
-        """Make the folder, and see that it has room for the files of all ranks of the node."""
-        from burgers_adjoint.snapshots.file_layout import needed_bytes
-
-        config, comm = self.config, self.comm
-        folder = Path(config.snapshots.directory or config.output.directory)
-        needed = needed_bytes(capacity, self.slot_bytes)
-        with nullcontext(comm) if shared else ranks_of_node(comm) as writers:
-            of_all, n_ranks = int(total(writers, needed)), writers.size
-        with agreed(comm):
-            try:
-                if not shared or comm.rank == 0:
-                    folder.mkdir(parents=True, exist_ok=True)
-                    free = shutil.disk_usage(folder).free
-                    # A real try: root passes every test of permissions, and disks are read-only.
-                    tempfile.TemporaryFile(dir=folder).close()
-                    if free < of_all:
-                        raise ConfigError(
-                            f"the snapshots need {of_all} bytes in {folder} of node "
-                            f"{socket.gethostname()} ({n_ranks} ranks), "
-                            f"{free} are free there: use fewer (checkpointing.snapshots) or "
-                            "another folder (snapshots.directory)"
-                        )
-            except OSError as error:
-                raise StorageError(
-                    f"cannot use the snapshot folder {folder} on node {socket.gethostname()}, "
-                    f"which is to hold {of_all} bytes: {reason(error)}; "
-                    "-s snapshots.directory=DIR names another one, for resume, too"
-                ) from error
-        return folder
-
     def _local_file(self, folder: Path, capacity: int) -> Any:
         from burgers_adjoint.snapshots.file import LocalFile
 
@@ -365,11 +323,28 @@ def _no_slots(maker: StoreMaker, schedule: Slotted) -> int:
     return 0
 
 
-MEMORY = StoreKind(_all_slots, None)
-HDF5 = StoreKind(_no_slots, StoreMaker.in_files)
-HDF5_SHARED = StoreKind(_no_slots, StoreMaker.in_shared_file, asynchronous=False)
-TIERED = StoreKind(StoreMaker.slots_that_fit, StoreMaker.in_files)
-PINNED = StoreKind(_no_slots, StoreMaker.in_pinned_memory)
+def _slots_that_fit(maker: StoreMaker, schedule: Slotted) -> int:
+    """Slots in memory where others can go behind it, to what has buffers in this memory."""
+    if schedule.memory_slots < schedule.slots:
+        return schedule.memory_slots
+    limit, section = maker.room.limit(), maker.config.snapshots
+    if limit is None:
+        # a number: "as many as fit" is for stores in memory
+        return min(schedule.slots, int(maker.config.checkpointing.snapshots))
+    most, near = limit // maker.largest_memory_bytes, schedule.slots
+    for tiers_in_use in range(1, len(TIERED.far) + 1):
+        near = max(0, min(schedule.slots, most - tiers_in_use * section.buffers))
+        if sum(map(bool, TIERED.behind(maker, schedule.slots - near))) <= tiers_in_use:
+            break
+    return near
+
+
+FILES, HOST = Tier(StoreMaker.in_files), StoreMaker.in_pinned_memory
+MEMORY = StoreKind(_all_slots)
+HDF5 = StoreKind(_no_slots, (FILES,))
+HDF5_SHARED = StoreKind(_no_slots, (Tier(StoreMaker.in_shared_file),), asynchronous=False)
+PINNED = StoreKind(_no_slots, (Tier(HOST),))
+TIERED = StoreKind(_slots_that_fit, (Tier(HOST, StoreMaker.host_slots), FILES))
 
 
 def idle_share(comm: Comm) -> float:

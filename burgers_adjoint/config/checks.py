@@ -33,6 +33,7 @@ SUM = "weighted_sum"  # of terms: the one objective that is none
 NO_CODEC = "none"
 AS_MANY_AS_FIT = "as many as fit"
 WITHOUT_TOLERANCE = (NO_CODEC, "float32", "lossless")  # codecs
+HOST_STORES = ("pinned", "tiered")
 BOUNDED = ("quantised", "bounded")  # codecs
 
 
@@ -107,7 +108,8 @@ def cross_check(config: Config) -> None:
             f"checkpointing.snapshots = {show(AS_MANY_AS_FIT)}: expected a number, as "
             f"snapshots.store = {show(store)} is not memory"
         )
-    _check_snapshots(config.snapshots, config.checkpointing.schedule == "auto")
+    automatic = config.checkpointing.schedule == "auto"
+    _check_snapshots(config.snapshots, automatic, config.parallel.device)
     options = config.petsc.options
     if options and not options.lstrip().startswith("-"):
         raise ConfigError(
@@ -157,11 +159,12 @@ def _check_fields(section: str, described: Initial | Truth) -> None:
         )
 
 
-def _check_snapshots(snapshots: Snapshots, automatic: bool) -> None:
+def _check_snapshots(snapshots: Snapshots, automatic: bool, device: str) -> None:
     STORES.require(snapshots.store)
     _check_codec(snapshots, automatic)
-    memory = snapshots.memory
-    for key, size in (("memory", memory), ("alignment", snapshots.alignment)):
+    memory, host_memory = snapshots.memory, snapshots.host_memory
+    sizes = {"memory": memory, "host_memory": host_memory, "alignment": snapshots.alignment}
+    for key, size in sizes.items():
         if isinstance(size, str):
             try:
                 parse_size(size)
@@ -176,6 +179,20 @@ def _check_snapshots(snapshots: Snapshots, automatic: bool) -> None:
         raise ConfigError(
             f"snapshots.memory = {show(memory)}: expected a size per rank such as "
             '"2 GiB", or a share of the free memory > 0 and <= 1'
+        )
+    if isinstance(host_memory, int | float) and not 0 <= host_memory <= 1:
+        raise ConfigError(
+            f"snapshots.host_memory = {show(host_memory)}: expected a size per rank such as "
+            '"2 GiB", a share of the free memory <= 1, or 0 for none'
+        )
+    if host_memory and (device == "cpu" or not (automatic or snapshots.store in HOST_STORES)):
+        why = "parallel.device", device
+        if device != "cpu":
+            why = "snapshots.store", snapshots.store
+        raise ConfigError(
+            f"snapshots.host_memory = {show(host_memory)}: expected none, or 0, as {why[0]} = "
+            f"{show(why[1])}; it is for states of a device in the stores "
+            + " and ".join(map(show, HOST_STORES))
         )
 
 

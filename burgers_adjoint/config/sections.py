@@ -223,7 +223,8 @@ class Snapshots(Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         store: "memory"; "hdf5": a file per rank; "hdf5_shared": one file of all; "tiered": memory,
-            then a file per rank; "pinned": of states on a device, in the host's memory.
+            then, of states on a device, the host's, then a file per rank; "pinned": of states on a
+            device, in the host's memory.
         driver: of hdf5_shared: "direct" moves bytes past HDF5; "mpio" is HDF5's own, for an h5py
             with MPI; "auto": the faster one, by a trial.
         alignment: of snapshots in the file of hdf5_shared, such as the stripe of Lustre: "1 MiB".
@@ -232,8 +233,10 @@ class Snapshots(Struct, frozen=True, forbid_unknown_fields=True):
             not for hdf5_shared; for example true.
         buffers: between the model and the disk.
         keep: whether the files stay after the run.
-        memory: per rank at most, or a share of what is free on a node, such as 0.5; for example "2
-            GiB".
+        memory: per rank at most, or a share of what is free on a node, such as 0.5; of a device,
+            where it has the states; for example "2 GiB".
+        host_memory: page-locked, for states of a device, in the same way; of "tiered" half of what
+            is free unless given, and 0 for none; for example "20 GiB".
         codec: encodes snapshots: "float32" halves them; "lossless" keeps all bits; "quantised", in
             little time, and "bounded", in few bytes, keep errors within tolerance; "learned" is
             what `train` makes.
@@ -253,6 +256,7 @@ class Snapshots(Struct, frozen=True, forbid_unknown_fields=True):
     buffers: Annotated[int, Meta(ge=2, le=1024)] = 8
     keep: bool = False
     memory: str | float | None = None
+    host_memory: str | float | None = None
     codec: Text = "none"
     tolerance: Positive | None = None
     tolerance_kind: Literal["relative", "absolute"] = "relative"

@@ -114,7 +114,7 @@ def make_plan(
     found = [replace(one, swaps=maker.exchanges, codec=codec) for one in found]
     if configured is not None:
         schedule, store = configured
-        near = maker.near_slots(schedule, store)
+        near, *_ = maker.tiers(schedule, store)
         found.append(Candidate(schedule, store, near, maker.buffers_of(store), codec=codec))
     options = [Option(one, predict(one, costs), one.memory_snapshots * size) for one in found]
     options.sort(key=lambda option: option.prediction.seconds)

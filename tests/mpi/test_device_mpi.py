@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from mpi4py import MPI
 
 from burgers_adjoint.assembly import backends
 from burgers_adjoint.assembly.runs import reverse
+from burgers_adjoint.assembly.stores import idle_share
 from burgers_adjoint.checkpointing.binomial import Binomial
 from burgers_adjoint.commands.check import check
 from burgers_adjoint.commands.gradient import gradient
@@ -30,6 +32,7 @@ from burgers_adjoint.problem import Problem
 from burgers_adjoint.restart import keeper
 from burgers_adjoint.restart.manifest import generations, path_of, read_manifest
 from burgers_adjoint.restart.parts import PartFile
+from burgers_adjoint.snapshots.file import HDF5Store
 from burgers_adjoint.snapshots.memory import MemoryStore
 from burgers_adjoint.stepping.accelerator import Accelerator
 from tests.interruptions import At, stopping
@@ -68,6 +71,10 @@ STORES = {
     "tiered": [
         *("snapshots.store=tiered", "checkpointing.snapshots=2"),
         *("checkpointing.schedule=two_level", "checkpointing.snapshots_on_disk=3"),
+    ],
+    "multistage": [
+        *("snapshots.store=tiered", "checkpointing.snapshots=1", "snapshots.buffers=2"),
+        *("checkpointing.schedule=multistage", "checkpointing.snapshots_on_disk=4"),
     ],
 }
 ON_A_DEVICE = "parallel.device=cuda"
@@ -144,6 +151,62 @@ def test_every_store_keeps_states_of_a_device(store: str, folder: Path, device: 
     expected = digest_of(folder / "host", *(chosen if store != "pinned" else []))
     assert digest_of(folder / "device", *chosen, ON_A_DEVICE) == expected
     assert device.memory_info()[0] > 0
+
+
+def with_host_memory(folder: Path, n_slots: float, *more: str) -> str:
+    """The key that gives so many snapshots room on the host."""
+    with Problem(config_of(folder, *more, ON_A_DEVICE), COMM) as problem:
+        n_bytes = problem.checkpointing.stores.largest_memory_bytes
+    return f"snapshots.host_memory={int(n_slots * n_bytes)} B"
+
+
+@pytest.mark.parametrize("n_slots", [0, 1, 2, 9])
+@pytest.mark.parametrize("store", ["tiered", "multistage"])
+def test_slots_are_on_the_device_on_the_host_and_in_files(
+    store: str, n_slots: int, folder: Path, device: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen, put = [*STORES[store], "snapshots.buffers=2"], HDF5Store.put
+    expected = digest_of(folder / "host", *chosen)
+    given = with_host_memory(folder, n_slots, *chosen) if n_slots else "snapshots.host_memory=0"
+    config = config_of(folder / "device", *chosen, given, ON_A_DEVICE)
+    with Problem(config, COMM) as problem:
+        checkpointing = problem.checkpointing
+        near, on_host, in_files = checkpointing.stores.tiers(checkpointing.schedule())
+        whole = checkpointing.stores.memory_bytes
+    far = 3 if store == "tiered" else 4
+    assert (near, on_host, in_files) == (5 - far, min(n_slots, far), max(0, far - n_slots))
+    written: set[int] = set()
+
+    def noted(self: HDF5Store[Any], slot: int, step: int, buffer: Any) -> None:
+        written.add(slot)
+        put(self, slot, step, buffer)
+
+    monkeypatch.setattr(HDF5Store, "put", noted)
+    device.brought.clear()
+    assert gradient(config, COMM, Progress(False)).digest == expected
+    assert len(written) <= in_files
+    # the last buffer that is filled is written by a thread, and when it is needed without one
+    assert bool(written) == (in_files > 2 or (in_files == 2 and idle_share(COMM) > 0))
+    assert (whole in device.brought) == (on_host >= 2)
+
+
+@pytest.mark.parametrize("second", ["cpu", "cuda"])
+@pytest.mark.parametrize("at", [17, 70])
+def test_a_run_with_three_tiers_is_stopped_and_goes_on(
+    second: str, at: int, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = [*STORES["multistage"], "restart.enabled=true", "restart.overhead=1.0"]
+    expected = digest_of(folder / "whole", *STORES["multistage"])
+    monkeypatch.setattr(keeper, "WORTH", 0.0)  # all snapshots are saved
+    given = with_host_memory(folder, 2, *STORES["multistage"])
+    with monkeypatch.context() as patched:
+        stopping(patched)
+        with pytest.raises(InterruptedRunError):
+            gradient(config_of(folder, *chosen, given, ON_A_DEVICE), COMM, At(at))
+    if second == "cpu":
+        given = "snapshots.host_memory=0"
+    goes_on = config_of(folder, *chosen, given, f"parallel.device={second}")
+    assert gradient(goes_on, COMM, Progress(False), "must").digest == expected
 
 
 @pytest.mark.parametrize("first", ["cpu", "cuda"])

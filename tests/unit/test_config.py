@@ -77,6 +77,7 @@ def test_keys_that_are_not_set_stand_there_with_an_example():
 # what goes with an example
 OTHERWISE = {
     "steady": ["checkpointing.schedule=online"],
+    "host_memory": ["parallel.device=cuda", "snapshots.store=tiered"],
     "tolerance": ["snapshots.codec=bounded"],
     "gradient_error": ["snapshots.codec=bounded"],
 } | {
@@ -415,6 +416,21 @@ SCHEDULES = (
             "snapshots.memory=1.5",
             'snapshots.memory = 1.5: expected a size per rank such as "2 GiB", '
             "or a share of the free memory > 0 and <= 1",
+        ),
+        (
+            "snapshots.host_memory=much",
+            'snapshots.host_memory = "much": expected a size such as 2 GiB or 500 MB, '
+            "with B, kB, MB, GB, TB, KiB, MiB, GiB, TiB",
+        ),
+        (
+            "snapshots.host_memory=1.5",
+            'snapshots.host_memory = 1.5: expected a size per rank such as "2 GiB", '
+            "a share of the free memory <= 1, or 0 for none",
+        ),
+        (
+            "snapshots.host_memory=0.5",
+            'snapshots.host_memory = 0.5: expected none, or 0, as parallel.device = "cpu"; '
+            'it is for states of a device in the stores "pinned" and "tiered"',
         ),
         (
             "parallel.process_grid=[0, 4]",

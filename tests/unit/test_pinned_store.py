@@ -2,6 +2,7 @@
 
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -9,15 +10,19 @@ import pytest
 from mpi4py import MPI
 from stand_in_device import HostEvent, HostStream, StandIn
 
+from burgers_adjoint.assembly import stores
 from burgers_adjoint.assembly.pinned import PinnedStore
 from burgers_adjoint.assembly.stores import Store, StoreMaker, closed_at_end
+from burgers_adjoint.checkpointing.multistage import Multistage
 from burgers_adjoint.checkpointing.residency import Move
 from burgers_adjoint.checkpointing.store_all import StoreAll
 from burgers_adjoint.config import from_dict
 from burgers_adjoint.devices.array import DeviceArray
-from burgers_adjoint.errors import ConfigError, SnapshotError
+from burgers_adjoint.errors import ConfigError, SnapshotError, StorageError
 from burgers_adjoint.kernels.tile_layout import Layout
+from burgers_adjoint.parallel import memory as parallel_memory
 from burgers_adjoint.parallel.decomposition import Decomposition
+from burgers_adjoint.snapshots.file import HDF5Store
 from burgers_adjoint.snapshots.write_behind import WriteBehindStore
 
 SHAPE = (5, 7)
@@ -33,9 +38,10 @@ KINDS = [
     {"store": "hdf5", "asynchronous": False},
     {"store": "tiered", "asynchronous": True, "buffers": 2},
     {"store": "tiered", "asynchronous": False},
+    {"store": "tiered", "buffers": 2, "host_memory": f"{2 * STATE_BYTES} B"},  # one slot in a file
 ]
 over_kinds = pytest.mark.parametrize("kind", KINDS, ids=str)
-over_exchanging = pytest.mark.parametrize("kind", [KINDS[k] for k in (0, 1, 2, 4)], ids=str)
+over_exchanging = pytest.mark.parametrize("kind", [KINDS[k] for k in (0, 1, 2, 4, 6)], ids=str)
 
 
 @pytest.fixture
@@ -63,7 +69,13 @@ def own(state: Any) -> np.ndarray:
 def maker_of(device: StandIn | None, folder: Path, **section: Any) -> StoreMaker:
     """Of states on a device, or on the host."""
     section = {"directory": str(folder), **section}
-    config = from_dict({"snapshots": section, "checkpointing": {"snapshots": 3}})
+    config = from_dict(
+        {
+            "snapshots": section,
+            "checkpointing": {"snapshots": 3},
+            "parallel": {"device": "cpu" if device is None else "cuda"},
+        }
+    )
     return StoreMaker(
         config,
         Decomposition(MPI.COMM_SELF, SHAPE, False),
@@ -369,7 +381,7 @@ def test_memory_given_is_that_of_the_device(tmp_path: Path, memory: float | str,
     with pytest.raises(ConfigError, match=r"snapshots.memory = .* allows"):
         made(device, tmp_path, fits + 1, store="memory", memory=memory)
     maker = maker_of(device, tmp_path, store="tiered", memory=memory, buffers=2)
-    assert maker.near_slots(StoreAll(8)) == fits - 2
+    assert maker.tiers(StoreAll(8)) == [fits - 2, 9 - fits, 0]
 
 
 def test_a_host_without_room_is_told(device: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -385,14 +397,201 @@ def test_a_host_without_room_is_told(device: StandIn, monkeypatch: pytest.Monkey
     assert str(error.value) == (
         "the snapshots need 300 bytes of page-locked memory per rank, the host gives 2 of 3 "
         "snapshots (cudaErrorMemoryAllocation: out of memory): use fewer "
-        '(checkpointing.snapshots), or snapshots.store = "tiered"'
+        '(checkpointing.snapshots), or snapshots.store = "tiered" with less of it '
+        "(snapshots.host_memory)"
     )
 
 
-def test_the_hosts_memory_given_holds_for_its_slots(device: StandIn, tmp_path: Path) -> None:
-    allowed = SLOTS * STATE_BYTES
-    section: dict[str, Any] = {"store": "pinned", "buffers": 2, "memory": f"{allowed} B"}
-    made(device, tmp_path, **section).close()
+@pytest.mark.parametrize("slots", [SLOTS, SLOTS + 1])
+def test_the_hosts_memory_given_holds_for_its_slots(
+    device: StandIn, tmp_path: Path, slots: int
+) -> None:
+    allowed = f"{SLOTS * STATE_BYTES} B"
+    section: dict[str, Any] = {"store": "pinned", "buffers": 2, "host_memory": allowed}
+    if slots == SLOTS:
+        made(device, tmp_path, slots, **section).close()
+        return
     with pytest.raises(ConfigError) as error:
-        made(device, tmp_path, SLOTS + 1, **section)
-    assert f"need {allowed + STATE_BYTES} bytes of memory per rank" in str(error.value)
+        made(device, tmp_path, slots, **section)
+    assert str(error.value) == (
+        f"the snapshots need {slots * STATE_BYTES} bytes of memory per rank, "
+        f"snapshots.host_memory = {allowed!r} allows {SLOTS * STATE_BYTES}: use fewer "
+        "(checkpointing.snapshots), or a store on disk (snapshots.store)"
+    )
+
+
+def test_the_devices_memory_given_does_not_hold_for_the_hosts(
+    device: StandIn, tmp_path: Path
+) -> None:
+    section: dict[str, Any] = {"store": "pinned", "buffers": 3}
+    made(device, tmp_path, memory=f"{3 * STATE_BYTES} B", **section).close()
+    with pytest.raises(ConfigError, match=r"snapshots.memory = .* allows"):
+        made(device, tmp_path, memory=f"{2 * STATE_BYTES} B", **section)
+
+
+# ---- the device's memory, the host's, and files
+
+
+THREE = {"store": "tiered", "buffers": 2, "host_memory": f"{4 * STATE_BYTES} B"}
+
+
+def three_tiers(device: StandIn, folder: Path, slots: int = 10) -> Store:
+    """Three slots on the device, four on the host, the others in a file."""
+    maker = maker_of(device, folder, **THREE)
+    schedule = Multistage(60, 3, slots - 3)
+    assert maker.tiers(schedule) == [3, 4, slots - 7]
+    return maker.make(schedule)
+
+
+def test_slots_are_on_the_device_first_then_on_the_host_then_in_a_file(
+    device: StandIn, tmp_path: Path
+) -> None:
+    store = three_tiers(device, tmp_path)
+    assert store.exchanges
+    # four buffers on the device, of the two tiers behind it
+    assert store.nbytes == (3 + (2 + 4) + 2) * STATE_BYTES
+    (path,) = tmp_path.iterdir()
+    copies = []
+    for slots in (range(3), range(3, 7), range(7, 10)):
+        device.calls.clear()
+        before = path.read_bytes()
+        for slot in slots:
+            state = state_of(device, slot)
+            store.hand_over(slot, slot, state)
+        store.flush()
+        whole = ("copy", "to host", BESIDE)
+        own_points = LAYOUT.interior(values(slots[-1]))[0, 0].tobytes()
+        copies.append((device.calls.count(whole), own_points in path.read_bytes()))
+        assert (path.read_bytes() == before) == (slots[-1] < 7)
+    assert copies == [(0, False), (4, False), (0, True)]
+    for slot in np.random.default_rng(0).permutation(10):
+        expect(loaded(store, int(slot), int(slot)), int(slot))
+    store.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_each_copy_of_a_middle_slot_waits_for_the_steps_before_it(
+    device: StandIn, tmp_path: Path
+) -> None:
+    store = three_tiers(device, tmp_path)
+    device.calls.clear()
+    store.hand_over(4, 4, state_of(device, 4))
+    store.flush()
+    beside = [call for call in device.calls if BESIDE in call[1:] and call[-1] == BESIDE]
+    assert [call[0] for call in beside] == ["wait", "copy", "synchronize"]
+    recorded = device.calls.index(("record", beside[0][1], MAIN))
+    assert recorded < device.calls.index(beside[0])
+    store.close()
+
+
+def test_a_slow_file_does_not_hold_up_the_hosts_memory(
+    device: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, going = threading.Event(), threading.Event()
+    put = HDF5Store.put
+
+    def slow(self: Any, *arguments: Any) -> None:
+        begun.set()
+        assert going.wait(60)
+        put(self, *arguments)
+
+    monkeypatch.setattr(HDF5Store, "put", slow)
+    monkeypatch.setattr(stores, "idle_share", lambda comm: 1.0)
+    store = three_tiers(device, tmp_path)
+    for slot in (7, 8, 3, 4, 5, 6):  # two states for a file fill its buffers
+        store.hand_over(slot, slot, state_of(device, slot))
+    assert begun.wait(60)
+    for slot in (6, 5, 4, 3):
+        expect(loaded(store, slot, slot), slot)
+    assert not going.is_set()
+    going.set()
+    store.flush()
+    for slot in (7, 8):
+        expect(loaded(store, slot, slot), slot)
+    store.close()
+
+
+def test_what_the_device_holds_counts_the_buffers_of_both_tiers(tmp_path: Path) -> None:
+    device = StandIn(n_bytes=20 * STATE_BYTES)
+    section = {**THREE, "memory": f"{7 * STATE_BYTES} B"}
+    for slots, expected in ((7, [5, 2, 0]), (9, [5, 4, 0]), (10, [3, 4, 3])):
+        maker = maker_of(device, tmp_path, **section)
+        assert maker.tiers(StoreAll(slots + 1)) == expected
+        store = maker.make(StoreAll(slots + 1))
+        free, all_of_it = device.memory_info()
+        assert all_of_it - free <= 7 * STATE_BYTES
+        store.close()
+    small = StandIn(n_bytes=6 * STATE_BYTES)
+    with pytest.raises(ConfigError) as error:
+        maker_of(small, tmp_path, **THREE).make(Multistage(60, 3, 7))
+    assert str(error.value).startswith(
+        f"the snapshots need {7 * STATE_BYTES} bytes of the device's memory per rank, "
+        f"{6 * STATE_BYTES} are free on stand-in: "
+    )
+
+
+def test_half_of_the_hosts_free_memory_is_for_states(
+    device: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = SimpleNamespace(available=10 * STATE_BYTES)
+    monkeypatch.setattr(parallel_memory.psutil, "virtual_memory", lambda: free)
+    schedule = Multistage(60, 3, 7)
+    for section, expected in (
+        ({}, [3, 5, 2]),
+        ({"host_memory": 0.3}, [3, 3, 4]),
+        ({"host_memory": 0}, [3, 0, 7]),
+        ({"asynchronous": False}, [3, 0, 7]),
+    ):
+        assert maker_of(device, tmp_path, store="tiered", **section).tiers(schedule) == expected
+    assert maker_of(None, tmp_path, store="tiered").tiers(schedule) == [3, 0, 7]
+
+
+@pytest.mark.parametrize(
+    ("section", "why"),
+    [
+        (
+            {"host_memory": "1 B"},
+            f"'1 B' is 1 bytes per rank: one snapshot takes {STATE_BYTES}",
+        ),
+        (
+            {"asynchronous": False, "host_memory": 0.5},
+            "0.5 copies beside the steps: expected no snapshots.asynchronous = false; set "
+            "it to 0 otherwise",
+        ),
+        (
+            {"codec": "float32", "host_memory": "1 GiB"},
+            "'1 GiB' is for states on a device (parallel.device = \"cuda\"), kept as they are (no "
+            'snapshots.codec, no time.stages = "keep"); set it to 0 otherwise',
+        ),
+    ],
+)
+def test_memory_of_the_host_that_nothing_can_use_is_refused(
+    device: StandIn, tmp_path: Path, section: dict[str, Any], why: str
+) -> None:
+    with pytest.raises(ConfigError) as error:
+        maker_of(device, tmp_path, store="tiered", **section).make(Multistage(60, 3, 7))
+    assert str(error.value) == f"snapshots.host_memory = {why}"
+    assert error.value.agreed
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_more_than_the_host_has_is_refused(
+    device: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = SimpleNamespace(available=3 * STATE_BYTES)
+    monkeypatch.setattr(parallel_memory.psutil, "virtual_memory", lambda: free)
+    with pytest.raises(ConfigError) as error:
+        three_tiers(device, tmp_path)
+    asked, there = (n * STATE_BYTES / 2**30 for n in (4, 3))
+    assert f"need {asked:.3g} GiB on a node (1 ranks), {there:.3g} GiB are free" in str(error.value)
+
+
+def test_a_tier_that_cannot_be_made_leaves_none_behind(device: StandIn, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    maker = maker_of(device, tmp_path / "file", **THREE)
+    before = threading.active_count()
+    with pytest.raises(StorageError, match="cannot use the snapshot folder"):
+        maker.make(Multistage(60, 3, 7))
+    assert threading.active_count() == before
+    free, all_of_it = device.memory_info()
+    assert free == all_of_it

@@ -9,7 +9,8 @@ import pytest
 from mpi4py import MPI
 
 from burgers_adjoint.assembly.runs import reverse
-from burgers_adjoint.assembly.stores import StoreKind, StoreMaker, closed_at_end
+from burgers_adjoint.assembly.store_kinds import StoreKind, Tier
+from burgers_adjoint.assembly.stores import StoreMaker, closed_at_end
 from burgers_adjoint.checkpointing.schedule import Schedule
 from burgers_adjoint.checkpointing.store_all import StoreAll
 from burgers_adjoint.config import Checkpointing, from_dict
@@ -92,7 +93,7 @@ def test_a_store_of_ones_own_is_one_line() -> None:
         shelves.append(Shelf(maker.new_buffer))
         return shelves[-1]
 
-    kind = StoreKind(near_slots=lambda maker, schedule: 0, make_far=make)
+    kind = StoreKind(near_slots=lambda maker, schedule: 0, far=(Tier(make),))
     with named(STORES, "shelf", kind):
         assert digest(snapshots={"store": "shelf"}) == digest()
         config = from_dict({**SECTIONS, "snapshots": {"store": "shelf"}})
