@@ -144,10 +144,7 @@ def pinned_store(
     from burgers_adjoint.assembly.pinned import PinnedStore
     from burgers_adjoint.snapshots.write_behind import WriteBehindStore
 
-    if device is None:
-        raise _refused(f'{FOR_STATES}: use "memory"')
-    if section.asynchronous is False:
-        raise _refused(BESIDE)
+    require_pinned(section, device)
     n_bytes, largest_bytes = (capacity * size for size in sizes)
     room.require(n_bytes, largest_bytes)
     with agreed(comm):
@@ -156,6 +153,18 @@ def pinned_store(
             slow, new_state, capacity, section.buffers, threaded=True, exchanges=True
         )
     return AgreedStore(store, partial(agreed, comm))
+
+
+def require_pinned(section: Snapshots, device: Any) -> None:
+    """Refuse page-locked memory for what is not on a device, or is copied by the caller.
+
+    Raises:
+        ConfigError: on all ranks.
+    """
+    if device is None:
+        raise _refused(f'{FOR_STATES}: use "memory"')
+    if section.asynchronous is False:
+        raise _refused(BESIDE)
 
 
 def host_slots(section: Snapshots, device: Any, room: Room, state_bytes: int) -> int:

@@ -10,6 +10,7 @@ from burgers_adjoint.config.sections import Snapshots
 from burgers_adjoint.config.sizes import parse_size
 from burgers_adjoint.errors import ConfigError
 from burgers_adjoint.parallel.agreement import Comm, everywhere, from_rank, largest, last_arrival
+from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.failure import agreed
 from burgers_adjoint.parallel.library import ends_failed_transfers
 from burgers_adjoint.parallel.shared_file import SharedPlaces
@@ -21,6 +22,18 @@ from burgers_adjoint.snapshots.shared import SharedFile
 FASTER = 0.9  # times the seconds of "direct": what "auto" takes "mpio" for, past the noise
 TRIES = 3
 NO_STEP = -1
+
+
+def part_of(
+    decomposition: Decomposition, tile: np.ndarray, encoded: bool
+) -> tuple[tuple[int, ...], tuple[slice, ...]]:
+    """Shape of what all ranks have together of a snapshot, and which part of it is here."""
+    if encoded:
+        rank, n_ranks = decomposition.comm.rank, decomposition.comm.size
+        return (n_ranks, len(tile)), (slice(rank, rank + 1), slice(0, len(tile)))
+    fields = tuple(slice(0, n) for n in tile.shape[:-2])
+    whole = (*tile.shape[:-2], *decomposition.shape)
+    return whole, (*fields, decomposition.rows, decomposition.columns)
 
 
 def shared_file(

@@ -7,6 +7,8 @@ from typing import Any
 from burgers_adjoint.checkpointing.schedule import Slotted
 from burgers_adjoint.protocols import SnapshotStore
 
+HOST, DISK = "host", "disk"  # where tiers behind the memory are
+
 
 @dataclass(frozen=True)
 class Tier:
@@ -16,10 +18,12 @@ class Tier:
         make: makes a store for so many of them, with buffers in front of it or without; it raises
             on all ranks or on none.
         fits: how many of them it takes; None for all that are left.
+        place: `HOST`, of states on a device, or `DISK`.
     """
 
     make: Callable[[Any, int, bool], SnapshotStore[Any]]
     fits: Callable[[Any], int] | None = None
+    place: str = DISK
 
 
 @dataclass(frozen=True)

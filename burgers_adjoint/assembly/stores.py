@@ -3,6 +3,7 @@
 import os
 import secrets
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,11 +20,12 @@ from burgers_adjoint.assembly.device_stores import (
     device_of,
     host_slots,
     pinned_store,
+    require_pinned,
     resident,
 )
 from burgers_adjoint.assembly.encoding import encoding_of
 from burgers_adjoint.assembly.snapshot_folder import folder_for
-from burgers_adjoint.assembly.store_kinds import StoreKind, Tier
+from burgers_adjoint.assembly.store_kinds import DISK, HOST, StoreKind, Tier
 from burgers_adjoint.checkpointing.schedule import Slotted
 from burgers_adjoint.config import Config
 from burgers_adjoint.config.registry import STORES
@@ -164,21 +166,38 @@ class StoreMaker:
             limit -= other_bytes
         return self.encoding.before(store, near, limit)
 
-    def sample(self, schedule: Slotted) -> tuple[Store, list[Transfer]]:
-        """A new store of a file per rank with few buffers, and a list of what will be moved."""
+    def sample(
+        self, schedule: Slotted, place: str = DISK, threaded: bool = False
+    ) -> tuple[Store, list[Transfer]]:
+        """A new store in one place with few buffers, and a list of what will be moved.
+
+        Args:
+            schedule: whose slots it has.
+            place: `store_kinds.DISK`, a file per rank, or `HOST`, page-locked memory.
+            threaded: whether a thread moves it from the start.
+        """
         from burgers_adjoint.snapshots.write_behind import LEAST_BUFFERS, WriteBehindStore
 
         front = WriteBehindStore(
-            self._slow(schedule.slots, shared=False, swapped=self.exchanges, keep=False),
+            self._on_host(schedule.slots)
+            if place == HOST
+            else self._slow(schedule.slots, shared=False, swapped=self.exchanges, keep=False),
             self._new_place,
             schedule.slots,
             LEAST_BUFFERS,
-            threaded=False,
+            threaded=threaded,
             exchanges=self.exchanges,
         )
         front.transfers = []
         store = self._encoded(AgreedStore(front, partial(agreed, self.comm)))
         return store, front.transfers
+
+    def _on_host(self, capacity: int) -> Any:
+        """New page-locked memory, without buffers."""
+        from burgers_adjoint.assembly.pinned import PinnedStore
+
+        with agreed(self.comm):
+            return PinnedStore(self._device, capacity, self.memory_bytes)
 
     def free_disk_slots(self, share: float) -> int:
         """Snapshots per rank that fit into a share of the free disk.
@@ -202,6 +221,21 @@ class StoreMaker:
         found = self._kind(kind or self.config.snapshots.store)
         near = found.near_slots(self, schedule)
         return [near, *found.behind(self, schedule.slots - near)]
+
+    def far(self, schedule: Slotted, kind: str) -> dict[str, int]:
+        """How many of a schedule's slots are in each place behind the memory; see `tiers`."""
+        _, *slots = self.tiers(schedule, kind)
+        places = (tier.place for tier in self._kind(kind).far)
+        return {place: n for place, n in zip(places, slots, strict=True) if n}
+
+    def all_on_host(self) -> int:
+        """As many states of a device as there are: all of them go to the host's memory.
+
+        Raises:
+            ConfigError: on all ranks: there are none.
+        """
+        require_pinned(self.config.snapshots, self._device)
+        return sys.maxsize
 
     def host_slots(self) -> int:
         """How many states of a device go to the host's memory where others can go to files.
@@ -275,11 +309,12 @@ class StoreMaker:
         self.run = from_rank(comm, stamp)
         folder = folder_for(self.config, comm, capacity, self.slot_bytes, shared)
         if shared:
-            from burgers_adjoint.assembly.shared_snapshots import shared_file
+            from burgers_adjoint.assembly.shared_snapshots import part_of, shared_file
 
             path, tile = folder / f"snapshots-{self.run}-shared.h5", np.asarray(self.new_buffer())
-            section = self.config.snapshots
-            file: Any = shared_file(path, self.run, capacity, tile, self._part(tile), comm, section)
+            section, encoded = self.config.snapshots, self.encoding is not None
+            part = part_of(self._decomposition, tile, encoded)
+            file: Any = shared_file(path, self.run, capacity, tile, part, comm, section)
         else:
             with agreed(comm):
                 file = self._local_file(folder, capacity)
@@ -289,16 +324,6 @@ class StoreMaker:
         new_place = self._new_place if swapped else self.new_buffer
         own_points = self._own_points if swapped else np.asarray
         return HDF5Store(file, new_place, keep, not shared or comm.rank == 0, own_points)
-
-    def _part(self, tile: np.ndarray) -> tuple[tuple[int, ...], tuple[slice, ...]]:
-        """Shape of what all ranks have together of a snapshot, and which part of it is here."""
-        decomposition = self._decomposition
-        if self.encoding is not None:
-            rank = self.comm.rank
-            return (self.comm.size, len(tile)), (slice(rank, rank + 1), slice(0, len(tile)))
-        fields = tuple(slice(0, n) for n in tile.shape[:-2])
-        whole = (*tile.shape[:-2], *decomposition.shape)
-        return whole, (*fields, decomposition.rows, decomposition.columns)
 
     def _local_file(self, folder: Path, capacity: int) -> Any:
         from burgers_adjoint.snapshots.file import LocalFile
@@ -339,12 +364,12 @@ def _slots_that_fit(maker: StoreMaker, schedule: Slotted) -> int:
     return near
 
 
-FILES, HOST = Tier(StoreMaker.in_files), StoreMaker.in_pinned_memory
+FILES, PAGES = Tier(StoreMaker.in_files), StoreMaker.in_pinned_memory
 MEMORY = StoreKind(_all_slots)
 HDF5 = StoreKind(_no_slots, (FILES,))
 HDF5_SHARED = StoreKind(_no_slots, (Tier(StoreMaker.in_shared_file),), asynchronous=False)
-PINNED = StoreKind(_no_slots, (Tier(HOST),))
-TIERED = StoreKind(_slots_that_fit, (Tier(HOST, StoreMaker.host_slots), FILES))
+PINNED = StoreKind(_no_slots, (Tier(PAGES, StoreMaker.all_on_host, HOST),))
+TIERED = StoreKind(_slots_that_fit, (Tier(PAGES, StoreMaker.host_slots, HOST), FILES))
 
 
 def idle_share(comm: Comm) -> float:

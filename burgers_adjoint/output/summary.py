@@ -278,6 +278,14 @@ class PlanSummary(Planned, kw_only=True):
     disk_left_out: str
     seconds: Seconds
 
+    @property
+    def places(self) -> dict[str, str]:
+        """Where slots are, by their keys in options; the host has some of a device's states."""
+        found = {"snapshots": "in memory", "snapshots_on_disk": "on disk"}
+        if any("snapshots_on_host" in option for option in self.options):
+            found = {"snapshots": "in memory", "snapshots_on_host": "on the host", **found}
+        return found
+
 
 class InsideSummary(Struct, kw_only=True):
     """What keeping more of a step would spare, what was tried, and what is best of it."""

@@ -54,7 +54,7 @@ def print_plan(summary: PlanSummary, stream: TextIO, terminal: bool) -> None:
         (
             option["schedule"],
             option["store"] + ("" if option["codec"] == "none" else f", {option['codec']}"),
-            f"{option['snapshots']} + {option['snapshots_on_disk']}",
+            " + ".join(str(option.get(place, 0)) for place in summary.places),
             size_of(option["memory_bytes"]),
             str(option["forward_steps"]),
             str(option["snapshots_written"]),
@@ -66,8 +66,8 @@ def print_plan(summary: PlanSummary, stream: TextIO, terminal: bool) -> None:
     header = ("schedule", "store", "slots", "memory", "steps", "saves", "to disk", "seconds")
     _print_table(console, header, rows, unbroken=tuple(range(len(header))))
     console.print(
-        f"{summary.steps} time steps on {summary.ranks} ranks, per rank; slots in memory + "
-        f"on disk; measured in {summary.seconds['planning']:.2g} s",
+        f"{summary.steps} time steps on {summary.ranks} ranks, per rank; slots "
+        f"{' + '.join(summary.places.values())}; measured in {summary.seconds['planning']:.2g} s",
         style="dim",
     )
     if summary.disk_left_out:

@@ -10,6 +10,7 @@ import numpy as np
 
 from burgers_adjoint.assembly.case import Case
 from burgers_adjoint.assembly.encoding import Encoding
+from burgers_adjoint.assembly.store_kinds import DISK
 from burgers_adjoint.checkpointing.binomial import Binomial
 from burgers_adjoint.checkpointing.multistage import Multistage
 from burgers_adjoint.checkpointing.schedule import Schedule
@@ -18,7 +19,7 @@ from burgers_adjoint.equations.burgers.preparation import prepare_kernels
 from burgers_adjoint.errors import ConfigError
 from burgers_adjoint.parallel.agreement import largest
 from burgers_adjoint.planning.plan import Option, Plan
-from burgers_adjoint.planning.prediction import Candidate, Costs, predict
+from burgers_adjoint.planning.prediction import Candidate, Costs, Moves, predict
 from burgers_adjoint.snapshots.block import Block
 from burgers_adjoint.snapshots.memory import MemoryStore
 
@@ -106,8 +107,9 @@ def encoded_options(plan: Plan, taken: Encoded, n_steps: int, codec: str) -> lis
     limit = (plan.memory_slots - 1) * plain  # beside the one that is encoded or decoded
     coded = taken.costs(costs)
     far = replace(
-        costs, write=taken.encode, first_write=taken.encode, read=taken.decode, copy=costs.save,
-        save=costs.copy, first_save=costs.copy, load=costs.copy, last_load=costs.copy, hidden=0.0,
+        costs, far={DISK: Moves(taken.encode, taken.encode, taken.decode, 0.0, False)},
+        copy=costs.save, save=costs.copy, first_save=costs.copy, load=costs.copy,
+        last_load=costs.copy,
     )  # fmt: skip
     kinds: dict[str, list[tuple[float, Candidate, int]]] = {}
 

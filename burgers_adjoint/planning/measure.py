@@ -1,12 +1,15 @@
 """Measures, on the ranks of a run, what its parts take: small reversals with real stores."""
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 
+from burgers_adjoint.assembly.store_kinds import HOST
 from burgers_adjoint.assembly.stores import Store, closed_at_end, idle_share
 from burgers_adjoint.checkpointing.actions import (
     Advance,
@@ -25,7 +28,7 @@ from burgers_adjoint.checkpointing.schedule import Schedule
 from burgers_adjoint.equations.burgers.preparation import prepare_kernels
 from burgers_adjoint.parallel.agreement import Comm, from_rank, largest, total, total_each
 from burgers_adjoint.parallel.failure import agreed
-from burgers_adjoint.planning.prediction import Costs, Table
+from burgers_adjoint.planning.prediction import Costs, Moves, Table
 from burgers_adjoint.snapshots.write_behind import Transfer
 from burgers_adjoint.stepping.model import Model
 
@@ -89,8 +92,8 @@ def measure(
     memory_slots: int,
     memory: Callable[[Schedule], Store],
     swaps: bool,
-    disk_slots: int,
-    disk: Callable[[Schedule], tuple[Store, list[Transfer]]],
+    behind: Mapping[str, int],
+    sample: Callable[..., tuple[Store, list[Transfer]]],
 ) -> Costs:
     """Measure with the run's own model and fields; it can start anew afterwards. Collective.
 
@@ -101,8 +104,9 @@ def measure(
         memory_slots: snapshots that the memory holds.
         memory: makes a store in memory.
         swaps: whether it exchanges states.
-        disk_slots: snapshots that the disk holds; 0 for no disk.
-        disk: makes a store on disk, and a list of the transfers that it will make.
+        behind: snapshots that each tier behind it holds; 0 for none.
+        sample: makes a store in such a tier and a list of the transfers that it will make; see
+            `assembly.stores.StoreMaker.sample`.
     """
     comm = model.comm
     prepare_kernels(model)
@@ -114,9 +118,7 @@ def measure(
         return lambda: Binomial(n_small, min(SNAPSHOTS, slots))
 
     near = _reversals(model, fields, small(memory_slots), memory)
-    write = first_write = read = 0.0
-    if disk_slots:
-        write, first_write, read = _transfers(model, fields, small(disk_slots), disk)
+    far = _far(model, fields, small, memory_slots, memory, behind, sample)
 
     def of(*keys: tuple[str, int]) -> float:
         return next((near[key] for key in keys if key in near), 0.0)
@@ -136,11 +138,34 @@ def measure(
         last_load=of(*loads),
         call=of(*saves) + _agreement(comm),
         copy=_copy(model, fields),
-        write=write,
-        first_write=first_write,
-        read=read,
-        hidden=idle_share(comm),
+        far=far,
     )
+
+
+def _far(
+    model: Model,
+    fields: np.ndarray,
+    small: Callable[[int], Callable[[], Schedule]],
+    memory_slots: int,
+    memory: Callable[[Schedule], Store],
+    behind: Mapping[str, int],
+    sample: Callable[..., tuple[Store, list[Transfer]]],
+) -> dict[str, Moves]:
+    """Transfers to each tier behind the memory; see `measure`. `small` makes short schedules."""
+    far, idle = {}, idle_share(model.comm)
+    for place, slots in behind.items():
+        write = first_write = read = 0.0
+        if slots:
+            found = _transfers(model, fields, small(slots), partial(sample, place=place))
+            write, first_write, read = found
+        far[place] = Moves(write, first_write, read, hidden=idle, ahead=idle > 0)
+        if place == HOST and slots:  # the device copies, whatever the processor does
+            schedule = small(min(memory_slots, slots))
+            store, transfers = sample(schedule(), place, threaded=True)
+            with closed_at_end(store), closed_at_end(memory(schedule())) as inside:
+                share = _overlap(model, fields, schedule, inside, store, transfers, far[place])
+            far[place] = replace(far[place], hidden=share, ahead=True)
+    return far
 
 
 def _one_step(model: Model, fields: np.ndarray) -> float:
@@ -262,6 +287,58 @@ def _transfers(
             written.add(slot)
     typical = np.array([float(np.median(one)) if one else 0.0 for one in samples])
     return list(total_each(model.comm, typical) / model.comm.size)
+
+
+def _overlap(
+    model: Model,
+    fields: np.ndarray,
+    schedule: Callable[[], Schedule],
+    inside: Store,
+    behind: Store,
+    transfers: list[Transfer],
+    moves: Moves,
+) -> float:
+    """Share of a thread's transfers that a reversal does not wait for.
+
+    Args:
+        model: of the run.
+        fields: its initial fields.
+        schedule: makes the reversal's.
+        inside: a store that moves nothing.
+        behind: one with the thread.
+        transfers: what it has moved.
+        moves: what that takes with nothing else to do.
+    """
+    each, moved = {Move.WRITE: moves.write, Move.READ: moves.read}, 0.0
+    seconds: dict[bool, list[float]] = {False: [], True: []}
+    for turn in range(1 + COPIES):  # memory that is used for the first time takes longer
+        for moving, store in ((False, inside), (True, behind)):
+            state = model.initial_state(fields)
+            executor: Executor[np.ndarray, Any, Any] = Executor(model, schedule(), store)
+            transfers.clear()
+            model.stepper.finish()
+            start = perf_counter()
+            executor.run(state)
+            store.flush()
+            model.stepper.finish()
+            if turn:
+                seconds[moving].append(perf_counter() - start)
+        moved = sum(each[move] for move, _, _ in transfers)
+    typical = [float(np.median(seconds[moving])) for moving in (False, True)]
+    computing, both, moved = total_each(model.comm, np.array([*typical, moved])) / model.comm.size
+    return hidden_share(computing, moved, both)
+
+
+def hidden_share(computing: float, moving: float, both: float) -> float:
+    """Share of transfers that go on beside a computation, of as many as could.
+
+    Args:
+        computing: seconds without transfers.
+        moving: seconds of the transfers alone.
+        both: seconds of both, begun together.
+    """
+    most = min(computing, moving)
+    return min(1.0, max(0.0, (computing + moving - both) / most)) if most > 0 else 0.0
 
 
 def _copy(model: Model, fields: np.ndarray) -> float:

@@ -5,18 +5,14 @@ from typing import Any
 
 import numpy as np
 
+from burgers_adjoint.assembly.store_kinds import DISK, HOST
 from burgers_adjoint.assembly.stores import StoreMaker
 from burgers_adjoint.checkpointing.schedule import Schedule
 from burgers_adjoint.errors import ConfigError, StorageError, agreed_error
 from burgers_adjoint.parallel.agreement import from_rank
+from burgers_adjoint.planning.candidates import candidates
 from burgers_adjoint.planning.measure import measure
-from burgers_adjoint.planning.prediction import (
-    Candidate,
-    Costs,
-    Prediction,
-    candidates,
-    predict,
-)
+from burgers_adjoint.planning.prediction import Candidate, Costs, Prediction, predict
 from burgers_adjoint.stepping.model import Model
 
 SHARE_OF_FREE_MEMORY = 0.5
@@ -41,7 +37,7 @@ class Plan:
         costs: that were measured.
         slot_bytes: that a snapshot takes in memory.
         memory_slots: snapshots that the memory given holds, per rank.
-        disk_slots: snapshots that the disk holds, per rank; 0 when it cannot be used.
+        behind: snapshots that each tier behind it holds, per rank; 0 when it cannot be used.
         no_disk: why not.
     """
 
@@ -49,8 +45,13 @@ class Plan:
     costs: Costs
     slot_bytes: int
     memory_slots: int
-    disk_slots: int
+    behind: dict[str, int]
     no_disk: str
+
+    @property
+    def disk_slots(self) -> int:
+        """Snapshots that the disk holds, per rank."""
+        return self.behind[DISK]
 
     @property
     def best(self) -> Option:
@@ -64,7 +65,7 @@ class Plan:
 
     def rows(self, slot_bytes: int) -> list[dict[str, Any]]:
         """The plan as a table."""
-        return [_row(option, slot_bytes) for option in self.options]
+        return [_row(option, slot_bytes, self.slot_bytes) for option in self.options]
 
 
 def make_plan(
@@ -93,11 +94,14 @@ def make_plan(
     given = maker.room.given(SHARE_OF_FREE_MEMORY)
     beside = 0 if maker.encoding is None else maker.encoding.buffer_bytes
     memory_slots = slots_in_memory(given, section.memory, size, beside)
-    disk_slots, no_disk = 0, ""
+    behind, no_disk = {DISK: 0}, ""
+    if host_slots := maker.host_slots():
+        behind = {HOST: host_slots, DISK: 0}
     try:
-        disk_slots = maker.free_disk_slots(SHARE_OF_FREE_DISK)
+        behind[DISK] = maker.free_disk_slots(SHARE_OF_FREE_DISK)
     except (ConfigError, StorageError) as error:
         no_disk = str(error)
+    wanted = {} if configured is None else maker.far(*configured)
     costs = measure(
         model,
         fields,
@@ -105,22 +109,24 @@ def make_plan(
         memory_slots,
         lambda schedule: maker.make(schedule, "memory"),
         maker.exchanges,
-        disk_slots,
+        {**wanted, **behind},
         maker.sample,
     )
     buffers = section.buffers if section.asynchronous is not False else 0
-    found = candidates(n_steps, memory_slots, disk_slots, buffers, costs)
+    found = candidates(n_steps, memory_slots, behind, buffers, costs)
     codec = "none" if maker.encoding is None else maker.encoding.codec.name
     found = [replace(one, swaps=maker.exchanges, codec=codec) for one in found]
     if configured is not None:
         schedule, store = configured
-        near, *_ = maker.tiers(schedule, store)
-        found.append(Candidate(schedule, store, near, maker.buffers_of(store), codec=codec))
+        near = schedule.slots - sum(wanted.values())
+        between = tuple((place, n) for place, n in wanted.items() if place != DISK)
+        buffers = maker.buffers_of(store)
+        found.append(Candidate(schedule, store, near, buffers, codec=codec, between=between))
     options = [Option(one, predict(one, costs), one.memory_snapshots * size) for one in found]
     options.sort(key=lambda option: option.prediction.seconds)
     # Timings differ between ranks; the choice must not.
     options, costs = from_rank(comm, (options, costs))
-    return Plan(options, costs, size, memory_slots, disk_slots, no_disk)
+    return Plan(options, costs, size, memory_slots, behind, no_disk)
 
 
 def slots_in_memory(given: int, memory: str | float | None, size: int, beside: int = 0) -> int:
@@ -145,12 +151,12 @@ def slots_in_memory(given: int, memory: str | float | None, size: int, beside: i
     return (given - beside) // size
 
 
-def _row(option: Option, slot_bytes: int) -> dict[str, Any]:
+def _row(option: Option, slot_bytes: int, memory_slot_bytes: int) -> dict[str, Any]:
     candidate, prediction = option.candidate, option.prediction
     schedule = candidate.schedule
-    on_disk = schedule.slots - candidate.near_slots
+    on_disk = candidate.far.get(DISK, 0)
     disk_bytes = 0 if candidate.store == "memory" else on_disk * slot_bytes
-    return {
+    row = {
         "schedule": schedule.name,
         "store": candidate.store,
         "codec": candidate.codec,
@@ -164,3 +170,7 @@ def _row(option: Option, slot_bytes: int) -> dict[str, Any]:
         "bytes_written": prediction.writes * slot_bytes if disk_bytes else 0,
         "seconds": prediction.seconds,
     }
+    if on_host := candidate.far.get(HOST):  # of states on a device
+        row |= {"snapshots_on_host": on_host, "host_bytes": on_host * memory_slot_bytes}
+        row["host_writes"], _ = prediction.moves[HOST]
+    return row

@@ -5,10 +5,10 @@ from __future__ import annotations
 import copy
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from burgers_adjoint.assembly.store_kinds import DISK
 from burgers_adjoint.checkpointing.actions import (
     Advance,
     AdvanceSaving,
@@ -22,15 +22,9 @@ from burgers_adjoint.checkpointing.actions import (
     Turn,
     parts_of,
 )
-from burgers_adjoint.checkpointing.binomial import Binomial
-from burgers_adjoint.checkpointing.fusion import LONGEST_ADVANCE, LONGEST_REVERSAL, Limits, fused
-from burgers_adjoint.checkpointing.multistage import Multistage
-from burgers_adjoint.checkpointing.periodic import Periodic, shortest_period
+from burgers_adjoint.checkpointing.fusion import LONGEST_REVERSAL, Limits, fused
 from burgers_adjoint.checkpointing.residency import Move, Order, Residency
 from burgers_adjoint.checkpointing.schedule import Schedule
-from burgers_adjoint.checkpointing.store_all import StoreAll
-from burgers_adjoint.checkpointing.two_level import TwoLevel
-from burgers_adjoint.errors import ConfigError
 
 LONGEST_WALK = 50_000
 
@@ -40,11 +34,31 @@ Table = tuple[tuple[int, float], ...]
 
 
 @dataclass(frozen=True)
-class Costs:
-    """Seconds that the parts of a run take, on its slowest rank.
+class Moves:
+    """Seconds of transfers between buffers and a tier behind the memory, on the slowest rank.
 
     The first write of a slot takes longer than later ones: its memory, or its place in the cache of
     the file system, has to be found.
+
+    Attributes:
+        write, first_write: from a buffer to the tier.
+        read: back.
+        hidden: share of that which a thread does beside the computation.
+        ahead: whether moves are made before they are needed.
+    """
+
+    write: float
+    first_write: float
+    read: float
+    hidden: float
+    ahead: bool
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Seconds that the parts of a run take, on its slowest rank.
+
+    The first use of a slot in memory takes longer than later ones, too.
 
     Attributes:
         advance: forward.
@@ -55,11 +69,9 @@ class Costs:
         seed: of the cotangent, and what else the turn takes beside a step.
         save, first_save: with a store in memory.
         load, last_load: with a store in memory; after the last load the slot is free.
-        call: of a store on disk, for what is in its buffers.
+        call: of a store behind the memory, for what is in its buffers.
         copy: of a state to a buffer, or back, where a store on disk has one alone.
-        write, first_write: from a buffer to the disk.
-        read: back.
-        hidden: share of the reading and writing that a thread does beside the computation.
+        far: transfers to each tier behind the memory and back, by its name.
     """
 
     advance: Table
@@ -72,10 +84,7 @@ class Costs:
     last_load: float
     call: float
     copy: float
-    write: float
-    first_write: float
-    read: float
-    hidden: float
+    far: Mapping[str, Moves]
     kept_adjoint: float | None = None
 
     def of_advance(self, n_steps: int) -> float:
@@ -111,10 +120,11 @@ class Candidate:
 
     Attributes:
         store: as [snapshots] says.
-        near_slots: slots in memory; the others are on disk.
-        buffers: in front of the disk; 0 for none.
+        near_slots: slots in memory; the others are in the tiers behind it.
+        buffers: in front of each of these; 0 for none.
         swaps: whether states are alike enough to snapshots for stores to exchange them.
         codec: that encodes snapshots, by its name.
+        between: tiers between memory and disk, the nearest first, and how many slots each has.
     """
 
     schedule: Schedule
@@ -123,6 +133,14 @@ class Candidate:
     buffers: int
     swaps: bool = True
     codec: str = "none"
+    between: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def far(self) -> dict[str, int]:
+        """Slots in each tier behind the memory that has some, the nearest first."""
+        slots = dict(self.between)
+        slots[DISK] = self.schedule.slots - self.near_slots - sum(slots.values())
+        return {name: n for name, n in slots.items() if n}
 
     @property
     def longest_reversal(self) -> int:
@@ -139,22 +157,22 @@ class Candidate:
     @property
     def memory_snapshots(self) -> int:
         """Snapshots that memory is taken for."""
-        far = self.schedule.slots - self.near_slots
-        return self.near_slots + (min(max(self.buffers, 1), max(far, 2)) if far else 0)
+        buffers = (min(max(self.buffers, 1), max(n, 2)) for n in self.far.values())
+        return self.near_slots + sum(buffers)
 
 
 @dataclass(frozen=True)
 class Prediction:
     """What a run will have done, and its seconds.
 
-    `writes` and `reads` are those of the disk; the thread spares some that the schedule asks for.
+    `moves` are writes to each tier behind the memory and reads from it, by its name; the thread
+    spares some that the schedule asks for.
     """
 
     forward_steps: int
     saves: int
     loads: int
-    writes: int
-    reads: int
+    moves: Mapping[str, tuple[int, int]]
     forward: float
     adjoint: float
     snapshots: float
@@ -164,6 +182,42 @@ class Prediction:
         """All of it."""
         return self.forward + self.adjoint + self.snapshots
 
+    @property
+    def writes(self) -> int:
+        """To the disk."""
+        return self.moves.get(DISK, (0, 0))[0]
+
+    @property
+    def reads(self) -> int:
+        """From the disk."""
+        return self.moves.get(DISK, (0, 0))[1]
+
+
+@dataclass
+class _Tier:
+    """What is moved to one tier behind the memory and back.
+
+    Attributes:
+        end: its slots are below this number, and not in the tiers before it.
+        residency: of the buffers in front of it, if there are any.
+    """
+
+    end: int
+    residency: Residency | None
+    writes: int = 0
+    reads: int = 0
+
+    def move(self, action: Save | Load | Fetch | Free) -> None:
+        """Add what an action moves."""
+        if self.residency is None:
+            self.writes += isinstance(action, Save)
+            self.reads += isinstance(action, Load)
+            return
+        orders = _orders(self.residency, action)
+        writes = sum(move is Move.WRITE for move, _, _ in orders)
+        self.writes += writes
+        self.reads += len(orders) - writes
+
 
 @dataclass
 class _Walk:
@@ -171,7 +225,7 @@ class _Walk:
 
     Attributes:
         near: slots in memory.
-        residency: of the buffers in front of the disk, if there are any.
+        tiers: behind it, the nearest first, by name.
         advances, alongs, reversals: number of calls by the steps that they take.
         passed_saves, passed_loads: those that are part of a call of several steps; not among
             `saves` and `loads`.
@@ -180,7 +234,7 @@ class _Walk:
     """
 
     near: int
-    residency: Residency | None
+    tiers: dict[str, _Tier]
     advances: Counter[int] = field(default_factory=Counter)
     alongs: Counter[int] = field(default_factory=Counter)
     reversals: Counter[int] = field(default_factory=Counter)
@@ -190,8 +244,6 @@ class _Walk:
     loads: int = 0
     last_loads: int = 0
     kept_steps: int = 0
-    writes: int = 0
-    reads: int = 0
     reversed_steps: int = 0
     actions: int = 0
     _at_snapshot: bool = False  # whether the working state is that of a snapshot
@@ -221,18 +273,7 @@ class _Walk:
         for part in parts_of(action):
             self.actions += 1
             if isinstance(part, Save | Load | Fetch | Free) and part.slot >= self.near:
-                self._move(part)
-
-    def _move(self, action: Save | Load | Fetch | Free) -> None:
-        """Add what an action moves to the disk and back."""
-        if self.residency is None:
-            self.writes += isinstance(action, Save)
-            self.reads += isinstance(action, Load)
-            return
-        orders = _orders(self.residency, action)
-        writes = sum(move is Move.WRITE for move, _, _ in orders)
-        self.writes += writes
-        self.reads += len(orders) - writes
+                next(tier for tier in self.tiers.values() if part.slot < tier.end).move(part)
 
 
 def _orders(residency: Residency, action: Save | Load | Fetch | Free) -> list[Order]:
@@ -257,8 +298,7 @@ def predict(candidate: Candidate, costs: Costs) -> Prediction:
     """
     schedule = candidate.schedule
     assert schedule.n_steps is not None
-    residency = Residency(candidate.buffers, costs.hidden > 0) if candidate.buffers else None
-    walk = _Walk(candidate.near_slots, residency)
+    walk = _Walk(candidate.near_slots, _tiers(candidate, costs))
     for action in candidate.actions():
         walk.meet(action)
         if walk.actions > LONGEST_WALK and walk.reversed_steps:
@@ -282,85 +322,50 @@ def predict(candidate: Candidate, costs: Costs) -> Prediction:
     else:
         calls = saves + walk.loads + walk.passed_loads
         copies = calls * (costs.call if candidate.buffers else costs.copy)
-    moves = walk.writes * costs.write + walk.reads * costs.read
     near_first = min(first, candidate.memory_snapshots)
     copies = scale * copies + near_first * (costs.first_save - costs.save)
-    far_first = min(schedule.slots - candidate.near_slots, walk.writes)
-    moves = scale * moves + far_first * (costs.first_write - costs.write)
-    hidden = min(costs.hidden * moves if candidate.buffers else 0.0, forward + adjoint)
+    moves = {}
+    for name, tier in walk.tiers.items():
+        each = costs.far[name]
+        moves[name] = scale * (tier.writes * each.write + tier.reads * each.read)
+        far_first = min(candidate.far[name], tier.writes)
+        moves[name] += far_first * (each.first_write - each.write)
+    waited = sum(moves.values())
+    if candidate.buffers:
+        beside = [costs.far[name].hidden * seconds for name, seconds in moves.items()]
+        waited -= _hidden(beside, forward + adjoint)
     return Prediction(
         total,
         round(scale * saves),
         round(scale * (walk.loads + walk.passed_loads)),
-        round(scale * walk.writes),
-        round(scale * walk.reads),
+        {
+            name: (round(scale * tier.writes), round(scale * tier.reads))
+            for name, tier in walk.tiers.items()
+        },
         forward,
         adjoint,
-        copies + moves - hidden,
+        copies + waited,
     )
 
 
-def candidates(
-    n_steps: int, memory_slots: int, disk_slots: int, buffers: int, costs: Costs
-) -> list[Candidate]:
-    """Every schedule with every store that fits.
-
-    Args:
-        n_steps: steps to reverse.
-        memory_slots: snapshots that the memory holds, at least 1.
-        disk_slots: snapshots that the disk holds, beside those.
-        buffers: of the thread in front of the disk, taken from the memory; 0 for none.
-        costs: decide how many of the snapshots on disk are worth their writing.
-    """
-    several = [
-        _in_memory(Binomial(n_steps, n)) for n in _counts(min(memory_slots, max(1, n_steps - 1)))
-    ]
-    found = [_cheapest(several, costs)]
-    if n_steps - 1 <= memory_slots:
-        found.append(_in_memory(StoreAll(n_steps)))
-    else:
-        with suppress(ConfigError):  # it needs more snapshots than there are
-            found.append(_in_memory(Periodic(n_steps, shortest_period(n_steps, memory_slots))))
-    if disk_slots < 1 or n_steps < 3 or memory_slots < max(buffers, 1):
-        return found
-    if n_steps - 1 <= disk_slots:
-        found.append(Candidate(StoreAll(n_steps), "hdf5", 0, buffers))
-    counts = _counts(min(disk_slots, n_steps - 2))
-    found.append(
-        _cheapest([Candidate(Binomial(n_steps, n), "hdf5", 0, buffers) for n in counts], costs)
-    )
-    near = memory_slots - buffers
-    if near >= 1 and memory_slots < n_steps - 1:
-        for kind in (Multistage, TwoLevel):
-            options = []
-            for n in counts:
-                with suppress(ConfigError):  # too many snapshots to plan
-                    options.append(kind(n_steps, near, n))
-            tiered = [Candidate(one, "tiered", one.memory_slots, buffers) for one in options]
-            if tiered:
-                found.append(_cheapest(tiered, costs))
+def _tiers(candidate: Candidate, costs: Costs) -> dict[str, _Tier]:
+    """Those of a candidate, with nothing moved yet."""
+    found, end = {}, candidate.near_slots
+    for name, n_slots in candidate.far.items():
+        end += n_slots
+        residency = None
+        if candidate.buffers:
+            residency = Residency(candidate.buffers, costs.far[name].ahead)
+        found[name] = _Tier(end, residency)
     return found
 
 
-def _in_memory(schedule: Schedule) -> Candidate:
-    return Candidate(schedule, "memory", schedule.slots, 0)
+def _hidden(beside: list[float], computing: float) -> float:
+    """Seconds of transfers that nobody waits for.
 
-
-def _counts(most: int) -> list[int]:
-    """Numbers of snapshots up to the most, each half as many again as the one before."""
-    counts = [most]
-    while counts[-1] > 2:
-        counts.append(counts[-1] * 2 // 3)
-    return counts
-
-
-def _cheapest(options: Sequence[Candidate], costs: Costs) -> Candidate:
-    """The one that will be fastest, by a rule of thumb: each slot is written once."""
-
-    def estimate(one: Candidate) -> float:
-        far = one.schedule.slots - one.near_slots
-        step = costs.of_advance(LONGEST_ADVANCE) / LONGEST_ADVANCE
-        moves = far * (costs.write + costs.read) + one.near_slots * costs.first_save
-        return one.schedule.predicted_forward_steps * step + moves
-
-    return min(options, key=estimate)
+    Args:
+        beside: seconds of each thread's transfers; threads do theirs at the same time.
+        computing: seconds beside which they do.
+    """
+    longest = max(beside, default=0.0)
+    return sum(beside) - longest + min(longest, computing)

@@ -6,6 +6,8 @@ The device is `tests.stand_in_device`, whose kernels are the generated ones, com
 import shutil
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +22,17 @@ from burgers_adjoint.checkpointing.binomial import Binomial
 from burgers_adjoint.commands.check import check
 from burgers_adjoint.commands.gradient import gradient
 from burgers_adjoint.commands.hessian import hessian
+from burgers_adjoint.commands.plan import plan
 from burgers_adjoint.config import Config, load
 from burgers_adjoint.devices import array
 from burgers_adjoint.errors import ConfigError, InterruptedRunError, NumericalError
 from burgers_adjoint.kernels.tile_layout import Layout
 from burgers_adjoint.output.progress import Progress
+from burgers_adjoint.output.tables import print_plan
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.failure import patient_barrier
 from burgers_adjoint.parallel.halo import Frame, Halo
+from burgers_adjoint.planning.checkpointing import Checkpointing
 from burgers_adjoint.problem import Problem
 from burgers_adjoint.restart import keeper
 from burgers_adjoint.restart.manifest import generations, path_of, read_manifest
@@ -188,6 +193,66 @@ def test_slots_are_on_the_device_on_the_host_and_in_files(
     # the last buffer that is filled is written by a thread, and when it is needed without one
     assert bool(written) == (in_files > 2 or (in_files == 2 and idle_share(COMM) > 0))
     assert (whole in device.brought) == (on_host >= 2)
+
+
+def test_auto_weighs_the_host_and_files(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, device: StandIn
+) -> None:
+    """What it takes has the processor's bits, whatever that is."""
+    auto = "checkpointing.schedule=auto", "snapshots.buffers=2"
+    expected = digest_of(folder / "host")
+    with Problem(config_of(folder, ON_A_DEVICE), COMM) as problem:
+        n_bytes = problem.checkpointing.stores.largest_memory_bytes
+    room = f"snapshots.memory={6 * n_bytes} B", f"snapshots.host_memory={9 * n_bytes} B"
+    config = config_of(folder, *auto, *room, ON_A_DEVICE)
+    with Problem(config, COMM) as problem:
+        found, mine = problem.checkpointing.plan, problem.checkpointing.stores.memory_bytes
+    assert (found.memory_slots, found.behind["host"]) == (6, 9)
+    assert {row["store"] for row in found.rows(1)} == {"memory", "pinned", "hdf5", "tiered"}
+    for option, row in zip(found.options, found.rows(1), strict=True):
+        assert option.memory_bytes <= 6 * n_bytes
+        on_host = option.candidate.far.get("host", 0)
+        assert row.get("snapshots_on_host", 0) == on_host <= 9
+        assert row.get("host_bytes", 0) == on_host * n_bytes
+    moves = found.costs.far["host"]
+    assert min(moves.write, moves.read) > 0
+    assert 0 <= moves.hidden <= 1
+    assert moves.ahead
+    # each store in turn, as if it had been the fastest
+    for store in ("pinned", "tiered"):
+        chosen = [one for one in found.options if one.candidate.store == store]
+        for option in chosen:
+            best = replace(found, options=[option])
+            with monkeypatch.context() as patched:
+                patched.setattr(Checkpointing, "plan", best)
+                device.brought.clear()
+                assert gradient(config, COMM, Progress(False)).digest == expected
+            assert mine in device.brought
+
+
+def test_a_plan_of_what_is_configured_tells_where_its_slots_are(folder: Path) -> None:
+    chosen = [*STORES["multistage"], "snapshots.memory=0.5"]
+    given = with_host_memory(folder, 3, *chosen)
+    found = plan(config_of(folder, *chosen, given, ON_A_DEVICE), COMM)
+    (row,) = [
+        one for one in found.options
+        if (one["schedule"], one["snapshots"], one["snapshots_on_disk"]) == ("multistage", 1, 1)
+    ]  # fmt: skip
+    assert (row["store"], row["snapshots_on_host"]) == ("tiered", 3)
+    assert row["host_writes"] > 0
+    printed = StringIO()
+    print_plan(found, printed, False)
+    assert "1 + 3 + 1" in printed.getvalue()
+    assert "slots in memory + on the host + on disk" in " ".join(printed.getvalue().split())
+    with pytest.raises(ConfigError, match='"pinned" is for states on a device'):
+        plan(config_of(folder, *STORES["pinned"]), COMM)
+
+
+def test_without_a_device_there_is_no_host_to_plan(folder: Path) -> None:
+    with Problem(config_of(folder, "checkpointing.schedule=auto"), COMM) as problem:
+        found = problem.checkpointing.plan
+    assert list(found.behind) == list(found.costs.far) == ["disk"]
+    assert all("snapshots_on_host" not in row for row in found.rows(1))
 
 
 @pytest.mark.parametrize("second", ["cpu", "cuda"])

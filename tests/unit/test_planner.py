@@ -32,7 +32,8 @@ from burgers_adjoint.checkpointing.two_level import TwoLevel
 from burgers_adjoint.commands.line import main
 from burgers_adjoint.config import from_dict
 from burgers_adjoint.output.schedule_picture import draw_schedule, trace
-from burgers_adjoint.planning.prediction import Candidate, Costs, candidates, predict
+from burgers_adjoint.planning.candidates import candidates
+from burgers_adjoint.planning.prediction import Candidate, Costs, Moves, predict
 from burgers_adjoint.problem import Problem
 
 COSTS = Costs(
@@ -46,10 +47,7 @@ COSTS = Costs(
     last_load=0.125,
     call=0.125,
     copy=0.5,
-    write=10.0,
-    first_write=20.0,
-    read=7.0,
-    hidden=0.0,
+    far={"disk": Moves(write=10.0, first_write=20.0, read=7.0, hidden=0.0, ahead=False)},
 )
 SMALL = ("-s", "grid.nx=9", "-s", "grid.ny=7", "-s", "time.steps=12", "-s", "output.plots=false")
 
@@ -142,11 +140,11 @@ def test_a_long_schedule_is_predicted_from_its_beginning():
 
 def test_candidates_fit_the_memory_and_the_disk():
     for memory, disk in ((1, 0), (8, 0), (8, 30), (9, 500), (99, 99), (500, 500)):
-        for one in candidates(100, memory, disk, 4, COSTS):
+        for one in candidates(100, memory, {"disk": disk}, 4, COSTS):
             assert one.memory_snapshots <= memory
             assert one.schedule.slots - one.near_slots <= disk
             assert one.schedule.n_steps == 100
-    names = {(one.schedule.name, one.store) for one in candidates(100, 20, 500, 4, COSTS)}
+    names = {(one.schedule.name, one.store) for one in candidates(100, 20, {"disk": 500}, 4, COSTS)}
     assert names == {
         ("binomial", "memory"),
         ("periodic", "memory"),
@@ -155,7 +153,7 @@ def test_candidates_fit_the_memory_and_the_disk():
         ("multistage", "tiered"),
         ("two_level", "tiered"),
     }
-    found = candidates(100, 99, 0, 4, COSTS)
+    found = candidates(100, 99, {"disk": 0}, 4, COSTS)
     assert [(one.schedule.name, one.store) for one in found] == [
         ("binomial", "memory"),
         ("store_all", "memory"),
