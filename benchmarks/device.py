@@ -13,30 +13,36 @@ import argparse
 import json
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
+from contextlib import ExitStack
+from copy import deepcopy
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 from mpi4py import MPI
+from msgspec import structs
 
 from benchmarks.measure import Samples, describe_machine, options, table, take_turns, write
 from benchmarks.reversals import problem_of
 from burgers_adjoint.assembly.backends import backend_of
 from burgers_adjoint.assembly.model import recipe_of
 from burgers_adjoint.assembly.pinned import PinnedStore
+from burgers_adjoint.assembly.stores import StoreMaker, closed_at_end
 from burgers_adjoint.checkpointing.binomial import Binomial
 from burgers_adjoint.checkpointing.executor import Executor
+from burgers_adjoint.checkpointing.multistage import Multistage
+from burgers_adjoint.checkpointing.schedule import Schedule
 from burgers_adjoint.parallel.decomposition import Decomposition
 from burgers_adjoint.parallel.halo import Frame, Halo
 from burgers_adjoint.parallel.reductions import digest, norm
 from burgers_adjoint.problem import Problem
 from burgers_adjoint.snapshots.memory import MemoryStore
-from burgers_adjoint.snapshots.write_behind import WriteBehindStore
+from burgers_adjoint.snapshots.write_behind import LEAST_BUFFERS, WriteBehindStore
 
 SNAPSHOTS = 50
 NEAR = 32  # of them on the device, where the others are on the host
@@ -59,7 +65,7 @@ class Steps:
     """
 
     def __init__(self, problem: Problem, backend: Any, **changes: Any) -> None:
-        case = problem.case
+        case = self._case = problem.case
         recipe = replace(recipe_of(case.config, case.comm), backend=backend, **changes)
         # a schedule counts steps, and nobody else does
         self.n_steps = case.n_steps
@@ -117,12 +123,13 @@ class Steps:
         cotangent.field[...] = self.state
         return self.timed(lambda: self.stepper.adjoint(cotangent, states, 23), repeats) / 24
 
-    def gradient(self, store: Any, repeats: int) -> float:
+    def gradient(self, store: Any, repeats: int, schedule: Schedule | None = None) -> float:
         """Steps of gradients, by their schedule; nothing but J leaves the device."""
+        actions = schedule or Binomial(self.n_steps, SNAPSHOTS)
 
         def one() -> None:
-            schedule = Binomial(self.n_steps, SNAPSHOTS)
-            Executor(self.model, schedule, store).run(self.model.initial_state(self.fields))
+            state = self.model.initial_state(self.fields)
+            Executor(self.model, deepcopy(actions), store).run(state)
 
         return self.timed(one, repeats) / self.n_steps
 
@@ -141,11 +148,33 @@ class Steps:
             WriteBehindStore(slow, new_state, SNAPSHOTS, near, threaded=True, exchanges=True),
         )
 
+    def in_tiers(self, folder: str, opened: ExitStack) -> Callable[[int], float]:
+        """Its gradient with as many snapshots on the device, and the others half in a file."""
+        model, near = self.model, NEAR - 2 * LEAST_BUFFERS
+        schedule = Multistage(self.n_steps, near, SNAPSHOTS - near)
+        on_host = (SNAPSHOTS - near) // 2 * self.state.nbytes
+        changes = {"store": "tiered", "buffers": LEAST_BUFFERS, "host_memory": f"{on_host} B"}
+        config, case = self._case.config, self._case
+        snapshots = structs.replace(config.snapshots, directory=folder, **changes)
+        config = structs.replace(config, snapshots=snapshots)
+        places = model.new_snapshot, model.new_state, model.own_points
+        store = StoreMaker(config, case.decomposition, *places).make(schedule)
+        opened.enter_context(closed_at_end(store))
+        return partial(self.gradient, store, schedule=schedule)
+
 
 def measured(problem: Problem, backend: Any, rounds: int) -> Samples:
     """Seconds per copy and step."""
+    with TemporaryDirectory() as folder, ExitStack() as opened:
+        return take_turns(timers_of(problem, backend, folder, opened), rounds, 0.01)
+
+
+def timers_of(
+    problem: Problem, backend: Any, folder: str, opened: ExitStack
+) -> dict[str, Callable[[int], float]]:
+    """What times each row; files are in the folder, and stores in what is open meanwhile."""
     euler, initial = Steps(problem, backend), Steps(problem, backend, controls=("initial",))
-    timers: dict[str, Callable[[int], float]] = {
+    return {
         "copy": euler.copies,
         "Euler, one step per launch": Steps(problem, backend, steps_per_exchange=1).steps,
         "Euler, several steps per launch": euler.steps,
@@ -154,6 +183,7 @@ def measured(problem: Problem, backend: Any, rounds: int) -> Samples:
         "adjoint, by the viscosity too": euler.adjoint,
         "gradient, snapshots on the device": euler.in_memory(),
         f"the same, but {SNAPSHOTS - NEAR} on the host": euler.on_the_host(NEAR),
+        "the same, half of those in a file": euler.in_tiers(folder, opened),
         INITIAL: initial.in_memory(),
         "restart data, copied on the device": euler.asides,
         "the same, brought to the host": euler.downloads,
@@ -161,12 +191,11 @@ def measured(problem: Problem, backend: Any, rounds: int) -> Samples:
         "norm of a state": euler.norms,
         "digest of a state": euler.digests,
     }
-    return take_turns(timers, rounds, 0.01)
 
 
 def digest_of(device: str, arguments: list[str]) -> str:
     """The digest of a gradient on a device."""
-    with tempfile.TemporaryDirectory() as folder:
+    with TemporaryDirectory() as folder:
         path = Path(folder) / "summary.json"
         command = [sys.executable, "-m", "burgers_adjoint", "gradient", *arguments]
         command += ["-s", f"parallel.device={device}", "-s", "output.plots=false"]
