@@ -9,7 +9,7 @@ import numpy as np
 from burgers_adjoint.config.checks import NO_CODEC
 from burgers_adjoint.config.registry import CODECS
 from burgers_adjoint.config.sections import Snapshots
-from burgers_adjoint.parallel.agreement import Comm, largest, largest_each, total
+from burgers_adjoint.parallel.agreement import Comm, anywhere, largest, largest_each, total
 from burgers_adjoint.parallel.failure import agreed
 from burgers_adjoint.protocols import SnapshotStore
 from burgers_adjoint.snapshots.block import HEAD
@@ -72,6 +72,7 @@ class Encoding:
             self._new_snapshot,
             self._tolerances,
             partial(agreed, comm),
+            partial(anywhere, comm),
             near,
             limit,
         )

@@ -51,6 +51,7 @@ class CompressedStore(SnapshotStore[Any]):
         new_buffer: returns a new snapshot of the model, an array to NumPy.
         tolerances: returns a bounded codec's, the same on all ranks, for an array. Collective.
         together: makes a block that ends with the same exception on all ranks, or with none.
+        anywhere: whether something holds on any rank. Collective.
         near_slots: slots below it are in memory.
         limit: bytes that these may take together; None for no limit.
 
@@ -68,6 +69,7 @@ class CompressedStore(SnapshotStore[Any]):
         new_buffer: Callable[[], Any],
         tolerances: Callable[[np.ndarray], np.ndarray],
         together: Together,
+        anywhere: Callable[[bool], bool],
         near_slots: int,
         limit: int | None,
     ) -> None:
@@ -76,7 +78,7 @@ class CompressedStore(SnapshotStore[Any]):
         self.compression = Compression()
         self._ways = (codec, instead, verbatim)
         self._buffer = new_buffer()
-        self._tolerances, self._together = tolerances, together
+        self._tolerances, self._together, self._anywhere = tolerances, together, anywhere
         self._near_slots, self._limit = near_slots, limit
         self._near_bytes: dict[int, int] = {}
         self._near_total = 0
@@ -94,7 +96,11 @@ class CompressedStore(SnapshotStore[Any]):
             self.codec.tolerances = self._tolerances(array)
         start = perf_counter()
         with self._together():
-            way, data = self._encoded(step, array)
+            data, why = self._by_codec(array)
+        if self.codec.pointwise and self._anywhere(bool(why)):
+            why = why or "another rank's part of it is"
+        with self._together():
+            way, data = self._encoded(step, array, data, why)
             self._count(slot, HEAD.size + len(data))
         told.saves += 1
         told.raw_bytes += array.nbytes
@@ -102,18 +108,27 @@ class CompressedStore(SnapshotStore[Any]):
         told.seconds_encode += perf_counter() - start
         self.store.save(slot, step, lambda block: block.put(way, data))
 
-    def _encoded(self, step: int, array: np.ndarray) -> tuple[int, memoryview]:
-        """The way that an array is encoded in, and its bytes."""
-        told, way = self.compression, BY_CODEC
-        told.instead.pop(step, None)
+    def _by_codec(self, array: np.ndarray) -> tuple[memoryview, str]:
+        """An array's bytes, or why the codec cannot make them."""
         try:
             data = bytes_of(self.codec.encode(array))
         except CodecCannot as why:
-            told.instead[step] = str(why)
+            return memoryview(b""), str(why)
+        # how many bytes a tile takes must not decide about what is rounded value by value
+        if self.lossy and not self.codec.pointwise and len(data) > array.nbytes:
+            return data, "it would take more bytes than it has"
+        return data, ""
+
+    def _encoded(
+        self, step: int, array: np.ndarray, data: memoryview, why: str
+    ) -> tuple[int, memoryview]:
+        """The way that an array is encoded in, and its bytes."""
+        told, way = self.compression, BY_CODEC
+        told.instead.pop(step, None)
+        if why:
+            told.instead[step] = why
             way, data = INSTEAD, bytes_of(self._ways[INSTEAD].encode(array))
-        if len(data) > array.nbytes:
-            if self.lossy and way == BY_CODEC:
-                told.instead[step] = "it would take more bytes than it has"
+        if len(data) > array.nbytes and (way == INSTEAD or not self.lossy):
             way, data = VERBATIM, bytes_of(self._ways[VERBATIM].encode(array))
         return way, data
 

@@ -201,6 +201,7 @@ def new_store(name: str, limit: int | None = None) -> CompressedStore:
         lambda: np.zeros((2, 12, 17)),
         lambda array: np.full(2, 1e-6),
         nullcontext,
+        bool,
         near_slots=3,
         limit=limit,
     )

@@ -27,6 +27,8 @@ class Codec(ABC):
         tolerances: (fields,), each > 0, which the store sets before it calls `encode`, the same on
             all ranks; of a bounded codec only.
         error: of another lossy codec: how large errors are, in words.
+        pointwise: each value is rounded by itself, so that what comes back does not depend on how a
+            field is cut into tiles.
         even: errors are of the same size all through a run, so that its beginning tells of them.
     """
 
@@ -35,6 +37,7 @@ class Codec(ABC):
     bounded: bool = False
     tolerances: np.ndarray
     error: str = "unbounded"
+    pointwise: bool = False
     even: bool = True
 
     @abstractmethod

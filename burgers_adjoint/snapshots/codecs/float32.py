@@ -18,6 +18,7 @@ class Float32(Codec):
 
     name = "float32"
     error = "6e-8 of the value"
+    pointwise = True
 
     def __init__(self, section: Any = None) -> None:
         self._single = np.empty(0, SINGLE)

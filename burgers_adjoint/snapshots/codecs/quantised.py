@@ -16,6 +16,7 @@ class Quantised(Packed):
 
     name = "quantised"
     bounded = True
+    pointwise = True
     orders = (1, 2, 3)  # whole numbers have a noise of their own, which grows with the order
 
     def _as_good(self, k: int, number: int) -> bool:
