@@ -2,7 +2,7 @@
 
 import signal
 import sys
-from typing import NoReturn
+from typing import Any, NoReturn
 
 SECONDS_BETWEEN_INTERRUPTS = 1.0
 
@@ -37,7 +37,19 @@ class Interrupts:
 
     def _interrupt(self, number: int, frame: object) -> NoReturn:
         self.came = True
+        _leave_compiler_as_it_is()
         # What is swallowed would be reported with a traceback.
         sys.unraisablehook = lambda report: None
         signal.setitimer(signal.ITIMER_REAL, SECONDS_BETWEEN_INTERRUPTS)
         raise KeyboardInterrupt
+
+
+def _leave_compiler_as_it_is() -> None:
+    """See that no object of the compiler of the kernels is disposed of any more.
+
+    One that was changing hands, from a module to an engine, would be disposed of twice: that ends
+    the process by a signal, after its message.
+    """
+    compiler: Any = sys.modules.get("llvmlite.binding.ffi")
+    if compiler is not None:
+        compiler.ObjectRef.__del__ = lambda self: None

@@ -535,6 +535,37 @@ def test_interrupting_a_run_ends_it_with_130_and_no_traceback(tmp_path):
     assert os.listdir(tmp_path) == ["config.toml"]
 
 
+def test_what_the_compiler_was_interrupted_at_is_not_disposed_of_twice(tmp_path):
+    """A module that an engine has taken over, interrupted before the module knows of it."""
+    script = (
+        "import os, signal\n"
+        "import llvmlite.binding as llvm\n"
+        "from burgers_adjoint.commands import forward\n"
+        "from burgers_adjoint.commands.line import main\n"
+        "llvm.initialize_native_target()\n"
+        "llvm.initialize_native_asmprinter()\n"
+        "def interrupted(*arguments):\n"
+        "    machine = llvm.Target.from_default_triple().create_target_machine()\n"
+        "    module = llvm.parse_assembly('')\n"
+        "    engine = llvm.create_mcjit_compiler(module, machine)\n"
+        "    module._owned = False\n"
+        "    engine._modules.clear()\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "forward.forward = interrupted\n"
+        "main(['forward'])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env=os.environ | PACKAGE,
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr == "error: interrupted\n"
+
+
 @pytest.mark.parametrize("then", ["time.sleep(60)", "raise OSError('follows from the interrupt')"])
 def test_an_interrupt_that_compiled_code_swallows_is_not_lost(tmp_path, then):
     """C's qsort calls a Python function, as LLVM does while it compiles kernels."""
