@@ -34,7 +34,7 @@ from burgers_adjoint.output.results import (
 )
 from burgers_adjoint.output.summary import Placed, Planned, RunSummary, Seconds, to_line
 from burgers_adjoint.output.system import versions
-from burgers_adjoint.parallel.agreement import Comm, from_rank, largest
+from burgers_adjoint.parallel.agreement import Comm, everywhere, from_rank, largest
 from burgers_adjoint.parallel.failure import agreed
 from burgers_adjoint.planning.checkpointing import Checkpointing
 from burgers_adjoint.problem import Problem
@@ -163,7 +163,8 @@ def _placed(case: Case) -> Placed | UnsetType:
     if device is None:
         return UNSET
     alone = case.comm.size == 1
-    messages = "none" if alone else "direct" if device.direct else "staged"
+    direct = everywhere(case.comm, device.direct)
+    messages = "none" if alone else "direct" if direct else "staged"
     found: Placed = from_rank(case.comm, Placed(device.name, messages))
     return found
 

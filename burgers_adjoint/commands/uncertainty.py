@@ -76,12 +76,27 @@ def uncertainty(config: Config, comm: Comm, progress: Progress) -> UncertaintySu
         predicted = _predicted(config, comm, posterior, controls)
         report = Report(case, posterior, controls, background, predicted)
         if config.uncertainty.final_state_samples:
-            start = last_arrival(comm)
-            report.add_final_state(*search.final_state_spread(posterior))
-            seconds["final_state"] = last_arrival(comm) - start
+            report.add_final_state(*_of_final_state(case, search, posterior, progress, seconds))
         summary = report.summary(objective, converged, search.n_products, seconds)
         report.write(directory, summary)
         return summary
+
+
+def _of_final_state(
+    case: Case,
+    search: PosteriorSearch,
+    posterior: Posterior,
+    progress: Progress,
+    seconds: dict[str, float],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Standard deviations of the final state, whose seconds are noted."""
+    start, steps = last_arrival(case.comm), case.n_steps
+    n_tangents = 2 * case.config.uncertainty.final_state_samples
+    progress.begin("tangents of the final state", n_tangents * steps)
+    found = search.final_state_spread(posterior, lambda n: progress.update(n * steps))
+    progress.end()
+    seconds["final_state"] = last_arrival(case.comm) - start
+    return found
 
 
 def _require_posterior(config: Config) -> None:

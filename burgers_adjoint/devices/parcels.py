@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -201,10 +200,15 @@ class Post:
 
     @staticmethod
     def of(device: Device, size: int) -> Post | None:
-        """New memory for messages; None where MPI is not to use it, or there is no room."""
+        """New memory for messages; None where MPI is not to use it, or there is no room.
+
+        Then `direct` is no more: the summary says which way halos go.
+        """
         if device.direct:
-            with suppress(ConfigError):
+            try:
                 return Post(device, size)
+            except ConfigError:
+                device.direct = False
         return None
 
     def copy(

@@ -1,8 +1,8 @@
-"""Fields in fewer bits: what rows before a row do not foretell of it, in as few as that needs.
+"""Fields in fewer bits: residuals of a prediction of each row from those before it, packed.
 
-A row is foretold by the polynomial through the rows before it, which takes no value of the row
-itself: so there, and back, all points of a row are computed side by side. What is left differs
-little from point to point: it is stored as differences along the row, in blocks of as many bits as
+A row is predicted by the polynomial through the rows before it, which takes no value of the row
+itself: so there, and back, all points of a row are computed side by side. Residuals differ little
+from point to point: they are stored as differences along the row, in blocks of as many bits as
 their largest one has.
 
 The predictor is that of Lorenzo (Ibarria, Lindstrom, Rossignac, Szymczak, Out-of-core compression
@@ -18,12 +18,12 @@ import numpy as np
 from burgers_adjoint.kernels.compilation import compiled
 
 BLOCK = 64  # values of one width
-HIGHEST = 20  # order that rows can be foretold with
+HIGHEST = 20  # order that rows can be predicted with
 # Adding it to a number below 2^51, and taking it away, rounds to whole numbers.
 ROUNDING = 1.5 * 2.0**52
 MOST = 2.0**49  # whole numbers are below, so that all differences of three orders are exact
 MAGNITUDE = np.int64(2**63 - 1)  # the bits below the sign
-ZERO, ONE, SIGN_AT, ALL = np.uint64(0), np.uint64(1), np.uint64(63), np.uint64(2**64 - 1)
+ZERO, ONE, SIXTY_THREE, ALL = np.uint64(0), np.uint64(1), np.uint64(63), np.uint64(2**64 - 1)
 
 # [m, k]: of the row k + 1 before, for the polynomial of degree m - 1 through m rows
 WEIGHTS = np.zeros((HIGHEST + 1, HIGHEST))
@@ -42,14 +42,14 @@ def most_words(ny: int, nx: int) -> int:
 
 
 @compiled
-def foretell(rows: np.ndarray, j: int, order: int, found: np.ndarray) -> None:
+def predict(rows: np.ndarray, j: int, order: int, found: np.ndarray) -> None:
     """Extrapolate to row j; row k lies at rows[k % len(rows)].
 
     Args:
         rows: (n, nx), with n > order unless all rows are there.
         j: number of the row.
-        order: rows it is foretold from, at most j.
-        found: (nx,), what is foretold: 0 where that is not finite.
+        order: rows it is predicted from, at most j.
+        found: (nx,), the prediction: 0 where that is not finite.
     """
     n, nx = rows.shape
     weights = WEIGHTS[order]
@@ -171,7 +171,7 @@ def unpack_row(words: np.ndarray, at: int, widths: np.ndarray, values: np.ndarra
         for i in range(count):
             bit = i * width
             k, shift = at + (bit >> 6), np.uint64(bit & 63)
-            above = (words[k + 1] << ONE) << (SIGN_AT - shift)
+            above = (words[k + 1] << ONE) << (SIXTY_THREE - shift)
             values[begin + i] = ((words[k] >> shift) | above) & mask
         at += (count * width + 63) >> 6
     return at
@@ -183,7 +183,7 @@ def pack_exactly(field: np.ndarray, order: int, widths: np.ndarray, words: np.nd
 
     Args:
         field: (ny, nx), of any numbers.
-        order: rows that a row is foretold from.
+        order: rows that a row is predicted from.
         widths: (ny, `n_blocks`), of the blocks, found.
         words: (`most_words`,), found.
 
@@ -194,7 +194,7 @@ def pack_exactly(field: np.ndarray, order: int, widths: np.ndarray, words: np.nd
     bits, guess, coded = field.view(np.int64), np.empty(nx), np.empty(nx, np.uint64)
     left, at = guess.view(np.int64), 0
     for j in range(ny):
-        foretell(field, j, min(order, j), guess)
+        predict(field, j, min(order, j), guess)
         row = bits[j]
         for i in range(nx):
             left[i] = ordered(row[i]) - ordered(left[i])
@@ -211,7 +211,7 @@ def unpack_exactly(words: np.ndarray, order: int, widths: np.ndarray, field: np.
     guessed, at = guess.view(np.int64), 0
     for j in range(ny):
         at = unpack_row(words, at, widths[j], coded)
-        foretell(field, j, min(order, j), guess)
+        predict(field, j, min(order, j), guess)
         row, left = bits[j], np.int64(0)
         for i in range(nx):
             left += difference(coded[i])
@@ -220,12 +220,12 @@ def unpack_exactly(words: np.ndarray, order: int, widths: np.ndarray, field: np.
 
 @compiled
 def exact_bits(field: np.ndarray, order: int, first: int, every: int) -> int:
-    """Bits that every so many rows take, from the first one on, foretold with this order."""
+    """Bits that every so many rows take, from the first one on, predicted with this order."""
     ny, nx = field.shape
     bits, guess, coded = field.view(np.int64), np.empty(nx), np.empty(nx, np.uint64)
     left, total = guess.view(np.int64), 0
     for j in range(first, ny, every):
-        foretell(field, j, min(order, j), guess)
+        predict(field, j, min(order, j), guess)
         row = bits[j]
         for i in range(nx):
             left[i] = ordered(row[i]) - ordered(left[i])
@@ -257,7 +257,7 @@ def pack_quantised(
 
     Args:
         field: (ny, nx), of any numbers.
-        order: rows that a row is foretold from, at most 3.
+        order: rows that a row is predicted from, at most 3.
         step: what a number is rounded to a multiple of.
         tolerance: largest error allowed.
         widths, words: see `pack_exactly`.
@@ -273,7 +273,7 @@ def pack_quantised(
         row = rows[j % n]
         if not quantise(field[j], step, tolerance, row):
             return -1
-        foretell(rows, j, min(order, j), guess)
+        predict(rows, j, min(order, j), guess)
         for i in range(nx):
             left[i] = np.int64(row[i] - guess[i])
         differences(left, coded)
@@ -292,7 +292,7 @@ def quantised_bits(field: np.ndarray, order: int, step: float, first: int, every
         known = min(order, j)
         for k in range(j - known, j + 1):
             quantise(field[k], step, np.inf, rows[k % n])
-        foretell(rows, j, known, guess)
+        predict(rows, j, known, guess)
         for i in range(nx):
             left[i] = np.int64(rows[j % n, i] - guess[i])
         differences(left, coded)
@@ -310,7 +310,7 @@ def unpack_quantised(
     rows, guess, coded, at = np.empty((n, nx)), np.empty(nx), np.empty(nx, np.uint64), 0
     for j in range(ny):
         at = unpack_row(words, at, widths[j], coded)
-        foretell(rows, j, min(order, j), guess)
+        predict(rows, j, min(order, j), guess)
         row, left = rows[j % n], np.int64(0)
         for i in range(nx):
             left += difference(coded[i])

@@ -78,11 +78,17 @@ class PosteriorSearch:
         pairs = leading(whitening.comm, product, start, section.eigenpairs, section.passes)
         return Posterior(whitening, _nowhere_negative(pairs))
 
-    def final_state_spread(self, posterior: Posterior) -> tuple[np.ndarray, np.ndarray]:
+    def final_state_spread(
+        self, posterior: Posterior, update: Callable[[int], None]
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Standard deviations of the final state before and after the observations.
 
         To first order: roots of the mean squares of tangents along random departures of the
         controls, the same ones before and after. Each, of n of them, is right to 1 / sqrt(2 n).
+
+        Args:
+            posterior: of the controls.
+            update: is told how many tangents are done.
 
         Returns:
             Both, (2, ny, nx) of the tile.
@@ -91,7 +97,7 @@ class PosteriorSearch:
             NumericalError: on all ranks: a state is not finite.
         """
         section, whitening = self._section, self.whitening
-        count, squares = section.final_state_samples, []
+        count, squares, done = section.final_state_samples, [], 0
         for after in (False, True):
             total = np.zeros_like(self._case.fields)
             for first in range(0, count, self._batch):
@@ -103,6 +109,8 @@ class PosteriorSearch:
                 departures = whitening.departures(np.concatenate(drawn))
                 for tangent in self._second.tangents(departures):
                     total += np.square(tangent)
+                done += len(departures)
+                update(done)
             squares.append(total / count)
         prior, posterior_squares = squares
         return np.sqrt(prior), np.sqrt(posterior_squares)

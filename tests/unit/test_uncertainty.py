@@ -107,7 +107,9 @@ def test_heat_conduction_has_the_posterior_in_closed_form() -> None:
             for part in (drawn, [posterior.narrowed(one) for one in drawn])
         ]
         search = PosteriorSearch(problem.case, problem.config.uncertainty)
-        final = search.final_state_spread(posterior)
+        done: list[int] = []
+        final = search.final_state_spread(posterior, done.append)
+        assert done[-1] == 2 * SAMPLES
         search.close()
     elliptic = laplacian_2d(10, 12, grid.dy, grid.dx, "mirrored") + 8.0 / length**2 * np.eye(120)
     prior = np.linalg.inv(elliptic @ elliptic)

@@ -8,7 +8,7 @@ from burgers_adjoint.snapshots.codecs.packed import Packed
 
 
 class Lossless(Packed):
-    """Differences of a field's bits from what the rows before foretell."""
+    """Differences of a field's bits from those of the prediction."""
 
     name = "lossless"
     lossless = True

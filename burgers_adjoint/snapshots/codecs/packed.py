@@ -29,7 +29,7 @@ class Packed(Codec):
         packing: the module `kernels.packing`.
 
     Attributes:
-        orders: numbers of rows that a row can be foretold from, growing.
+        orders: numbers of rows that a row can be predicted from, growing.
     """
 
     orders: tuple[int, ...]

@@ -9,7 +9,7 @@ from burgers_adjoint.snapshots.codecs.packed import Packed
 
 
 class Quantised(Packed):
-    """Whole steps of twice the tolerance, as differences from what the rows before foretell.
+    """Whole steps of twice the tolerance, as differences from the prediction.
 
     Each value is looked at as it will come back, and must be within the tolerance.
     """
