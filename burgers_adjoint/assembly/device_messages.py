@@ -42,9 +42,8 @@ def choose_messages(device: Device, comm: Comm, wanted: Messages) -> None:
     if not everywhere(comm, device not in _failed and claims_device_memory()):
         return
     for size in SIZES:
-        with apart(comm) as ranks:
-            fault = _fault(device, ranks, size)
-        faults = of_every_rank(comm, fault)
+        ranks = apart(comm)
+        faults = of_every_rank(comm, _fault(device, ranks, size))
         if any(faults):
             _failed.add(device)
             # a rank that failed is why others have waited in vain
@@ -60,6 +59,7 @@ def choose_messages(device: Device, comm: Comm, wanted: Messages) -> None:
                     library_name(), 8 * size, fault, rank,
                 )  # fmt: skip
             return
+        ranks.Free()
     device.direct = True
 
 

@@ -1,8 +1,6 @@
 """Messages between memories that MPI may be unable to read, tried out before they are relied on."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Protocol
 
 from mpi4py import MPI
@@ -31,14 +29,13 @@ class Memory(Protocol):
     def nbytes(self) -> int: ...
 
 
-@contextmanager
-def apart(comm: Comm) -> Iterator[Comm]:
-    """The ranks, whose messages meet no others': what never arrives is in nobody's way."""
-    made = comm.Dup()
-    try:
-        yield made
-    finally:
-        made.Free()
+def apart(comm: Comm) -> Comm:
+    """The ranks, whose messages meet no others': what never arrives is in nobody's way.
+
+    To be freed only if all messages have arrived: MPI gives its number to the next communicator,
+    and a late message to that one, or to memory that is gone.
+    """
+    return comm.Dup()
 
 
 def passed_around(comm: Comm, sent: Memory, received: Memory) -> bool:
