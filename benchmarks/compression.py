@@ -7,7 +7,7 @@ they take on a disk of 200 MB/s: every transfer lasts as long as it would there.
 """
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from time import perf_counter, sleep
@@ -17,12 +17,10 @@ import numpy as np
 
 from benchmarks.measure import (
     Clock,
-    Samples,
     describe_machine,
     interleave,
     options,
     table,
-    timed,
     write,
 )
 from benchmarks.reversals import Reversal
@@ -177,7 +175,7 @@ def gradient_rows(
             memory[name] = found._store.nbytes / 1e6
             ratios[name] = packed_ratio(ALONE, found._store)
             competitors[name] = found
-        samples = in_turns(competitors, rounds, clock)
+        samples = interleave(competitors, rounds, clock=clock, warm=False)
         base = next(iter(competitors))
         for name, found in competitors.items():
             rows.append(
@@ -187,15 +185,6 @@ def gradient_rows(
             found.close()
             found.problem.close()
     return rows
-
-
-def in_turns(competitors: Mapping[str, Reversal], rounds: int, clock: Clock) -> Samples:
-    """Times of gradients that have all been computed once before."""
-    seconds: dict[str, list[float]] = {name: [] for name in competitors}
-    for _ in range(rounds):
-        for name, gradient in competitors.items():
-            seconds[name].append(timed(gradient, clock))
-    return Samples({name: np.array(several) for name, several in seconds.items()})
 
 
 @contextmanager

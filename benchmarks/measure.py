@@ -56,6 +56,7 @@ def interleave(
     rounds: int,
     least_seconds: float = 0.0,
     clock: Clock = perf_counter,
+    warm: bool = True,
 ) -> Samples:
     """Time the competitors in turn, round after round, after calls of each that do not count.
 
@@ -64,22 +65,26 @@ def interleave(
         rounds: samples of each.
         least_seconds: calls shorter than that are repeated, and a sample is the mean of them.
         clock: returns seconds.
+        warm: whether there are such calls; none where each has been called before.
     """
     timers = {name: partial(timed, call, clock) for name, call in competitors.items()}
-    return take_turns(timers, rounds, least_seconds)
+    return take_turns(timers, rounds, least_seconds, warm)
 
 
 def take_turns(
-    timers: Mapping[str, Callable[[int], float]], rounds: int, least_seconds: float = 0.0
+    timers: Mapping[str, Callable[[int], float]],
+    rounds: int,
+    least_seconds: float = 0.0,
+    warm: bool = True,
 ) -> Samples:
     """What `interleave` does, for competitors that time themselves.
 
     Args:
         timers: by name; each is told a number of calls, and returns what they take together.
-        rounds, least_seconds: see `interleave`.
+        rounds, least_seconds, warm: see `interleave`.
     """
-    repeats = {}
-    for name, timer in timers.items():
+    repeats = dict.fromkeys(timers, 1)
+    for name, timer in timers.items() if warm else ():
         timer(1)
         shortest = min(timer(1) for _ in range(3 if least_seconds else 1))
         repeats[name] = max(1, math.ceil(least_seconds / max(shortest, 1e-7)))

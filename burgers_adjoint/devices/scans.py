@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -139,14 +140,9 @@ def bins_of(device: Device, address: int, view: View) -> np.ndarray:
     Returns:
         (N_BINS + 1,) int64, not carried.
     """
-    totals = np.zeros(N_BINS + 1)
-    memory = device.allocate(totals.nbytes)
-    entries.start(
-        device, ADD_BINS, "add_bins", [(address, view)], [np.uint64(memory.address)],
-        shared_bytes=totals.nbytes * COPIES,
-    )  # fmt: skip
-    Staging.of(device).download(device, memory.address, View.whole(totals.shape), totals)
-    return totals.view(np.int64)
+    n = N_BINS + 1
+    place, shared_bytes = (address, view), 8 * n * COPIES
+    return _scanned(device, ADD_BINS, "add_bins", place, n, shared_bytes).view(np.int64)
 
 
 def first_not_finite(device: Device, address: int, view: View) -> int | None:
@@ -157,13 +153,9 @@ def first_not_finite(device: Device, address: int, view: View) -> int | None:
         address: of the array.
         view: which entries, at least one.
     """
-    found = np.zeros(1)
-    memory = device.allocate(found.nbytes)
-    entries.start(
-        device, FIRST_NOT_FINITE, "first_not_finite", [(address, view)],
-        [np.int64(view.size), np.uint64(memory.address)],
-    )  # fmt: skip
-    Staging.of(device).download(device, memory.address, View.whole((1,)), found)
+    size = np.int64(view.size)
+    place = address, view
+    found = _scanned(device, FIRST_NOT_FINITE, "first_not_finite", place, 1, 0, size)
     before_the_end = int(found.view(np.int64)[0])
     return view.size - before_the_end if before_the_end else None
 
@@ -176,13 +168,7 @@ def largest(device: Device, address: int, view: View) -> float:
         address: of the array.
         view: which entries, at least one.
     """
-    found = np.zeros(1)
-    memory = device.allocate(found.nbytes)
-    entries.start(
-        device, LARGEST, "largest", [(address, view)], [np.uint64(memory.address)],
-        shared_bytes=entries.WIDEST * 8,
-    )  # fmt: skip
-    Staging.of(device).download(device, memory.address, View.whole((1,)), found)
+    found = _scanned(device, LARGEST, "largest", (address, view), 1, entries.WIDEST * 8)
     key = int(found.view(np.uint64)[0])
     if key == 2**64 - 1:
         return math.nan
@@ -203,12 +189,34 @@ def hashes_of(device: Device, address: int, view: View, first: int, pitch: int) 
     Returns:
         (2,) uint64.
     """
-    lanes = np.zeros(2)
-    memory = device.allocate(lanes.nbytes)
-    entries.start(
-        device, ADD_HASHES, "add_hashes", [(address, view)],
-        [np.int64(first), np.int64(pitch), np.int64(view.shape[1]), np.uint64(memory.address)],
-        shared_bytes=2 * entries.WIDEST * 8,
-    )  # fmt: skip
-    Staging.of(device).download(device, memory.address, View.whole((2,)), lanes)
+    layout = np.int64(first), np.int64(pitch), np.int64(view.shape[1])
+    place, shared_bytes = (address, view), 2 * entries.WIDEST * 8
+    lanes = _scanned(device, ADD_HASHES, "add_hashes", place, 2, shared_bytes, *layout)
     return lanes.view(np.uint64)
+
+
+def _scanned(
+    device: Device,
+    source: str,
+    name: str,
+    place: tuple[int, View],
+    size: int,
+    shared_bytes: int,
+    *arguments: Any,
+) -> np.ndarray:
+    """The words that a kernel finds in entries, (size,) of 8 bytes, on the host.
+
+    Args:
+        device: that has the array.
+        source, name: of the kernel, whose last argument is where the words are; they are zero.
+        place: address of the array, and which entries.
+        size: words.
+        shared_bytes: of each block.
+        arguments: those before the last one.
+    """
+    found = np.zeros(size)
+    memory = device.allocate(found.nbytes)
+    given = [*arguments, np.uint64(memory.address)]
+    entries.start(device, source, name, [place], given, shared_bytes)
+    Staging.of(device).download(device, memory.address, View.whole(found.shape), found)
+    return found

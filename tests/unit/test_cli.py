@@ -535,6 +535,19 @@ def test_interrupting_a_run_ends_it_with_130_and_no_traceback(tmp_path):
     assert os.listdir(tmp_path) == ["config.toml"]
 
 
+def require_interrupted(script, folder):
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=folder,
+        env=os.environ | PACKAGE,
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr == "error: interrupted\n"
+
+
 def test_what_the_compiler_was_interrupted_at_is_not_disposed_of_twice(tmp_path):
     """A module that an engine has taken over, interrupted before the module knows of it."""
     script = (
@@ -554,16 +567,7 @@ def test_what_the_compiler_was_interrupted_at_is_not_disposed_of_twice(tmp_path)
         "forward.forward = interrupted\n"
         "main(['forward'])\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        cwd=tmp_path,
-        env=os.environ | PACKAGE,
-        capture_output=True,
-        text=True,
-        timeout=50,
-    )
-    assert (done.returncode, done.stdout) == (130, "")
-    assert done.stderr == "error: interrupted\n"
+    require_interrupted(script, tmp_path)
 
 
 @pytest.mark.parametrize("then", ["time.sleep(60)", "raise OSError('follows from the interrupt')"])
@@ -584,16 +588,7 @@ def test_an_interrupt_that_compiled_code_swallows_is_not_lost(tmp_path, then):
         "forward.forward = swallow\n"
         "main(['forward'])\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        cwd=tmp_path,
-        env=os.environ | PACKAGE,
-        capture_output=True,
-        text=True,
-        timeout=50,
-    )
-    assert (done.returncode, done.stdout) == (130, "")
-    assert done.stderr == "error: interrupted\n"
+    require_interrupted(script, tmp_path)
 
 
 def test_a_reader_that_goes_away_is_no_error():
